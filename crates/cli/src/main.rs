@@ -1,0 +1,2 @@
+//! The `milena` binary.
+fn main() {}
