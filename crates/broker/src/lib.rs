@@ -1,1 +1,3 @@
 //! milena-broker.
+pub mod config;
+pub mod format;

@@ -1,1 +1,2 @@
 //! milena-metadata.
+pub mod config;

@@ -1,0 +1,1 @@
+//! `server.properties` to a typed [`ServerConfig`](https://kafka.apache.org/documentation/#brokerconfigs).

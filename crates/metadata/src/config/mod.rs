@@ -1,0 +1,1 @@
+//! Kafka's configuration keys: their definitions, how values are parsed, validated and refused.
