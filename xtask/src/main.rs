@@ -1,2 +1,55 @@
-//! Project tasks.
-fn main() {}
+//! The project's one tool: `cargo xtask <task>`.
+//!
+//! Every check a machine can make of this repository is a task here, so that a developer, a hook and CI run the same thing.
+//! A task prints for people; the last line of `test` is for machines: `N passed, N failed`.
+#![expect(clippy::print_stdout, reason = "a command-line tool speaks through its standard output")]
+
+use std::process::ExitCode;
+
+mod bench;
+mod conformance;
+mod layers;
+mod process;
+mod setup;
+mod source;
+mod steps;
+mod test;
+mod tidy;
+
+const USAGE: &str = "usage: cargo xtask <task>
+
+  test                    everything CI runs; closes with `N passed, N failed`
+  tidy [--shrink]         rules of docs/STYLE.md a machine can hold; --shrink lowers the ratchet
+  layers                  who may depend on whom
+  conformance [flags]     the same scripts on Milena and on Apache Kafka (see docs/TESTING.md)
+  kill [--rounds N]       kill -9 under load, restart, verify (default 200)
+  bench [--side-by-side PATH] [flags]  drive an external side-by-side benchmark
+  setup                   install what the tests need (jars, clients) under target/
+";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let task = args.next().unwrap_or_default();
+    let rest: Vec<String> = args.collect();
+    let outcome = match task.as_str() {
+        "test" => return test::run(&rest),
+        "tidy" => tidy::run(&rest),
+        "layers" => layers::run(),
+        "conformance" => conformance::run(&rest),
+        "kill" => conformance::kill(&rest),
+        "bench" => bench::run(&rest),
+        "setup" => setup::run(),
+        "" | "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        other => Err(anyhow::anyhow!("no task named {other}\n{USAGE}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Builds Milena and the conformance runner, installs what the runner needs, and runs it.
+
+use std::path::PathBuf;
+
+use crate::{process, setup};
+
+/// `cargo xtask conformance [flags]`: flags go to the runner (`milena-conformance --help`).
+pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
+    drive("run", args)
+}
+
+/// `cargo xtask kill [--rounds N]`.
+pub(crate) fn kill(args: &[String]) -> anyhow::Result<()> {
+    drive("kill", args)
+}
+
+fn drive(task: &str, args: &[String]) -> anyhow::Result<()> {
+    let mut command = process::cargo();
+    setup::run()?;
+    let kafka_only =
+        args.windows(2).any(|pair| matches!(pair, [flag, value] if flag == "--servers" && !value.contains("milena")));
+    command.args(["run", "--quiet", "--release", "-p", "milena-conformance", "--", task]);
+    if !kafka_only {
+        command.arg("--milena").arg(build_milena()?);
+    }
+    process::run(command.args(args))
+}
+
+/// Builds the release binary and says where it is.
+pub(crate) fn build_milena() -> anyhow::Result<PathBuf> {
+    process::run(process::cargo().args(["build", "--quiet", "--release", "-p", "milena-cli"]))?;
+    Ok(process::cargo_target().join("release").join("milena"))
+}
