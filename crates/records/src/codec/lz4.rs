@@ -1,0 +1,209 @@
+//! LZ4 frames of independent blocks, as `Lz4BlockInputStream` takes them: version 1, reserved bits 0, header checksum
+//! checked, block checksums checked if present, content size and content checksum passed over. Linked blocks and
+//! dictionaries are refused as Kafka refuses them. What follows the end mark is not looked at.
+
+use std::io::Write;
+
+use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
+
+use super::Window;
+use crate::compression::Compression;
+use crate::error::Error;
+
+const MAGIC: u32 = 0x184d_2204;
+const UNCOMPRESSED_BIT: u32 = 1 << 31;
+/// A block of `n` bytes never expands to more than about 255 n.
+const EXPANSION_MAX: usize = 255;
+
+const PREMATURE_END: Error = fail("the stream ends prematurely");
+
+const fn fail(reason: &'static str) -> Error {
+    Error::Decompression { compression: Compression::Lz4, reason }
+}
+
+/// A frame being read.
+pub(super) struct Source<'a> {
+    rest: &'a [u8],
+    block_bytes_max: usize,
+    has_block_checksum: bool,
+    has_content_checksum: bool,
+    finished: bool,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(payload: &'a [u8]) -> Result<Self, Error> {
+        let mut rest = payload;
+        if payload.len() < 6 {
+            return Err(PREMATURE_END);
+        }
+        if take_u32(&mut rest)? != MAGIC {
+            return Err(fail("the magic of an LZ4 frame is missing"));
+        }
+        let descriptor = rest;
+        let (flags, sizes) = match rest {
+            [flags, sizes, behind @ ..] => {
+                rest = behind;
+                (*flags, *sizes)
+            }
+            _ => return Err(PREMATURE_END),
+        };
+        check_flags(flags)?;
+        let block_bytes_max = block_bytes_max(sizes)?;
+        let mut descriptor_len = 2;
+        if flags & 0x08 != 0 {
+            rest = rest.get(8..).ok_or(PREMATURE_END)?;
+            descriptor_len += 8;
+        }
+        let (checksum, rest) = rest.split_first().ok_or(PREMATURE_END)?;
+        let hash = xxh32(descriptor.get(..descriptor_len).unwrap_or_default());
+        if *checksum != (hash >> 8) as u8 {
+            return Err(fail("the frame descriptor is corrupted"));
+        }
+        Ok(Self {
+            rest,
+            block_bytes_max,
+            has_block_checksum: flags & 0x10 != 0,
+            has_content_checksum: flags & 0x04 != 0,
+            finished: false,
+        })
+    }
+
+    pub(super) fn next_piece(&mut self, window: &mut Window) -> Result<bool, Error> {
+        if self.finished {
+            return Ok(false);
+        }
+        let word = take_u32(&mut self.rest)?;
+        let len = (word & !UNCOMPRESSED_BIT) as usize;
+        if len == 0 {
+            self.finished = true;
+            if self.has_content_checksum {
+                take_u32(&mut self.rest)?;
+            }
+            return Ok(false);
+        }
+        if len > self.block_bytes_max {
+            return Err(fail("a block is larger than the frame allows"));
+        }
+        let (block, behind) = self.rest.split_at_checked(len).ok_or(PREMATURE_END)?;
+        self.rest = behind;
+        if word & UNCOMPRESSED_BIT == 0 {
+            let room = window.room(self.block_bytes_max.min(len * EXPANSION_MAX));
+            let filled = lz4_flex::block::decompress_into(block, room).map_err(|_| fail("a block is corrupted"))?;
+            window.filled(filled);
+        } else {
+            window.room(len).copy_from_slice(block);
+            window.filled(len);
+        }
+        if self.has_block_checksum && take_u32(&mut self.rest)? != xxh32(block) {
+            return Err(fail("the checksum of a block does not fit"));
+        }
+        Ok(true)
+    }
+}
+
+fn check_flags(flags: u8) -> Result<(), Error> {
+    match flags {
+        _ if flags & 0x03 != 0 => Err(fail("reserved bits of the frame flags are set")),
+        _ if flags >> 6 != 1 => Err(fail("the version of the frame is not 1")),
+        _ if flags & 0x20 == 0 => Err(fail("blocks that depend on each other are not supported")),
+        _ => Ok(()),
+    }
+}
+
+fn block_bytes_max(sizes: u8) -> Result<usize, Error> {
+    let id = (sizes >> 4) & 0x07;
+    if sizes & 0x8f != 0 || id < 4 {
+        return Err(fail("the block size of the frame is invalid"));
+    }
+    Ok(1 << (2 * u32::from(id) + 8))
+}
+
+fn take_u32(rest: &mut &[u8]) -> Result<u32, Error> {
+    let (word, behind) = rest.split_first_chunk().ok_or(PREMATURE_END)?;
+    *rest = behind;
+    Ok(u32::from_le_bytes(*word))
+}
+
+/// Appends a frame of independent 64 KiB blocks, the shape Kafka's Java client writes.
+pub(super) fn compress(records: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+    let failed = |_| Error::Compression(Compression::Lz4);
+    let info = FrameInfo::new().block_mode(BlockMode::Independent).block_size(BlockSize::Max64KB);
+    let mut encoder = FrameEncoder::with_frame_info(info, out);
+    encoder.write_all(records).map_err(failed)?;
+    encoder.finish().map_err(|_| Error::Compression(Compression::Lz4))?;
+    Ok(())
+}
+
+const PRIME_1: u32 = 0x9e37_79b1;
+const PRIME_2: u32 = 0x85eb_ca77;
+const PRIME_3: u32 = 0xc2b2_ae3d;
+const PRIME_4: u32 = 0x27d4_eb2f;
+const PRIME_5: u32 = 0x1656_67b1;
+
+/// XXH32 with seed 0, the checksum of LZ4 frames.
+fn xxh32(bytes: &[u8]) -> u32 {
+    let (stripes, tail) = bytes.as_chunks::<16>();
+    let mut hash = if stripes.is_empty() {
+        PRIME_5
+    } else {
+        let mut lanes = [PRIME_1.wrapping_add(PRIME_2), PRIME_2, 0, PRIME_1.wrapping_neg()];
+        for stripe in stripes {
+            let (words, _) = stripe.as_chunks::<4>();
+            for (lane, word) in lanes.iter_mut().zip(words) {
+                let input = u32::from_le_bytes(*word).wrapping_mul(PRIME_2);
+                *lane = lane.wrapping_add(input).rotate_left(13).wrapping_mul(PRIME_1);
+            }
+        }
+        lanes.iter().zip([1, 7, 12, 18]).fold(0, |sum: u32, (lane, by)| sum.wrapping_add(lane.rotate_left(by)))
+    };
+    hash = hash.wrapping_add(bytes.len() as u32);
+    let (words, bytes) = tail.as_chunks::<4>();
+    for word in words {
+        hash = hash.wrapping_add(u32::from_le_bytes(*word).wrapping_mul(PRIME_3));
+        hash = hash.rotate_left(17).wrapping_mul(PRIME_4);
+    }
+    for byte in bytes {
+        hash = hash.wrapping_add(u32::from(*byte).wrapping_mul(PRIME_5)).rotate_left(11).wrapping_mul(PRIME_1);
+    }
+    hash = (hash ^ (hash >> 15)).wrapping_mul(PRIME_2);
+    hash = (hash ^ (hash >> 13)).wrapping_mul(PRIME_3);
+    hash ^ (hash >> 16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn xxh32_known_values() {
+        assert_eq!(xxh32(b""), 0x02cc_5d05);
+        assert_eq!(xxh32(b"abc"), 0x32d1_53ff);
+        assert_eq!(xxh32(b"Nobody inspects the spammish repetition"), 0xe229_3b2f);
+    }
+
+    #[test]
+    fn linked_blocks_are_refused() {
+        let mut encoder = FrameEncoder::with_frame_info(FrameInfo::new().block_mode(BlockMode::Linked), Vec::new());
+        encoder.write_all(&[7; 1000]).unwrap();
+        let frame = encoder.finish().unwrap();
+        assert!(Source::new(&frame).is_err());
+    }
+
+    #[test]
+    fn block_checksums_are_checked() {
+        let info = FrameInfo::new().block_mode(BlockMode::Independent).block_checksums(true).content_checksum(true);
+        let mut encoder = FrameEncoder::with_frame_info(info, Vec::new());
+        encoder.write_all(&[7; 1000]).unwrap();
+        let mut frame = encoder.finish().unwrap();
+        let read = |frame: &[u8]| {
+            let mut window = Window::default();
+            let mut source = Source::new(frame)?;
+            while source.next_piece(&mut window)? {}
+            Ok::<_, Error>(window.end)
+        };
+        assert_eq!(read(&frame), Ok(1000));
+        let at = frame.len() - 9;
+        frame[at] ^= 1;
+        assert!(read(&frame).is_err());
+    }
+}

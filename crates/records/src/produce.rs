@@ -1,0 +1,415 @@
+//! The checks a leader makes on the records of a produce request, in Kafka's order: `ProduceRequest.validateRecords`, then
+//! `UnifiedLog.analyzeAndValidateRecords`, then `LogValidator`. Every version still served carries exactly one batch of
+//! magic 2 per partition, so one batch comes out.
+//!
+//! The common case reads the bytes once for the CRC and once more, varints only, for the shape; nothing is copied and
+//! nothing allocated. A compressed batch is decompressed piece by piece into the scratch. Offsets and leader epoch are not
+//! assigned here: they lie outside of the CRC and storage stamps them.
+//!
+//! Followed to the letter: the deltas of an uncompressed batch that is not recompressed are not compared with the count,
+//! and the declared length of a record in a compressed one is not compared with its fields. Different from Kafka: the
+//! bytes a batch may expand to are limited (MESSAGE_TOO_LARGE).
+
+use bytes::Bytes;
+use milena_types::{ErrorCode, LeaderEpoch, Offset, Timestamp};
+
+use crate::batch::{Batch, Batches};
+use crate::builder::{BatchBuilder, BuilderConfig, finish};
+use crate::codec::Scratch;
+use crate::compression::{Codec, Compression};
+use crate::error::Error;
+use crate::header::{BATCH_OVERHEAD_BYTES, BatchHeader, STAMP_BYTES, TimestampType, compute_crc, stamp};
+use crate::record::RecordIter;
+use crate::reject::{RecordError, RecordFault, Reject, RejectReason};
+use crate::varint::SliceInput;
+use crate::walk::{RecordShape, check_record, skip_record};
+
+const NO_TIMESTAMP: i64 = -1;
+/// The first version of the request that may carry Zstandard (KIP-110).
+const ZSTD_FROM_VERSION: i16 = 7;
+
+/// Who appends (`AppendOrigin`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AppendOrigin {
+    /// A client: its batch must count from offset 0 and hold no control records.
+    #[default]
+    Client,
+    /// A coordinator of this broker: markers and its own state.
+    Coordinator,
+}
+
+/// `compression.type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TargetCompression {
+    /// Kept as the producer sent it.
+    #[default]
+    Producer,
+    /// Always this codec.
+    Codec(Codec),
+}
+
+/// What the topic's and the broker's configuration ask of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProduceRules {
+    /// Version of the produce request, 3 or later.
+    pub request_version: i16,
+    /// Who appends.
+    pub origin: AppendOrigin,
+    /// `compression.type` with its level.
+    pub compression: TargetCompression,
+    /// `message.timestamp.type`.
+    pub timestamp_type: TimestampType,
+    /// `message.timestamp.before.max.ms`.
+    pub before_max_ms: i64,
+    /// `message.timestamp.after.max.ms`.
+    pub after_max_ms: i64,
+    /// `max.message.bytes`: the largest batch as it is stored.
+    pub max_message_bytes: i32,
+    /// `segment.bytes`: the largest append.
+    pub segment_bytes: i32,
+    /// `cleanup.policy` contains `compact`: records need keys.
+    pub compacted: bool,
+    /// Bytes a batch may expand to while it is checked; no setting of Kafka's.
+    pub max_decompressed_bytes: u64,
+}
+
+impl Default for ProduceRules {
+    /// Kafka's defaults of a topic.
+    fn default() -> Self {
+        Self {
+            request_version: ZSTD_FROM_VERSION,
+            origin: AppendOrigin::Client,
+            compression: TargetCompression::Producer,
+            timestamp_type: TimestampType::CreateTime,
+            before_max_ms: i64::MAX,
+            after_max_ms: 3_600_000,
+            max_message_bytes: 1_048_588,
+            segment_bytes: 1 << 30,
+            compacted: false,
+            max_decompressed_bytes: 1 << 30,
+        }
+    }
+}
+
+/// A batch that may be appended once base offset and leader epoch are stamped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValidBatch {
+    /// The header of `bytes`. `max_timestamp` is the largest of the records or the append time; the offset Kafka pairs
+    /// with it in the time index is the batch's last.
+    pub header: BatchHeader,
+    /// The whole batch. A view of what was received unless something in it had to change.
+    pub bytes: Bytes,
+}
+
+impl ValidBatch {
+    /// A batch that needs no validation because this process built it.
+    ///
+    /// # Errors
+    /// As `Batch::parse`.
+    pub fn trusted(bytes: &Bytes) -> Result<Self, Error> {
+        Batch::parse(bytes).map(|batch| Self { header: batch.header, bytes: batch.bytes })
+    }
+
+    /// The first 16 bytes with base offset and leader epoch stamped; `bytes` from 16 on follow them unchanged.
+    #[must_use]
+    pub fn stamped_prefix(&self, base_offset: Offset, leader_epoch: LeaderEpoch) -> [u8; STAMP_BYTES] {
+        let mut prefix = self.bytes.first_chunk().copied().unwrap_or_default();
+        stamp(&mut prefix, base_offset, leader_epoch);
+        prefix
+    }
+}
+
+/// Takes the one batch out of a request's records (`ProduceRequest.validateRecords`). Bytes behind it that are too few to
+/// be a batch are passed over.
+///
+/// # Errors
+/// INVALID_RECORD without a batch, with more than one, or with an old magic; UNSUPPORTED_COMPRESSION_TYPE for Zstandard
+/// before version 7; CORRUPT_MESSAGE if the front is none of a batch.
+pub fn check_request(bytes: Bytes, request_version: i16) -> Result<Batch, RejectReason> {
+    let mut batches = Batches::new(bytes);
+    let batch = match batches.next() {
+        None => return Err(RejectReason::invalid(Reject::NoBatch { request_version })),
+        Some(Err(Error::OldMagic(_))) => return Err(RejectReason::invalid(Reject::OldMagic { request_version })),
+        Some(batch) => batch?,
+    };
+    if request_version < ZSTD_FROM_VERSION && batch.header.compression()? == Compression::Zstd {
+        let reject = Reject::ZstdTooEarly { request_version };
+        return Err(RejectReason::new(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE, reject));
+    }
+    match batches.next() {
+        None => Ok(batch),
+        Some(Ok(_) | Err(Error::OldMagic(_))) => Err(RejectReason::invalid(Reject::ManyBatches { request_version })),
+        Some(Err(error)) => Err(error.into()),
+    }
+}
+
+/// Checks the records of one partition of a produce request and brings them into the form the topic asks for.
+///
+/// # Errors
+/// Kafka's code for the first check that fails.
+pub fn validate_produce(
+    bytes: Bytes,
+    rules: &ProduceRules,
+    now: Timestamp,
+    scratch: &mut Scratch,
+) -> Result<ValidBatch, RejectReason> {
+    let batch = check_request(bytes, rules.request_version)?;
+    check_append(&batch, rules)?;
+    let source = batch.header.compression()?;
+    let target = match rules.compression {
+        TargetCompression::Producer => source,
+        TargetCompression::Codec(codec) => codec.compression,
+    };
+    if rules.origin == AppendOrigin::Client {
+        check_client_header(&batch.header)?;
+    }
+    // Control records are not compressed unless they came compressed.
+    let in_place = source == target || (source == Compression::None && batch.header.is_control());
+    let checks = RecordChecks::new(&batch.header, rules, now);
+    let valid = if in_place {
+        let max_timestamp = match source {
+            Compression::None => walk_plain(&batch, checks)?,
+            compression => walk_compressed(&batch, compression, checks, scratch)?,
+        };
+        restamp_times(batch, rules, now, max_timestamp)?
+    } else {
+        rebuild(&batch, rules, now, scratch)?
+    };
+    if valid.bytes.len() > rules.segment_bytes.max(0) as usize {
+        let reject = Reject::LargerThanSegment { size_bytes: valid.bytes.len(), segment_bytes: rules.segment_bytes };
+        return Err(RejectReason::new(ErrorCode::RECORD_LIST_TOO_LARGE, reject));
+    }
+    Ok(valid)
+}
+
+/// `UnifiedLog.analyzeAndValidateRecords`.
+fn check_append(batch: &Batch, rules: &ProduceRules) -> Result<(), RejectReason> {
+    let header = &batch.header;
+    if rules.origin == AppendOrigin::Client && header.base_offset != Offset(0) {
+        return Err(RejectReason::invalid(Reject::BaseOffset(header.base_offset.0)));
+    }
+    check_size(batch.bytes.len(), rules)?;
+    let computed = compute_crc(&batch.bytes);
+    if computed != header.crc {
+        return Err(Error::Crc { stored: header.crc, computed }.into());
+    }
+    Ok(())
+}
+
+fn check_size(size_bytes: usize, rules: &ProduceRules) -> Result<(), RejectReason> {
+    if size_bytes > rules.max_message_bytes.max(0) as usize {
+        let reject = Reject::TooLarge { size_bytes, max_bytes: rules.max_message_bytes };
+        return Err(RejectReason::new(ErrorCode::MESSAGE_TOO_LARGE, reject));
+    }
+    Ok(())
+}
+
+/// `LogValidator.validateBatch`.
+fn check_client_header(header: &BatchHeader) -> Result<(), RejectReason> {
+    let (base_offset, last_offset, count) = (header.base_offset.0, header.last_offset().0, header.record_count);
+    let count_of_offsets = last_offset.wrapping_sub(base_offset).wrapping_add(1);
+    let reject = if count_of_offsets <= 0 {
+        Reject::OffsetRange { base_offset, last_offset }
+    } else if count <= 0 {
+        Reject::Count(count)
+    } else if count_of_offsets != i64::from(count) {
+        Reject::CountOfOffsets { base_offset, last_offset, count }
+    } else if header.is_control() {
+        Reject::Control
+    } else if header.has_producer_id() && header.base_sequence < 0 {
+        Reject::Sequence { base_sequence: header.base_sequence, producer_id: header.producer_id.0 }
+    } else {
+        return Ok(());
+    };
+    Err(RejectReason::invalid(reject))
+}
+
+/// `LogValidator.validateRecord` for one record after the other.
+struct RecordChecks<'a> {
+    rules: &'a ProduceRules,
+    now: i64,
+    base_offset: i64,
+    base_timestamp: i64,
+    record_count: i32,
+    /// The timestamp of every record if the batch claims append time.
+    log_append_time: Option<i64>,
+    index: i32,
+    max_timestamp: i64,
+    sequential: bool,
+    errors: Vec<RecordError>,
+}
+
+impl<'a> RecordChecks<'a> {
+    fn new(header: &BatchHeader, rules: &'a ProduceRules, now: Timestamp) -> Self {
+        Self {
+            rules,
+            now: now.0,
+            base_offset: header.base_offset.0,
+            base_timestamp: header.base_timestamp,
+            record_count: header.record_count,
+            log_append_time: (header.timestamp_type() == TimestampType::LogAppendTime).then_some(header.max_timestamp),
+            index: 0,
+            max_timestamp: NO_TIMESTAMP,
+            sequential: true,
+            errors: Vec::new(),
+        }
+    }
+
+    #[inline]
+    fn record(&mut self, shape: &RecordShape) {
+        let timestamp = self.log_append_time.unwrap_or(self.base_timestamp.wrapping_add(shape.timestamp_delta));
+        if let Some(fault) = self.fault(shape, timestamp) {
+            self.errors.push(RecordError { index: self.index, fault });
+        } else {
+            self.max_timestamp = self.max_timestamp.max(timestamp);
+            self.sequential &= shape.offset_delta == self.index;
+        }
+        self.index += 1;
+    }
+
+    #[inline]
+    fn fault(&self, shape: &RecordShape, timestamp: i64) -> Option<RecordFault> {
+        let rules = self.rules;
+        if rules.compacted && !shape.has_key() {
+            return Some(RecordFault::MissingKey);
+        }
+        let offset = self.base_offset.wrapping_add(i64::from(shape.offset_delta));
+        if rules.timestamp_type == TimestampType::CreateTime && timestamp != NO_TIMESTAMP {
+            let age = self.now.wrapping_sub(timestamp);
+            if age > rules.before_max_ms || age.wrapping_neg() > rules.after_max_ms {
+                let earliest = self.now.wrapping_sub(rules.before_max_ms);
+                let latest = self.now.wrapping_add(rules.after_max_ms);
+                return Some(RecordFault::Timestamp { timestamp, offset, earliest, latest });
+            }
+        } else if self.log_append_time.is_some() {
+            let (key_len, value_len) = (shape.key_len, shape.value_len);
+            return Some(RecordFault::LogAppendTime { timestamp, offset, key_len, value_len });
+        }
+        None
+    }
+
+    fn finish(&mut self) -> Result<(), RejectReason> {
+        if self.errors.is_empty() { Ok(()) } else { Err(RejectReason::records(std::mem::take(&mut self.errors))) }
+    }
+}
+
+/// Checks the records of an uncompressed batch; their largest timestamp.
+fn walk_plain(batch: &Batch, mut checks: RecordChecks<'_>) -> Result<i64, RejectReason> {
+    let mut input = SliceInput::new(batch.bytes.get(BATCH_OVERHEAD_BYTES..).unwrap_or_default());
+    for _ in 0..checks.record_count {
+        let shape = check_record(&mut input)?;
+        checks.record(&shape);
+    }
+    if checks.record_count > 0 && input.remaining() > 0 {
+        return Err(Error::Record("there are bytes behind the last record").into());
+    }
+    checks.finish()?;
+    Ok(checks.max_timestamp)
+}
+
+/// Checks the records of a compressed batch that is kept as it is; their largest timestamp.
+fn walk_compressed(
+    batch: &Batch,
+    compression: Compression,
+    mut checks: RecordChecks<'_>,
+    scratch: &mut Scratch,
+) -> Result<i64, RejectReason> {
+    let payload = batch.bytes.get(BATCH_OVERHEAD_BYTES..).unwrap_or_default();
+    if checks.record_count > 0 {
+        let mut input = scratch.stream(compression, payload, checks.rules.max_decompressed_bytes)?;
+        for _ in 0..checks.record_count {
+            let shape = skip_record(&mut input)?;
+            checks.record(&shape);
+        }
+        if !input.at_end()? {
+            return Err(Error::Record("there are bytes behind the last record").into());
+        }
+    }
+    checks.finish()?;
+    if checks.sequential {
+        Ok(checks.max_timestamp)
+    } else {
+        Err(RejectReason::new(ErrorCode::UNKNOWN_SERVER_ERROR, Reject::OffsetDeltas))
+    }
+}
+
+/// Sets max timestamp and timestamp type if they are not yet right; only then the batch is copied and its CRC made anew
+/// (`DefaultRecordBatch.setMaxTimestamp`).
+fn restamp_times(
+    batch: Batch,
+    rules: &ProduceRules,
+    now: Timestamp,
+    max_timestamp: i64,
+) -> Result<ValidBatch, RejectReason> {
+    let Batch { mut header, bytes } = batch;
+    let max_timestamp = match rules.timestamp_type {
+        TimestampType::CreateTime => max_timestamp,
+        TimestampType::LogAppendTime => now.0,
+    };
+    if header.timestamp_type() == rules.timestamp_type && header.max_timestamp == max_timestamp {
+        return Ok(ValidBatch { header, bytes });
+    }
+    header.attributes = BatchHeader::make_attributes(header.compression()?, rules.timestamp_type, header.flags());
+    header.max_timestamp = max_timestamp;
+    let bytes = finish(header, bytes.to_vec())?;
+    Ok(ValidBatch { header: BatchHeader::parse(&bytes)?, bytes })
+}
+
+/// Writes the records anew in the topic's codec (`LogValidator.buildRecordsAndAssignOffsets`). Offsets count up from 0
+/// whatever they were.
+fn rebuild(
+    batch: &Batch,
+    rules: &ProduceRules,
+    now: Timestamp,
+    scratch: &mut Scratch,
+) -> Result<ValidBatch, RejectReason> {
+    let header = &batch.header;
+    let payload = match header.compression()? {
+        Compression::None => batch.payload(),
+        compression => {
+            let payload = batch.bytes.get(BATCH_OVERHEAD_BYTES..).unwrap_or_default();
+            Bytes::from(scratch.decompress(compression, payload, rules.max_decompressed_bytes)?)
+        }
+    };
+    let codec = match rules.compression {
+        TargetCompression::Codec(codec) => codec,
+        TargetCompression::Producer => Codec::from(header.compression()?),
+    };
+    let config = BuilderConfig {
+        codec,
+        timestamp_type: rules.timestamp_type,
+        log_append_time_ms: now.0,
+        producer_id: header.producer_id,
+        producer_epoch: header.producer_epoch,
+        base_sequence: header.base_sequence,
+        transactional: header.is_transactional(),
+        control: false,
+        delete_horizon_ms: None,
+    };
+    let mut checks = RecordChecks::new(header, rules, now);
+    let mut builder = BatchBuilder::with_capacity(config, payload.len());
+    let mut unbuildable = None;
+    for record in RecordIter::new(header, payload)? {
+        let record = record?;
+        checks.record(&RecordShape {
+            timestamp_delta: record.timestamp.wrapping_sub(header.base_timestamp),
+            offset_delta: record.offset_delta,
+            key_len: record.key.as_ref().map_or(-1, |key| key.len() as i32),
+            value_len: record.value.as_ref().map_or(-1, |value| value.len() as i32),
+        });
+        let appended =
+            builder.append(record.timestamp, record.key.as_deref(), record.value.as_deref(), &record.headers);
+        unbuildable = unbuildable.or(appended.err());
+    }
+    checks.finish()?;
+    if let Some(error) = unbuildable {
+        return Err(error.into());
+    }
+    let bytes = builder.build_with(Offset(0), header.partition_leader_epoch, scratch)?;
+    check_size(bytes.len(), rules)?;
+    Ok(ValidBatch { header: BatchHeader::parse(&bytes)?, bytes })
+}
+
+#[cfg(test)]
+#[path = "produce_tests.rs"]
+mod tests;
