@@ -1,1 +1,28 @@
-//! milena-raft.
+//! The KRaft quorum (KIP-595, 630, 853, 996) as a pure core: told the time and what happened, it answers with effects.
+
+mod accumulator;
+mod effect;
+mod election_state;
+mod epochs;
+mod identity;
+mod leader;
+mod quorum;
+mod replies;
+mod role;
+
+mod voters;
+
+pub use accumulator::{BatchContent, ControlRecord, LeaderBatch, MAX_BATCH_BYTES};
+pub use effect::{Destination, Effect, FetchOut, Outbound, SnapshotFetchOut, VoteOut};
+pub use election_state::{ElectionState, ParseElectionStateError};
+pub use epochs::{EpochCache, Validity};
+pub use identity::{Endpoint, LeaderAndEpoch, OffsetAndEpoch, ReplicaKey};
+pub use leader::ReplicaProgress;
+pub use quorum::{AppendError, Boot, Quorum, QuorumConfig};
+pub use replies::{
+    BeginEpochAsk, EndEpochAsk, FetchAnswer, FetchAsk, FetchVerdict, QuorumDescription, SnapshotAsk, VoteAnswer,
+    VoteAsk, VoteReply,
+};
+pub use role::RoleName;
+
+pub use voters::{KRaftState, ParseVoterError, Voter, VoterSet};

@@ -1,0 +1,53 @@
+//! Who takes part in a quorum and where a log stands.
+
+use milena_types::{BrokerId, LeaderEpoch, Offset, Uuid};
+
+/// A replica of the metadata log: node and the directory its log lives in (KIP-853). A zero directory id means "not
+/// known", which equals any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReplicaKey {
+    pub id: BrokerId,
+    pub directory_id: Uuid,
+}
+
+impl ReplicaKey {
+    /// Whether both may be the same replica: equal ids, and directories equal or one of them unknown.
+    #[must_use]
+    pub fn is_same(&self, other: &ReplicaKey) -> bool {
+        let unknown = self.directory_id.is_zero() || other.directory_id.is_zero();
+        self.id == other.id && (unknown || self.directory_id == other.directory_id)
+    }
+}
+
+/// One listener of a voter.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Endpoint {
+    pub listener: String,
+    pub host: String,
+    pub port: u16,
+}
+
+/// The end of a log (exclusive) and the epoch of its last record; also names a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OffsetAndEpoch {
+    pub offset: Offset,
+    pub epoch: LeaderEpoch,
+}
+
+impl OffsetAndEpoch {
+    /// The snapshot that `format` writes; it is never replicated.
+    pub const BOOTSTRAP: OffsetAndEpoch = OffsetAndEpoch { offset: Offset(0), epoch: LeaderEpoch(0) };
+
+    /// Log comparison of elections: the later epoch wins, then the longer log.
+    #[must_use]
+    pub fn is_at_least(&self, other: &OffsetAndEpoch) -> bool {
+        (self.epoch, self.offset) >= (other.epoch, other.offset)
+    }
+}
+
+/// Who leads, as far as this node knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaderAndEpoch {
+    pub leader: Option<BrokerId>,
+    pub epoch: LeaderEpoch,
+}
