@@ -1,0 +1,65 @@
+//! `partition.metadata`: the topic id of a partition's directory (`PartitionMetadataFile`).
+
+use std::io::IoSlice;
+use std::path::Path;
+
+use milena_types::Uuid;
+
+use crate::disk::{Disk, DiskFile, OpenMode, read_whole};
+use crate::error::{At, Result, corrupt};
+
+/// The file's name.
+pub const PARTITION_METADATA: &str = "partition.metadata";
+
+/// Reads the topic id; `None` if there is no file, or an empty one as a power cut may leave it: the metadata log
+/// knows the id and the broker writes it again.
+///
+/// # Errors
+/// IO, or a file of another form.
+pub fn read_topic_id<D: Disk>(disk: &D, directory: &Path) -> Result<Option<Uuid>> {
+    let path = directory.join(PARTITION_METADATA);
+    let Some(contents) = read_whole(disk, &path).at("read", &path)? else { return Ok(None) };
+    if contents.iter().all(|byte| *byte == 0) {
+        return Ok(None);
+    }
+    let text = String::from_utf8(contents).map_err(|_| corrupt(&path, 0, "not UTF-8"))?;
+    let mut lines = text.lines();
+    if lines.next().map(str::trim) != Some("version: 0") {
+        return Err(corrupt(&path, 0, "expected version 0 on the first line"));
+    }
+    let id = lines.next().and_then(|line| line.strip_prefix("topic_id: ")).and_then(|id| id.trim().parse().ok());
+    match id {
+        Some(Uuid::ZERO) | None => Err(corrupt(&path, 11, "expected a topic id on the second line")),
+        id => Ok(id),
+    }
+}
+
+/// Writes the topic id into a new directory. Not synced: its loss is repaired from the metadata log.
+///
+/// # Errors
+/// IO.
+pub fn write_topic_id<D: Disk>(disk: &D, directory: &Path, topic_id: Uuid) -> Result<()> {
+    let path = directory.join(PARTITION_METADATA);
+    let text = format!("version: 0\ntopic_id: {topic_id}");
+    let file = disk.open(&path, OpenMode::CreateEmpty).at("create", &path)?;
+    file.write_vectored_at(&[IoSlice::new(text.as_bytes())], 0).at("write", &path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::SimulatedDisk;
+
+    #[test]
+    fn the_topic_id_reads_back_and_an_empty_file_counts_as_none() {
+        let disk = SimulatedDisk::new(1);
+        let root = Path::new("/");
+        assert_eq!(read_topic_id(&disk, root).unwrap(), None);
+        write_topic_id(&disk, root, Uuid::ONE).unwrap();
+        let path = root.join(PARTITION_METADATA);
+        assert_eq!(read_whole(&disk, &path).unwrap().unwrap(), b"version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ");
+        assert_eq!(read_topic_id(&disk, root).unwrap(), Some(Uuid::ONE));
+        disk.open(&path, OpenMode::CreateEmpty).unwrap();
+        assert_eq!(read_topic_id(&disk, root).unwrap(), None);
+    }
+}
