@@ -1,6 +1,7 @@
 //! The log of a partition on Kafka's files, and the files of a log directory. `docs/formats` describes each file.
 
 pub mod checkpoint;
+mod config;
 pub mod disk;
 mod epochs;
 mod error;
@@ -8,8 +9,12 @@ mod file_cache;
 mod files;
 mod index;
 mod names;
+mod producer_snapshot;
+mod producers;
 
+pub use config::LogConfig;
 pub use epochs::{EpochCache, EpochEntry};
 pub use error::{Error, Result};
 pub use file_cache::FileCache;
 pub use names::{DirectoryKind, TopicPartition};
+pub use producers::{AppendOrigin, ProducerBatch, ProducerEntry, Rejected};

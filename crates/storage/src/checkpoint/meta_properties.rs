@@ -103,8 +103,7 @@ mod tests {
         let disk = SimulatedDisk::new(1);
         let root = Path::new("/");
         assert_eq!(MetaProperties::read(&disk, root).unwrap(), None);
-        let meta =
-            MetaProperties { cluster_id: "abc".into(), node_id: BrokerId(1), directory_id: Some(Uuid::ONE) };
+        let meta = MetaProperties { cluster_id: "abc".into(), node_id: BrokerId(1), directory_id: Some(Uuid::ONE) };
         meta.write(&disk, root, "Sat Nov 21 14:39:47 UTC 2026").unwrap();
         let text = "#\n#Sat Nov 21 14:39:47 UTC 2026\nnode.id=1\ndirectory.id=AAAAAAAAAAAAAAAAAAAAAQ\nversion=1\ncluster.id=abc\n";
         assert_eq!(read_whole(&disk, &root.join(META_PROPERTIES)).unwrap().unwrap(), text.as_bytes());

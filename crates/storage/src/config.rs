@@ -1,0 +1,46 @@
+//! What of a topic's configuration the log obeys. Names are Kafka's keys with dots as underscores.
+
+/// A log's settings; the broker keeps one per topic and shares it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogConfig {
+    /// `segment.bytes`: a segment is not grown beyond it.
+    pub segment_bytes: u32,
+    /// `segment.ms`: age, by record time, at which a segment is closed.
+    pub segment_ms: i64,
+    /// `segment.jitter.ms`: up to this much is taken off `segment_ms`, per segment.
+    pub segment_jitter_ms: i64,
+    /// `segment.index.bytes`: limit of each index file.
+    pub segment_index_bytes: u32,
+    /// `index.interval.bytes`: log bytes between two index entries.
+    pub index_interval_bytes: u32,
+    /// `retention.ms`; negative is without limit.
+    pub retention_ms: i64,
+    /// `retention.bytes`; negative is without limit.
+    pub retention_bytes: i64,
+    /// Whether `cleanup.policy` contains `delete`.
+    pub cleanup_delete: bool,
+    /// `file.delete.delay.ms`: how long a deleted segment's file stays, renamed.
+    pub file_delete_delay_ms: i64,
+    /// `producer.id.expiration.ms`: when a silent producer id is forgotten.
+    pub producer_id_expiration_ms: i64,
+    /// Log bytes after which a flush also saves producer state and indexes, which bounds what recovery reads.
+    pub checkpoint_interval_bytes: u64,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        LogConfig {
+            segment_bytes: 1 << 30,
+            segment_ms: 7 * 24 * 3600 * 1000,
+            segment_jitter_ms: 0,
+            segment_index_bytes: 10 << 20,
+            index_interval_bytes: 4096,
+            retention_ms: 7 * 24 * 3600 * 1000,
+            retention_bytes: -1,
+            cleanup_delete: true,
+            file_delete_delay_ms: 60_000,
+            producer_id_expiration_ms: 86_400_000,
+            checkpoint_interval_bytes: 16 << 20,
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Tests of the producer rules, one per rule of `ProducerAppendInfo`.
+
+use milena_types::LeaderEpoch;
+
+use super::*;
+
+const CLIENT: AppendOrigin = AppendOrigin::Client;
+
+fn header(epoch: i16, first: i32, count: i32, transactional: bool) -> BatchHeader {
+    BatchHeader {
+        base_offset: Offset(0),
+        batch_length: 100,
+        partition_leader_epoch: LeaderEpoch(0),
+        magic: 2,
+        crc: 0,
+        attributes: if transactional { 0x10 } else { 0 },
+        last_offset_delta: count - 1,
+        base_timestamp: 1000,
+        max_timestamp: 1000,
+        producer_id: ProducerId(9),
+        producer_epoch: ProducerEpoch(epoch),
+        base_sequence: first,
+        record_count: count,
+    }
+}
+
+fn marker(epoch: i16) -> BatchHeader {
+    BatchHeader { attributes: 0x30, base_sequence: -1, ..header(epoch, 0, 1, true) }
+}
+
+fn abort(coordinator_epoch: i32) -> Option<Marker> {
+    Some(Marker { kind: ControlType::Abort, coordinator_epoch })
+}
+
+#[test]
+fn sequences_must_follow_each_other_within_an_epoch_and_begin_at_zero_after_it() {
+    let mut producers = Producers::default();
+    let mut apply = |epoch, first, offset| {
+        producers
+            .apply(&header(epoch, first, 5, false), Offset(offset), CLIENT, None)
+            .map_err(|refused| refused.error)
+            .err()
+    };
+    assert_eq!(apply(0, 7, 0), None, "an unknown producer may begin anywhere");
+    assert_eq!(apply(0, 12, 5), None);
+    assert_eq!(apply(0, 18, 10), Some(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER));
+    assert_eq!(apply(0, 12, 10), Some(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER));
+    assert_eq!(apply(1, 3, 10), Some(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER));
+    assert_eq!(apply(1, 0, 10), None);
+    assert_eq!(apply(0, 17, 15), Some(ErrorCode::INVALID_PRODUCER_EPOCH));
+}
+
+#[test]
+fn sequences_wrap_after_the_greatest_integer() {
+    let mut producers = Producers::default();
+    producers.apply(&header(0, i32::MAX - 4, 5, false), Offset(0), CLIENT, None).unwrap();
+    producers.apply(&header(0, 0, 5, false), Offset(5), CLIENT, None).unwrap();
+    let wrapped = ProducerBatch { last_sequence: 1, last_offset: 10, offset_delta: 4, timestamp: 0 };
+    assert_eq!(wrapped.first_sequence(), i32::MAX - 2);
+}
+
+#[test]
+fn one_of_the_last_five_batches_is_recognised_when_it_comes_again() {
+    let mut producers = Producers::default();
+    for at in 0..7 {
+        producers.apply(&header(0, at * 5, 5, false), Offset(i64::from(at) * 5), CLIENT, None).unwrap();
+    }
+    let again = |first| producers.duplicate_of(&header(0, first, 5, false)).map(|batch| batch.first_offset());
+    assert_eq!(again(5), None, "too old");
+    assert_eq!(again(10), Some(10));
+    assert_eq!(again(30), Some(30));
+    assert_eq!(again(35), None, "new");
+    assert_eq!(producers.duplicate_of(&header(1, 30, 5, false)), None, "another epoch");
+    assert_eq!(producers.duplicate_of(&header(0, 30, 4, false)), None, "another length");
+}
+
+#[test]
+fn what_is_undone_never_happened() {
+    let mut producers = Producers::default();
+    let (first, _) = producers.apply(&header(0, 0, 5, true), Offset(0), CLIENT, None).unwrap();
+    let (second, _) = producers.apply(&header(0, 5, 5, true), Offset(5), CLIENT, None).unwrap();
+    assert_eq!(producers.first_unstable_offset(), Some(0));
+    producers.undo(&second);
+    assert_eq!(producers.entries()[&9].last_sequence(), 4);
+    producers.undo(&first);
+    assert!(producers.is_empty());
+    assert_eq!(producers.first_unstable_offset(), None);
+}
+
+#[test]
+fn a_transaction_holds_the_last_stable_offset_until_its_marker_is_replicated() {
+    let mut producers = Producers::default();
+    producers.apply(&header(0, 0, 5, true), Offset(10), CLIENT, None).unwrap();
+    let plain = producers.apply(&header(0, 5, 5, false), Offset(15), CLIENT, None).unwrap_err();
+    assert_eq!(plain.error, ErrorCode::INVALID_TXN_STATE);
+    let coordinator = AppendOrigin::Coordinator { transaction_version: 1 };
+    let (_, completed) = producers.apply(&marker(0), Offset(15), coordinator, abort(3)).unwrap();
+    let completed = completed.unwrap();
+    assert_eq!((completed.first_offset, completed.last_offset, completed.aborted), (10, 15, true));
+    assert_eq!(producers.last_stable_offset_after(&completed), 16);
+    producers.complete(&completed);
+    assert_eq!(producers.first_unstable_offset(), Some(10));
+    producers.remove_unreplicated_below(15);
+    assert_eq!(producers.first_unstable_offset(), Some(10));
+    producers.remove_unreplicated_below(16);
+    assert_eq!(producers.first_unstable_offset(), None);
+    let zombie = producers.apply(&marker(0), Offset(16), coordinator, abort(2)).unwrap_err();
+    assert_eq!(zombie.error, ErrorCode::TRANSACTION_COORDINATOR_FENCED);
+}
+
+#[test]
+fn from_transaction_version_two_a_marker_must_raise_the_epoch_unless_it_is_a_repetition() {
+    let mut producers = Producers::default();
+    let coordinator = AppendOrigin::Coordinator { transaction_version: 2 };
+    producers.apply(&header(4, 0, 5, true), Offset(0), CLIENT, None).unwrap();
+    let same = producers.apply(&marker(4), Offset(5), coordinator, abort(0)).unwrap_err();
+    assert_eq!(same.error, ErrorCode::INVALID_PRODUCER_EPOCH);
+    assert!(producers.apply(&marker(5), Offset(5), coordinator, abort(0)).unwrap().1.is_some());
+    assert!(producers.apply(&marker(5), Offset(6), coordinator, abort(0)).unwrap().1.is_none(), "repeated");
+}
+
+#[test]
+fn silent_producers_are_forgotten_unless_a_transaction_is_open() {
+    let mut producers = Producers::default();
+    producers.apply(&header(0, 0, 5, false), Offset(0), CLIENT, None).unwrap();
+    let open = BatchHeader { producer_id: ProducerId(10), ..header(0, 0, 5, true) };
+    producers.apply(&open, Offset(5), CLIENT, None).unwrap();
+    producers.remove_expired(1999, 1000);
+    assert_eq!(producers.entries().len(), 2);
+    producers.remove_expired(2000, 1000);
+    assert_eq!(producers.entries().keys().copied().collect::<Vec<_>>(), [10]);
+}
