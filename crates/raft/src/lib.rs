@@ -3,18 +3,21 @@
 mod accumulator;
 mod effect;
 mod election_state;
+mod encode;
 mod epochs;
 mod identity;
 mod leader;
 mod quorum;
 mod replies;
 mod role;
+mod snapshot;
 
 mod voters;
 
 pub use accumulator::{BatchContent, ControlRecord, LeaderBatch, MAX_BATCH_BYTES};
 pub use effect::{Destination, Effect, FetchOut, Outbound, SnapshotFetchOut, VoteOut};
-pub use election_state::{ElectionState, ParseElectionStateError};
+pub use election_state::{ElectionState};
+pub use encode::{CodecError, LogRecord, decode_batch};
 pub use epochs::{EpochCache, Validity};
 pub use identity::{Endpoint, LeaderAndEpoch, OffsetAndEpoch, ReplicaKey};
 pub use leader::ReplicaProgress;
@@ -25,4 +28,5 @@ pub use replies::{
 };
 pub use role::RoleName;
 
+pub use snapshot::{SnapshotBuilder, SnapshotPolicy};
 pub use voters::{KRaftState, ParseVoterError, Voter, VoterSet};
