@@ -30,7 +30,9 @@ impl std::error::Error for CodecError {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogRecord {
     Control(ControlRecord),
-    SnapshotHeader { last_contained_log_timestamp: Timestamp },
+    SnapshotHeader {
+        last_contained_log_timestamp: Timestamp,
+    },
     SnapshotFooter,
     /// The value, framed as `MetadataRecord::decode` reads it.
     Metadata(Bytes),
@@ -92,14 +94,12 @@ pub(crate) fn control_value(record: &ControlRecord) -> Result<(ControlType, Byte
             Ok((ControlType::LeaderChange, encoded(&message)?))
         }
         ControlRecord::KRaftVersion(version) => {
-            let record = KRaftVersionRecord { k_raft_version: *version, ..KRaftVersionRecord::default() };
+            let record = KRaftVersionRecord { kraft_version: *version, ..KRaftVersionRecord::default() };
             Ok((ControlType::KRaftVersion, encoded(&record)?))
         }
         ControlRecord::KRaftVoters(voters) => {
-            let record = VotersRecord {
-                voters: voters.voters().iter().map(voter_to_wire).collect(),
-                ..VotersRecord::default()
-            };
+            let record =
+                VotersRecord { voters: voters.voters().iter().map(voter_to_wire).collect(), ..VotersRecord::default() };
             Ok((ControlType::KRaftVoters, encoded(&record)?))
         }
     }
@@ -116,7 +116,7 @@ fn voter_to_wire(voter: &Voter) -> voters_record::Voter {
         voter_id: voter.key.id.0,
         voter_directory_id: voter.key.directory_id,
         endpoints: voter.endpoints.iter().map(endpoint).collect(),
-        k_raft_version_feature: voters_record::KRaftVersionFeature {
+        kraft_version_feature: voters_record::KRaftVersionFeature {
             min_supported_version: voter.kraft_version_min,
             max_supported_version: voter.kraft_version_max,
             ..Default::default()
@@ -134,8 +134,8 @@ fn voter_from_wire(voter: &voters_record::Voter) -> Voter {
     Voter {
         key: ReplicaKey { id: BrokerId(voter.voter_id), directory_id: voter.voter_directory_id },
         endpoints: voter.endpoints.iter().map(endpoint).collect(),
-        kraft_version_min: voter.k_raft_version_feature.min_supported_version,
-        kraft_version_max: voter.k_raft_version_feature.max_supported_version,
+        kraft_version_min: voter.kraft_version_feature.min_supported_version,
+        kraft_version_max: voter.kraft_version_feature.max_supported_version,
     }
 }
 
@@ -175,7 +175,7 @@ fn decode_control(kind: ControlType, value: Bytes) -> Result<Option<LogRecord>, 
         }
         ControlType::KRaftVersion => {
             let record: KRaftVersionRecord = decoded(value)?;
-            LogRecord::Control(ControlRecord::KRaftVersion(record.k_raft_version))
+            LogRecord::Control(ControlRecord::KRaftVersion(record.kraft_version))
         }
         ControlType::KRaftVoters => {
             let record: VotersRecord = decoded(value)?;

@@ -16,7 +16,7 @@ mod voters;
 
 pub use accumulator::{BatchContent, ControlRecord, LeaderBatch, MAX_BATCH_BYTES};
 pub use effect::{Destination, Effect, FetchOut, Outbound, SnapshotFetchOut, VoteOut};
-pub use election_state::{ElectionState};
+pub use election_state::ElectionState;
 pub use encode::{CodecError, LogRecord, decode_batch};
 pub use epochs::{EpochCache, Validity};
 pub use identity::{Endpoint, LeaderAndEpoch, OffsetAndEpoch, ReplicaKey};
