@@ -1,0 +1,254 @@
+//! One connection: reads what is there, cuts all complete requests out of it, hands them to the service at once, and
+//! writes the answers that are ready with one call. It stops reading while a peer does not take its answers, while
+//! too many of them are owed, and while memory for a large request is not granted.
+
+use crate::admission::{Memory, Permit};
+use crate::buffers::{self, BUFFER_BYTES};
+use crate::outgoing::{Outgoing, Progress};
+use crate::registry::Registry;
+use crate::replies::{Orders, Replies, Shared, Slots};
+use crate::service::{Peer, Service};
+use bytes::{Buf, Bytes, BytesMut};
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+/// Half a request up to this size is kept without asking for memory, in a buffer of its own size.
+const SMALL_BYTES_MAX: usize = 16 << 10;
+
+/// With less room than this behind half a request, it moves to the start of another buffer.
+const ROOM_BYTES_MIN: usize = 64 << 10;
+
+/// Bytes of the size prefix.
+const PREFIX_BYTES: usize = 4;
+
+type Granting = Pin<Box<dyn Future<Output = Option<Permit>> + Send>>;
+
+/// Why a connection ends.
+enum End {
+    /// The peer or an order closed it.
+    Closed,
+    /// The peer sent something that is no request.
+    Misbehaved(i32),
+    Io(io::Error),
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        End::Io(error)
+    }
+}
+
+/// What `wait` waited for.
+enum Event {
+    Orders(Orders),
+    Writable,
+    Read(usize),
+    Granted(Option<Permit>),
+}
+
+/// What all connections of a server have in common.
+pub(crate) struct Surroundings<S> {
+    pub(crate) service: Arc<S>,
+    pub(crate) memory: Memory,
+    pub(crate) registry: Arc<Registry>,
+}
+
+pub(crate) struct Connection<S: Service> {
+    stream: TcpStream,
+    session: S::Session,
+    shared: Arc<Shared>,
+    surroundings: Arc<Surroundings<S>>,
+    slots: Slots,
+    outgoing: Outgoing,
+    /// What was read and is not a whole request yet.
+    buffer: BytesMut,
+    frames: Vec<Bytes>,
+    /// The memory granted for `buffer`.
+    permit: Option<Permit>,
+    granting: Option<Granting>,
+    blocked: bool,
+    closing: bool,
+}
+
+impl<S: Service> Connection<S> {
+    pub(crate) fn new(stream: TcpStream, peer: &Peer, shared: Arc<Shared>, surroundings: Arc<Surroundings<S>>) -> Self {
+        let session = surroundings.service.open(peer);
+        Self {
+            stream,
+            session,
+            shared,
+            surroundings,
+            slots: Slots::default(),
+            outgoing: Outgoing::default(),
+            buffer: BytesMut::new(),
+            frames: Vec::new(),
+            permit: None,
+            granting: None,
+            blocked: false,
+            closing: false,
+        }
+    }
+
+    /// Serves the connection to its end.
+    pub(crate) async fn run(mut self, peer: Peer) {
+        match self.serve().await {
+            Ok(()) | Err(End::Closed) => {}
+            Err(End::Misbehaved(size)) => {
+                tracing::debug!(peer = %peer.remote, size, "closed: the size of the request is out of range");
+            }
+            Err(End::Io(error)) => tracing::debug!(peer = %peer.remote, %error, "connection lost"),
+        }
+    }
+
+    async fn serve(&mut self) -> Result<(), End> {
+        loop {
+            self.send()?;
+            if self.closing && self.outgoing.is_empty() {
+                return Ok(());
+            }
+            match std::future::poll_fn(|cx| self.poll_event(cx)).await? {
+                Event::Orders(orders) => self.obey(orders)?,
+                Event::Writable => self.blocked = false,
+                Event::Granted(permit) => self.permit = permit,
+                Event::Read(0) => return Err(End::Closed),
+                Event::Read(_) => self.handle()?,
+            }
+        }
+    }
+
+    /// Hands the answers that are ready to the socket.
+    fn send(&mut self) -> Result<(), End> {
+        while let Some(segments) = self.slots.pop_ready() {
+            self.outgoing.push(segments);
+        }
+        if !self.outgoing.is_empty() && !self.blocked {
+            self.blocked = self.outgoing.write(&self.stream)? == Progress::Blocked;
+            self.touch();
+        }
+        Ok(())
+    }
+
+    fn touch(&self) {
+        self.shared.last_active_ms.store(self.surroundings.registry.now_ms(), Ordering::Relaxed);
+    }
+
+    fn obey(&mut self, orders: Orders) -> Result<(), End> {
+        if orders.close || (orders.close_if_idle && self.slots.is_empty()) {
+            return Err(End::Closed);
+        }
+        self.closing |= orders.finish;
+        Ok(())
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, End>> {
+        if self.shared.poll_changed(cx) {
+            return Poll::Ready(Ok(Event::Orders(self.shared.take(&mut self.slots))));
+        }
+        if self.blocked && self.stream.poll_write_ready(cx)?.is_ready() {
+            return Poll::Ready(Ok(Event::Writable));
+        }
+        if let Some(granting) = &mut self.granting {
+            let Poll::Ready(permit) = granting.as_mut().poll(cx) else { return Poll::Pending };
+            self.granting = None;
+            return Poll::Ready(Ok(Event::Granted(permit)));
+        }
+        let full = self.slots.len() >= self.surroundings.registry.limits().pending_requests_max;
+        if self.blocked || self.closing || full {
+            return Poll::Pending;
+        }
+        self.poll_read(cx)
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, End>> {
+        if self.stream.poll_read_ready(cx)?.is_pending() {
+            return Poll::Pending;
+        }
+        self.make_room();
+        let Connection { stream, buffer, .. } = self;
+        let read = pin!(stream.read_buf(buffer)).poll(cx);
+        if read.is_pending() {
+            self.settle();
+        }
+        read.map(|count| Ok(Event::Read(count?)))
+    }
+
+    /// Makes `buffer` one into which a read can bring much: a thread's buffer with what is left of the last one, or,
+    /// for a request that is larger, one that grows as its bytes arrive.
+    fn make_room(&mut self) {
+        let room = self.buffer.capacity() - self.buffer.len();
+        let missing = self.wanted().unwrap_or(0).saturating_sub(self.buffer.len());
+        if self.buffer.capacity() >= BUFFER_BYTES && room >= ROOM_BYTES_MIN.min(missing.max(1)) {
+            return;
+        }
+        if self.buffer.len() + missing.min(ROOM_BYTES_MIN) > BUFFER_BYTES {
+            // Doubling: no more is reserved than has arrived.
+            self.buffer.reserve(missing.min(self.buffer.len()).max(ROOM_BYTES_MIN));
+            return;
+        }
+        let mut fresh = buffers::take();
+        fresh.extend_from_slice(&self.buffer);
+        buffers::give_back(std::mem::replace(&mut self.buffer, fresh));
+    }
+
+    /// The length of the request at the head of the buffer, with its prefix.
+    fn wanted(&self) -> Option<usize> {
+        let (prefix, _) = self.buffer.split_first_chunk()?;
+        usize::try_from(i32::from_be_bytes(*prefix)).ok().map(|size| size + PREFIX_BYTES)
+    }
+
+    /// Cuts the complete requests out of what was read and has them answered.
+    fn handle(&mut self) -> Result<(), End> {
+        self.touch();
+        let mut misbehaved = None;
+        let size_max = self.surroundings.registry.limits().socket_request_max_bytes;
+        while let Some((prefix, _)) = self.buffer.split_first_chunk::<PREFIX_BYTES>() {
+            let prefix = i32::from_be_bytes(*prefix);
+            let Some(size) = u32::try_from(prefix).ok().filter(|size| *size <= size_max) else {
+                misbehaved = Some(prefix);
+                break;
+            };
+            if self.buffer.len() - PREFIX_BYTES < size as usize {
+                break;
+            }
+            self.buffer.advance(PREFIX_BYTES);
+            self.frames.push(self.buffer.split_to(size as usize).freeze());
+        }
+        if !self.frames.is_empty() {
+            let mut replies = Replies { slots: &mut self.slots, shared: &self.shared, close: false };
+            self.surroundings.service.handle(&mut self.session, &mut self.frames, &mut replies);
+            self.closing |= replies.close;
+            self.frames.clear();
+            self.frames.shrink_to(64);
+            self.permit = None;
+        }
+        if let Some(size) = misbehaved {
+            // What was asked before the nonsense is still answered.
+            self.send()?;
+            return Err(End::Misbehaved(size));
+        }
+        self.settle();
+        Ok(())
+    }
+
+    /// Gives the read buffer back, or asks for the memory that the rest of a request takes.
+    fn settle(&mut self) {
+        let wanted = self.wanted().unwrap_or(0);
+        if self.buffer.len() <= SMALL_BYTES_MAX {
+            let small = BytesMut::from(&*self.buffer);
+            buffers::give_back(std::mem::replace(&mut self.buffer, small));
+        }
+        if wanted > SMALL_BYTES_MAX && self.permit.is_none() {
+            let bytes = wanted.max(BUFFER_BYTES);
+            self.permit = self.surroundings.memory.try_grant(bytes);
+            if self.permit.is_none() {
+                self.granting = Some(Box::pin(self.surroundings.memory.grant(bytes)));
+            }
+        }
+    }
+}
