@@ -1,1 +1,25 @@
-//! `server.properties` to a typed [`ServerConfig`](https://kafka.apache.org/documentation/#brokerconfigs).
+//! `server.properties` and overrides, made into a checked and typed [`ServerConfig`].
+//!
+//! Kafka: `KafkaConfig`, `AbstractKafkaConfig`, `SocketServerConfigs`, `java.util.Properties`.
+
+mod built_in;
+mod endpoint;
+mod listeners;
+mod load;
+mod properties;
+mod rules;
+mod server_config;
+mod values;
+
+pub use built_in::built_in_defaults;
+pub use endpoint::{Endpoint, SecurityProtocol};
+pub use listeners::Listeners;
+pub use load::{ConfigSource, LoadError, load_config};
+pub use properties::{MalformedProperties, parse_properties};
+pub use server_config::{
+    Durability, FetchSettings, GroupSettings, LogSettings, MetadataLogSettings, NodeSettings, QuorumSettings,
+    ServerConfig, SocketSettings, TopicSettings, Voter,
+};
+
+#[cfg(test)]
+mod config_tests;

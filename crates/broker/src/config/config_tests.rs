@@ -1,0 +1,120 @@
+//! Whole configs against what Apache Kafka 4.3.1 says of them.
+
+use std::collections::BTreeMap;
+
+use super::*;
+
+/// One line a case: changes to the base config (`key=value` or `-key`, divided by `;`), the class of
+/// the exception or `ok`, and its text. Written by Kafka's own `KafkaConfig.fromProps`.
+const CASES: &str = include_str!("../../testdata/server_properties.tsv");
+
+fn texts(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect()
+}
+
+fn base() -> BTreeMap<String, String> {
+    texts(&[
+        ("process.roles", "broker,controller"),
+        ("node.id", "1"),
+        ("listeners", "PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093"),
+        ("controller.listener.names", "CONTROLLER"),
+        ("controller.quorum.bootstrap.servers", "localhost:9093"),
+        ("log.dirs", "data"),
+    ])
+}
+
+#[test]
+fn configs_are_refused_in_kafkas_words() {
+    let mut wrong = Vec::new();
+    for line in CASES.lines() {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let [changes, class, message] = fields[..] else { panic!("{line}") };
+        let mut keys = base();
+        for change in changes.split(';').filter(|change| !change.is_empty()) {
+            match change.split_once('=') {
+                Some((name, text)) => keys.insert(name.to_owned(), text.to_owned()),
+                None => keys.remove(change.trim_start_matches('-')),
+            };
+        }
+        let got = match ServerConfig::from_texts(keys) {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        if (class == "ok") != got.is_empty() || got != message {
+            wrong.push(format!("{changes}\n  kafka {class} {message}\n  we    {got}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(CASES.lines().count() > 80);
+}
+
+#[test]
+fn without_a_file_one_node_serves_this_machine() {
+    let config = load_config(&ConfigSource::BuiltIn, &BTreeMap::new()).unwrap();
+    assert!(config.node.is_broker && config.node.is_controller);
+    assert_eq!(config.listeners.broker().map(ToString::to_string).collect::<Vec<_>>(), ["PLAINTEXT://localhost:9092"]);
+    assert_eq!(config.listeners.controller().next().unwrap().to_string(), "CONTROLLER://localhost:9093");
+    assert_eq!(config.quorum.bootstrap_servers, [("localhost".to_owned(), 9093)]);
+    assert_eq!(config.topics.offsets_topic_replication_factor, 1);
+    assert_eq!(config.node.metadata_log_dir.to_str(), Some("./milena-data"));
+    assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn the_built_in_quorum_address_follows_the_controllers_listener() {
+    let overrides = texts(&[("listeners", "PLAINTEXT://127.0.0.1:1000,CONTROLLER://:1001")]);
+    let config = load_config(&ConfigSource::BuiltIn, &overrides).unwrap();
+    assert_eq!(config.quorum.bootstrap_servers, [("localhost".to_owned(), 1001)]);
+}
+
+#[test]
+fn overrides_win_over_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("server.properties");
+    std::fs::write(
+        &path,
+        "process.roles=broker,controller\nnode.id=7\nlisteners=PLAINTEXT://:9092,CONTROLLER://:9093\n\
+         controller.listener.names=CONTROLLER\ncontroller.quorum.voters=7@localhost:9093\nnum.partitions=3\n\
+         log.retention.minutes=5\n",
+    )
+    .unwrap();
+    let overrides = texts(&[("num.partitions", "4"), ("milena.durability", "fsync")]);
+    let config = load_config(&ConfigSource::File(path), &overrides).unwrap();
+    assert_eq!(config.topics.num_partitions, 4);
+    assert_eq!(config.node.durability, Durability::Fsync);
+    assert_eq!(config.topics.defaults["retention.ms"], "300000");
+    assert_eq!(config.quorum.voters, [Voter { id: milena_types::BrokerId(7), host: "localhost".into(), port: 9093 }]);
+}
+
+#[test]
+fn unknown_keys_are_warned_of_and_keys_without_effect_are_named() {
+    let mut keys = base();
+    keys.extend(texts(&[("no.such.key", "1"), ("listener.name.plaintext.ssl.key", "x"), ("num.io.threads", "3")]));
+    let config = ServerConfig::from_texts(keys).unwrap();
+    assert_eq!(config.warnings, ["These configurations '[no.such.key]' were supplied but are not used yet."]);
+    let named = config.keys_without_effect();
+    assert!(named.iter().any(|(name, reason)| *name == "num.io.threads" && !reason.is_empty()), "{named:?}");
+    assert!(!named.iter().any(|(name, _)| *name == "listeners"));
+}
+
+#[test]
+fn a_listener_that_cannot_be_served_refuses_to_start() {
+    let mut keys = base();
+    keys.extend(texts(&[
+        ("listeners", "SSL://localhost:9092,CONTROLLER://localhost:9093"),
+        ("listener.security.protocol.map", "SSL:SSL,CONTROLLER:PLAINTEXT"),
+        ("security.inter.broker.protocol", "SSL"),
+    ]));
+    let error = ServerConfig::from_texts(keys).unwrap_err().to_string();
+    assert!(error.starts_with("Listener SSL asks for SSL"), "{error}");
+}
+
+#[test]
+fn a_wrong_durability_names_the_choices() {
+    let mut keys = base();
+    keys.extend(texts(&[("milena.durability", "maybe")]));
+    assert_eq!(
+        ServerConfig::from_texts(keys).unwrap_err().to_string(),
+        "Invalid value maybe for configuration milena.durability: String must be one of: os, fsync"
+    );
+}

@@ -1,0 +1,97 @@
+//! From bytes and overrides to a [`ServerConfig`], or a reason to refuse.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use milena_metadata::config::{BROKER_CONFIGS, ConfigError, KeyStatus, broker_key_status};
+
+use super::properties::{MalformedProperties, parse_properties};
+use super::server_config::ServerConfig;
+use super::values::Values;
+use super::{built_in_defaults, rules};
+
+/// Where the keys come from.
+#[derive(Clone, Debug)]
+pub enum ConfigSource {
+    /// One node on this machine, data in the current folder.
+    BuiltIn,
+    /// A `server.properties`.
+    File(PathBuf),
+}
+
+/// Why a node must not start. The text is Kafka's where Kafka refuses too.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {source}")]
+    Malformed { path: PathBuf, source: MalformedProperties },
+    #[error(transparent)]
+    Value(#[from] ConfigError),
+    #[error("{0}")]
+    Rule(String),
+}
+
+/// Reads the source, puts `overrides` on top, and checks everything.
+///
+/// # Errors
+/// The first key or rule that is wrong.
+pub fn load_config(source: &ConfigSource, overrides: &BTreeMap<String, String>) -> Result<ServerConfig, LoadError> {
+    let texts = match source {
+        ConfigSource::BuiltIn => built_in_defaults(overrides),
+        ConfigSource::File(path) => {
+            let mut texts = read_file(path)?;
+            texts.extend(overrides.iter().map(|(name, text)| (name.clone(), text.clone())));
+            texts
+        }
+    };
+    ServerConfig::from_texts(texts)
+}
+
+fn read_file(path: &Path) -> Result<BTreeMap<String, String>, LoadError> {
+    let bytes = std::fs::read(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+    parse_properties(&bytes).map_err(|source| LoadError::Malformed { path: path.to_owned(), source })
+}
+
+impl ServerConfig {
+    /// Checks `texts`, keys and values as written, and makes them typed.
+    ///
+    /// # Errors
+    /// The first key or rule that is wrong.
+    pub fn from_texts(texts: BTreeMap<String, String>) -> Result<Self, LoadError> {
+        let mut completed = texts.clone();
+        copy_if_absent(&mut completed, "node.id", "broker.id");
+        copy_if_absent(&mut completed, "broker.id", "node.id");
+        let values = Values(BROKER_CONFIGS.parse_all(&completed)?);
+        let mut config = Self::read(texts, &completed, &values)?;
+        rules::check(&config, &values).map_err(LoadError::Rule)?;
+        rules::check_supported(&config).map_err(LoadError::Rule)?;
+        config.warnings = rules::warnings(&config, &values);
+        let unknown = rules::unknown_names(&config.texts);
+        if !unknown.is_empty() {
+            let text = format!("These configurations '[{}]' were supplied but are not used yet.", unknown.join(", "));
+            config.warnings.push(text);
+        }
+        config.values = values.0;
+        Ok(config)
+    }
+
+    /// The keys that are set and have no effect, each with the reason.
+    pub fn keys_without_effect(&self) -> Vec<(&str, &'static str)> {
+        self.texts
+            .keys()
+            .filter_map(|name| match broker_key_status(name)? {
+                KeyStatus::Honoured => None,
+                KeyStatus::NoEffectYet(reason) => Some((name.as_str(), reason)),
+            })
+            .collect()
+    }
+}
+
+fn copy_if_absent(texts: &mut BTreeMap<String, String>, from: &str, to: &str) {
+    if !texts.contains_key(to)
+        && let Some(text) = texts.get(from).cloned()
+    {
+        texts.insert(to.to_owned(), text);
+    }
+}
