@@ -85,7 +85,7 @@ pub(crate) fn place(
         return refuse(format!("Invalid replication factor {replicas}: the replication factor must be positive."));
     };
     if racks.unfenced_count == 0 {
-        return refuse("All brokers are currently fenced or have all their log directories cordoned.".to_owned());
+        return refuse("All brokers are currently fenced, or have all their log directories cordoned.".to_owned());
     }
     if count > racks.broker_count {
         return refuse(format!(

@@ -215,10 +215,7 @@ const fn level(level: i16, bootstrap: i16) -> FeatureLevel {
 pub const FEATURES: &[Feature] = &[
     Feature {
         name: ELIGIBLE_LEADER_REPLICAS_VERSION,
-        levels: &[
-            level(0, 7),
-            FeatureLevel { level: 1, bootstrap: MetadataVersion(26), needs_metadata_version: 23 },
-        ],
+        levels: &[level(0, 7), FeatureLevel { level: 1, bootstrap: MetadataVersion(26), needs_metadata_version: 23 }],
     },
     Feature { name: GROUP_VERSION, levels: &[level(0, 7), level(1, 22)] },
     Feature { name: KRAFT_VERSION, levels: &[level(0, 7), level(1, 21)] },
@@ -265,7 +262,13 @@ pub fn supported_features() -> impl Iterator<Item = (&'static str, i16, i16)> {
     let (before, after): (Vec<_>, Vec<_>) = FEATURES.iter().partition(|feature| feature.name < METADATA_VERSION);
     let metadata = (METADATA_VERSION, MetadataVersion::MINIMUM.level(), MetadataVersion::LATEST.level());
     let row = |feature: &Feature| (feature.name, feature.min_level(), feature.max_level());
-    before.into_iter().map(row).chain(std::iter::once(metadata)).chain(after.into_iter().map(row)).collect::<Vec<_>>().into_iter()
+    before
+        .into_iter()
+        .map(row)
+        .chain(std::iter::once(metadata))
+        .chain(after.into_iter().map(row))
+        .collect::<Vec<_>>()
+        .into_iter()
 }
 
 #[cfg(test)]

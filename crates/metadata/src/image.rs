@@ -10,6 +10,8 @@ mod delta;
 mod ordered;
 mod replay;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod topics;
 
 use std::collections::BTreeMap;

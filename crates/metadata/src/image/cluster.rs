@@ -6,9 +6,7 @@ use std::sync::Arc;
 use milena_protocol::Text;
 use milena_protocol::messages::register_broker_record::{BrokerEndpoint, BrokerFeature};
 use milena_protocol::messages::register_controller_record::{ControllerEndpoint, ControllerFeature};
-use milena_protocol::messages::{
-    BrokerRegistrationChangeRecord, RegisterBrokerRecord, RegisterControllerRecord,
-};
+use milena_protocol::messages::{BrokerRegistrationChangeRecord, RegisterBrokerRecord, RegisterControllerRecord};
 use milena_types::{BrokerId, Offset, Uuid};
 
 use super::topics::{DIRECTORY_LOST, DIRECTORY_MIGRATING, DIRECTORY_UNASSIGNED};
@@ -140,8 +138,8 @@ impl BrokerRegistration {
                 .end_points
                 .iter()
                 .map(|endpoint| Endpoint {
-                    listener: endpoint.name.clone(),
-                    host: endpoint.host.clone(),
+                    listener: endpoint.name.detached(),
+                    host: endpoint.host.detached(),
                     port: endpoint.port,
                     security_protocol: endpoint.security_protocol,
                 })
@@ -149,9 +147,11 @@ impl BrokerRegistration {
             features: record
                 .features
                 .iter()
-                .map(|feature| (feature.name.clone(), range(feature.min_supported_version, feature.max_supported_version)))
+                .map(|feature| {
+                    (feature.name.detached(), range(feature.min_supported_version, feature.max_supported_version))
+                })
                 .collect(),
-            rack: record.rack.clone(),
+            rack: record.rack.as_ref().map(Text::detached),
             is_fenced: record.fenced,
             is_in_controlled_shutdown: record.in_controlled_shutdown,
             directories,
@@ -228,8 +228,8 @@ impl ControllerRegistration {
                 .end_points
                 .iter()
                 .map(|endpoint| Endpoint {
-                    listener: endpoint.name.clone(),
-                    host: endpoint.host.clone(),
+                    listener: endpoint.name.detached(),
+                    host: endpoint.host.detached(),
                     port: endpoint.port,
                     security_protocol: endpoint.security_protocol,
                 })
@@ -237,7 +237,9 @@ impl ControllerRegistration {
             features: record
                 .features
                 .iter()
-                .map(|feature| (feature.name.clone(), range(feature.min_supported_version, feature.max_supported_version)))
+                .map(|feature| {
+                    (feature.name.detached(), range(feature.min_supported_version, feature.max_supported_version))
+                })
                 .collect(),
         }
     }

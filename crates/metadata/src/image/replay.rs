@@ -46,7 +46,7 @@ impl Image {
     fn apply(&mut self, record: &MetadataRecord, offset: Offset, delta: &mut Delta) -> Outcome {
         match record {
             MetadataRecord::Topic(record) => {
-                if !self.topics.create(record.name.clone(), record.topic_id) {
+                if !self.topics.create(&record.name, record.topic_id) {
                     return Err(format!("topic {} with id {} exists already", record.name, record.topic_id));
                 }
                 delta.created_topics.insert(record.topic_id);
@@ -56,8 +56,12 @@ impl Image {
             MetadataRecord::RemoveTopic(record) => return self.apply_remove_topic(record.topic_id, delta),
             MetadataRecord::ClearElr(record) => return self.apply_clear_elr(record, delta),
             MetadataRecord::Config(record) => {
-                let resource = ConfigResource { kind: record.resource_type, name: record.resource_name.clone() };
-                Arc::make_mut(&mut self.configs).set(resource.clone(), record.name.clone(), record.value.clone());
+                let resource = ConfigResource { kind: record.resource_type, name: record.resource_name.detached() };
+                Arc::make_mut(&mut self.configs).set(
+                    resource.clone(),
+                    record.name.detached(),
+                    record.value.as_ref().map(Text::detached),
+                );
                 delta.configs.insert(resource);
             }
             MetadataRecord::FeatureLevel(record) => return self.apply_feature_level(record, delta),
@@ -74,7 +78,12 @@ impl Image {
         Ok(())
     }
 
-    fn apply_registration_or_security(&mut self, record: &MetadataRecord, offset: Offset, delta: &mut Delta) -> Outcome {
+    fn apply_registration_or_security(
+        &mut self,
+        record: &MetadataRecord,
+        offset: Offset,
+        delta: &mut Delta,
+    ) -> Outcome {
         match record {
             MetadataRecord::RegisterBroker(record) => {
                 let broker = BrokerRegistration::from_record(record, offset);
@@ -219,7 +228,7 @@ impl Image {
         } else if record.feature_level == 0 {
             features.levels.remove(&record.name);
         } else {
-            features.levels.insert(record.name.clone(), record.feature_level);
+            features.levels.insert(record.name.detached(), record.feature_level);
         }
         delta.features = true;
         Ok(())

@@ -1,11 +1,11 @@
 //! The image as records, for snapshots: in the order of Kafka's `MetadataImage.write`, so that a reader knows the metadata
 //! version before anything else and a topic before its partitions.
 
+use milena_protocol::Text;
 use milena_protocol::messages::client_quota_record::EntityData;
 use milena_protocol::messages::{
     ClientQuotaRecord, ConfigRecord, FeatureLevelRecord, MetadataRecord, ProducerIdsRecord, TopicRecord,
 };
-use milena_protocol::Text;
 
 use super::{Image, QuotaEntity};
 use crate::METADATA_VERSION;
@@ -89,16 +89,17 @@ impl Image {
     }
 
     fn producer_id_records(&self) -> impl Iterator<Item = VersionedRecord> {
-        (self.next_producer_id >= 0).then(|| {
-            let record = ProducerIdsRecord {
-                broker_id: -1,
-                broker_epoch: -1,
-                next_producer_id: self.next_producer_id,
-                ..ProducerIdsRecord::default()
-            };
-            (MetadataRecord::ProducerIds(record), 0)
-        })
-        .into_iter()
+        (self.next_producer_id >= 0)
+            .then(|| {
+                let record = ProducerIdsRecord {
+                    broker_id: -1,
+                    broker_epoch: -1,
+                    next_producer_id: self.next_producer_id,
+                    ..ProducerIdsRecord::default()
+                };
+                (MetadataRecord::ProducerIds(record), 0)
+            })
+            .into_iter()
     }
 
     fn security_records(&self) -> impl Iterator<Item = VersionedRecord> {

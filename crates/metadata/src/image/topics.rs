@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use milena_protocol::messages::{PartitionChangeRecord, PartitionRecord};
 use milena_protocol::Text;
+use milena_protocol::messages::{PartitionChangeRecord, PartitionRecord};
 use milena_types::{BrokerId, LeaderEpoch, PartitionIndex, TopicId, Uuid};
 
 use super::Ordered;
@@ -25,7 +25,7 @@ pub const NO_LEADER_CHANGE: i32 = -2;
 const GAP_MAX: usize = 100_000;
 
 /// One partition as the controller knows it.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Partition {
     /// All replicas; the first is the preferred leader.
     pub replicas: Box<[BrokerId]>,
@@ -49,6 +49,24 @@ pub struct Partition {
     pub partition_epoch: i32,
     /// Whether the leader was elected uncleanly and has not recovered yet.
     pub is_recovering: bool,
+}
+
+impl Default for Partition {
+    fn default() -> Self {
+        Partition {
+            replicas: Box::default(),
+            directories: Box::default(),
+            isr: Box::default(),
+            removing_replicas: Box::default(),
+            adding_replicas: Box::default(),
+            eligible_leader_replicas: Box::default(),
+            last_known_elr: Box::default(),
+            leader: BrokerId::NONE,
+            leader_epoch: LeaderEpoch(0),
+            partition_epoch: 0,
+            is_recovering: false,
+        }
+    }
 }
 
 /// One topic.
@@ -140,7 +158,10 @@ impl Topics {
     }
 
     /// Adds a topic without partitions. Returns false when the name or the id is taken.
-    pub(super) fn create(&mut self, name: Text, id: TopicId) -> bool {
+    ///
+    /// The name is copied out of the frame it came in, which would otherwise live as long as the topic.
+    pub(super) fn create(&mut self, name: &Text, id: TopicId) -> bool {
+        let name = name.detached();
         if self.by_name.contains_key(&*name) || self.by_id.contains_key(&id) {
             return false;
         }
@@ -174,7 +195,7 @@ impl Topics {
         if index > before + GAP_MAX {
             return false;
         }
-        let gap = Arc::new(Partition { leader: BrokerId::NONE, ..Partition::default() });
+        let gap = Arc::new(Partition::default());
         partitions.resize(index, gap);
         partitions.push(Arc::new(partition));
         self.partition_count += partitions.len() - before;
@@ -214,9 +235,9 @@ impl Partition {
     /// This partition after a change (`PartitionRegistration.merge`).
     #[must_use]
     pub fn merge(&self, change: &PartitionChangeRecord) -> Partition {
-        let pick = |new: &Option<Vec<i32>>, old: &Box<[BrokerId]>| match new {
+        let pick = |new: &Option<Vec<i32>>, old: &[BrokerId]| match new {
             Some(new) => ids(new),
-            None => old.clone(),
+            None => old.into(),
         };
         let leader_changes = change.leader != NO_LEADER_CHANGE;
         let mut partition = Partition {
