@@ -34,7 +34,7 @@ pub(crate) fn render(units: &[Unit]) -> String {
         let _ = writeln!(
             out,
             "    MessageEntry {{ name: {name:?}, kind: {:?}, api_key: {:?}, min_version: {}, max_version: {}, \
-             recode: recode::<crate::messages::{name}>, random: random_bytes::<crate::messages::{name}> }},",
+             recode: recode::<crate::messages::{name}>, blank: blank_bytes::<crate::messages::{name}>, random: random_bytes::<crate::messages::{name}> }},",
             unit.message.kind,
             unit.message.api_key,
             unit.versions().min,

@@ -31,6 +31,8 @@ pub struct MessageEntry {
     pub max_version: i16,
     /// Decodes bytes and encodes what was read.
     pub recode: fn(Bytes, i16) -> Result<Bytes, RecodeError>,
+    /// The bytes of a message with all its defaults.
+    pub blank: fn(i16) -> Result<Bytes, EncodeError>,
     /// The bytes of a random message.
     pub random: fn(&mut Random, i16) -> Result<Bytes, EncodeError>,
 }
@@ -53,6 +55,12 @@ fn recode<M: Message>(bytes: Bytes, version: i16) -> Result<Bytes, RecodeError> 
     let mut writer = Writer::new();
     message.encode(&mut writer, version).map_err(RecodeError::Encode)?;
     writer.into_bytes().map_err(RecodeError::Encode)
+}
+
+fn blank_bytes<M: Message>(version: i16) -> Result<Bytes, EncodeError> {
+    let mut writer = Writer::new();
+    M::default().encode(&mut writer, version)?;
+    writer.into_bytes()
 }
 
 fn random_bytes<M: Message + RandomFill>(random: &mut Random, version: i16) -> Result<Bytes, EncodeError> {
@@ -176,7 +184,7 @@ mod generated {
     //! One impl a structure, and the table.
     #![allow(clippy::all, unused_variables, reason = "generated code keeps one shape for all schemas")]
 
-    use super::{MessageEntry, Random, RandomFill, random_bytes, recode};
+    use super::{MessageEntry, Random, RandomFill, blank_bytes, random_bytes, recode};
     use crate::Records;
 
     include!(concat!(env!("OUT_DIR"), "/random.rs"));
