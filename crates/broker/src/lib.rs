@@ -1,3 +1,20 @@
-//! milena-broker.
+//! The broker: the only place where the cores, the log and the network meet. `dispatch` takes what a connection read,
+//! `api` has one file for each key, `partitions` is the data plane; `hosts` will run the pure cores.
+
+mod api;
+mod broker;
+mod call;
+mod clock;
 pub mod config;
+mod controller_handle;
+mod dispatch;
 pub mod format;
+mod settings;
+
+pub use api::{Api, Handle, Lane, apis, find as find_api};
+pub use broker::{Broker, BrokerParts};
+pub use call::{Call, Later, Outcome};
+pub use clock::Clock;
+pub use controller_handle::{ControllerDone, ControllerHandle, ControllerRequest, ControllerResponse, ForController};
+pub use dispatch::{Dispatcher, Session};
+pub use settings::{BrokerSettings, LogDirectory};

@@ -1,0 +1,88 @@
+//! The table of everything this broker serves, sorted by key. ApiVersions is computed from it: what is not here cannot
+//! be advertised. Versions are those of the protocol table (Kafka's stable ones), so a row is all or nothing.
+
+pub(crate) mod k18_api_versions;
+
+use crate::call::{Call, Outcome};
+use milena_protocol::{ApiKey, ApiKeyInfo, api_keys};
+use std::ops::RangeInclusive;
+
+/// A handler: plain, it never spawns, sleeps or blocks.
+pub type Handle = fn(&mut Call<'_, '_>) -> Outcome;
+
+/// What a request needs before it can be answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lane {
+    /// Answered from the image at once.
+    Inline,
+    /// Touches partitions; may wait for appends, replication or the disk.
+    Partition,
+    /// Goes to a coordinator's log.
+    Coordinator,
+    /// Answered by the active controller.
+    Controller,
+}
+
+/// One row: a key and who answers it.
+#[derive(Clone, Copy)]
+pub struct Api {
+    pub key: ApiKey,
+    pub lane: Lane,
+    pub handle: Handle,
+}
+
+/// All rows, sorted by key.
+static TABLE: &[Api] = &[k18_api_versions::API];
+
+/// All rows, sorted by key.
+#[must_use]
+pub fn apis() -> &'static [Api] {
+    TABLE
+}
+
+/// The row that serves this version of a key.
+#[must_use]
+pub fn find(key: ApiKey, version: i16) -> Option<&'static Api> {
+    let at = TABLE.binary_search_by_key(&key.0, |api| api.key.0).ok()?;
+    TABLE.get(at).filter(|api| api.versions().contains(&version))
+}
+
+impl Api {
+    /// The versions served.
+    #[must_use]
+    pub fn versions(&self) -> RangeInclusive<i16> {
+        api_keys::TABLE
+            .binary_search_by_key(&self.key.0, |info| info.key.0)
+            .ok()
+            .and_then(|at| api_keys::TABLE.get(at))
+            .map_or(RangeInclusive::new(0, -1), stable_versions)
+    }
+}
+
+/// Kafka's stable versions: the newest is left out while it is marked unstable.
+fn stable_versions(info: &ApiKeyInfo) -> RangeInclusive<i16> {
+    info.min_version..=info.max_version - i16::from(info.latest_version_unstable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_every_row_has_versions() {
+        for pair in TABLE.windows(2) {
+            assert!(pair[0].key.0 < pair[1].key.0, "{:?} before {:?}", pair[0].key, pair[1].key);
+        }
+        for api in TABLE {
+            assert!(!api.versions().is_empty(), "{:?}", api.key);
+            assert!(find(api.key, *api.versions().end()).is_some());
+            assert!(find(api.key, api.versions().end() + 1).is_none());
+        }
+    }
+
+    #[test]
+    fn init_producer_id_stops_before_its_unstable_version() {
+        let info = api_keys::TABLE.iter().find(|info| info.key == ApiKey::INIT_PRODUCER_ID).unwrap();
+        assert_eq!(stable_versions(info), 0..=5);
+    }
+}

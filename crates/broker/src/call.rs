@@ -1,0 +1,142 @@
+//! One request on its way through its handler, and the three ways to answer it.
+
+use crate::broker::Broker;
+use crate::dispatch::Session;
+use milena_network::{Replies, Reply};
+use milena_protocol::{ApiKey, DecodeError, Message, Reader, RequestHeader, Segment, encode_response};
+use milena_types::ErrorCode;
+use std::sync::Arc;
+
+/// What a handler returns.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The whole answer.
+    Ready(Vec<Segment>),
+    /// No answer is wanted.
+    Nothing,
+    /// The handler took a [`Later`].
+    Pending,
+    /// The request cannot be read: the connection is closed.
+    Close,
+}
+
+/// A request with its header decoded and everything a handler may use.
+pub struct Call<'a, 'r> {
+    pub broker: &'a Arc<Broker>,
+    pub session: &'a mut Session,
+    pub header: RequestHeader,
+    /// The body, not yet decoded.
+    pub body: Reader,
+    replies: &'a mut Replies<'r>,
+    parked: bool,
+}
+
+/// An answer that is owed; may be sent from any thread. Dropped, it closes the connection.
+#[derive(Debug)]
+pub struct Later {
+    key: ApiKey,
+    version: i16,
+    correlation_id: i32,
+    reply: Reply,
+}
+
+impl<'a, 'r> Call<'a, 'r> {
+    pub(crate) fn new(
+        broker: &'a Arc<Broker>,
+        session: &'a mut Session,
+        header: RequestHeader,
+        body: Reader,
+        replies: &'a mut Replies<'r>,
+    ) -> Self {
+        Self { broker, session, header, body, replies, parked: false }
+    }
+
+    /// The version of the request and of its answer.
+    #[must_use]
+    pub fn version(&self) -> i16 {
+        self.header.api_version
+    }
+
+    /// Decodes the body.
+    ///
+    /// # Errors
+    /// The bytes are no `M`; answer with [`Outcome::Close`].
+    pub fn decode<M: Message>(&mut self) -> Result<M, DecodeError> {
+        M::decode(&mut self.body, self.header.api_version)
+    }
+
+    /// The answer, encoded.
+    #[must_use]
+    pub fn answer<M: Message>(&self, response: &M) -> Outcome {
+        let header = &self.header;
+        match encode_response(header.api_key, header.api_version, header.correlation_id, response) {
+            Ok(segments) => Outcome::Ready(segments),
+            Err(error) => {
+                log_encode(header.api_key, header.api_version, &error);
+                Outcome::Close
+            }
+        }
+    }
+
+    /// Keeps the place of the answer; the handler then returns [`Outcome::Pending`].
+    pub fn park(&mut self) -> Later {
+        assert!(!self.parked, "a request has one answer");
+        self.parked = true;
+        let RequestHeader { api_key, api_version, correlation_id, .. } = self.header;
+        Later { key: api_key, version: api_version, correlation_id, reply: self.replies.park() }
+    }
+
+    /// Asks the controller and answers with what `finish` makes of its word.
+    pub fn forward<R, M>(
+        &mut self,
+        request: R,
+        finish: impl FnOnce(Result<R::Response, ErrorCode>) -> M + Send + 'static,
+    ) -> Outcome
+    where
+        R: crate::ForController,
+        M: Message,
+    {
+        let later = self.park();
+        self.broker.submit(request, move |result| later.answer(&finish(result)));
+        Outcome::Pending
+    }
+
+    /// Puts the outcome where the connection finds it.
+    pub(crate) fn conclude(self, outcome: Outcome) {
+        assert_eq!(self.parked, matches!(outcome, Outcome::Pending), "pending is what was parked");
+        match outcome {
+            Outcome::Ready(segments) => self.replies.ready(segments),
+            Outcome::Nothing => self.replies.nothing(),
+            Outcome::Pending => {}
+            Outcome::Close => self.replies.close(),
+        }
+    }
+}
+
+impl Later {
+    pub(crate) fn new(header: &RequestHeader, reply: Reply) -> Self {
+        Self { key: header.api_key, version: header.api_version, correlation_id: header.correlation_id, reply }
+    }
+
+    /// The version the answer is encoded in.
+    #[must_use]
+    pub fn version(&self) -> i16 {
+        self.version
+    }
+
+    /// Encodes and sends the answer.
+    pub fn answer<M: Message>(self, response: &M) {
+        match encode_response(self.key, self.version, self.correlation_id, response) {
+            Ok(segments) => self.reply.send(segments),
+            Err(error) => {
+                log_encode(self.key, self.version, &error);
+                self.reply.close();
+            }
+        }
+    }
+}
+
+/// An answer that its own version cannot carry is a mistake of ours.
+fn log_encode(key: ApiKey, version: i16, error: &dyn std::error::Error) {
+    tracing::error!(key = key.0, version, error = %error, "an answer cannot be encoded; its connection is closed");
+}

@@ -1,0 +1,80 @@
+//! From the frames of one read to their answers: header, row of the table, version, handler. Produce requests that
+//! follow each other are collected and appended together, one write for each partition. Kafka's counterparts are
+//! `SocketServer.Processor` (header and version checks) and `KafkaApis.handle`.
+
+use crate::api::{self, k18_api_versions};
+use crate::broker::Broker;
+use crate::call::{Call, Outcome};
+use bytes::Bytes;
+use milena_network::{Peer, Replies, Service};
+use milena_protocol::{ApiKey, Reader, RequestHeader, frame};
+use std::sync::Arc;
+
+/// What is remembered for one connection.
+#[derive(Debug)]
+pub struct Session {
+    /// Who is at the other end.
+    pub peer: Peer,
+}
+
+/// The broker as the network sees it.
+#[derive(Clone)]
+pub struct Dispatcher {
+    broker: Arc<Broker>,
+}
+
+impl Dispatcher {
+    /// Serves `broker`.
+    #[must_use]
+    pub fn new(broker: Arc<Broker>) -> Self {
+        Self { broker }
+    }
+}
+
+impl Service for Dispatcher {
+    type Session = Session;
+
+    fn open(&self, peer: &Peer) -> Session {
+        Session { peer: peer.clone() }
+    }
+
+    fn handle(&self, session: &mut Session, frames: &mut Vec<Bytes>, replies: &mut Replies<'_>) {
+        for frame in frames.drain(..) {
+            if replies.is_closing() {
+                break;
+            }
+            let mut reader = Reader::new(frame);
+            let header = match frame::decode_request_header(&mut reader) {
+                Ok(header) => header,
+                Err(error) => {
+                    tracing::debug!(peer = %session.peer.remote, %error, "closed: no request header");
+                    replies.close();
+                    break;
+                }
+            };
+            self.dispatch(session, header, reader, replies);
+        }
+    }
+}
+
+impl Dispatcher {
+    fn dispatch(&self, session: &mut Session, header: RequestHeader, body: Reader, replies: &mut Replies<'_>) {
+        let (key, version) = (header.api_key, header.api_version);
+        let found = api::find(key, version);
+        if found.is_none() && key != ApiKey::API_VERSIONS {
+            // Kafka: `InvalidRequestException`, which closes the connection.
+            tracing::debug!(peer = %session.peer.remote, key = key.0, version, "closed: not a request of this listener");
+            replies.close();
+            return;
+        }
+        let mut call = Call::new(&self.broker, session, header, body, replies);
+        let outcome = match found {
+            Some(api) => (api.handle)(&mut call),
+            None => k18_api_versions::unsupported(&call),
+        };
+        if matches!(outcome, Outcome::Close) {
+            tracing::debug!(peer = %call.session.peer.remote, key = key.0, version, "closed: the request cannot be read");
+        }
+        call.conclude(outcome);
+    }
+}

@@ -1,0 +1,85 @@
+//! What the broker takes from its configuration, typed. Names are Kafka's keys.
+
+use milena_replication::Durability;
+use milena_types::{BrokerId, Uuid};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// One log directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogDirectory {
+    /// As in `log.dirs`.
+    pub path: PathBuf,
+    /// `directory.id` of its `meta.properties`.
+    pub id: Uuid,
+}
+
+/// The settings of a broker.
+#[derive(Clone, Debug)]
+pub struct BrokerSettings {
+    /// `node.id`.
+    pub node_id: BrokerId,
+    /// `cluster.id` of `meta.properties`.
+    pub cluster_id: String,
+    /// `log.dirs` that are usable.
+    pub log_dirs: Vec<LogDirectory>,
+    /// The texts of the broker's own configuration (file, overrides), for the defaults of topics.
+    pub config_texts: BTreeMap<String, String>,
+    /// `auto.create.topics.enable`.
+    pub auto_create_topics_enable: bool,
+    /// `num.partitions`.
+    pub num_partitions: i32,
+    /// `default.replication.factor`.
+    pub default_replication_factor: i16,
+    /// `fetch.max.bytes`.
+    pub fetch_max_bytes: u32,
+    /// `max.incremental.fetch.session.cache.slots`.
+    pub max_incremental_fetch_session_cache_slots: usize,
+    /// `max.request.partition.size.limit`.
+    pub max_request_partition_size_limit: i32,
+    /// `replica.lag.time.max.ms`.
+    pub replica_lag_time_max_ms: i64,
+    /// `milena.durability`.
+    pub durability: Durability,
+    /// `log.retention.check.interval.ms`.
+    pub log_retention_check_interval_ms: u64,
+    /// `log.flush.offset.checkpoint.interval.ms`.
+    pub log_flush_offset_checkpoint_interval_ms: u64,
+    /// `log.flush.start.offset.checkpoint.interval.ms`.
+    pub log_flush_start_offset_checkpoint_interval_ms: u64,
+    /// `replica.high.watermark.checkpoint.interval.ms`.
+    pub replica_high_watermark_checkpoint_interval_ms: u64,
+    /// `log.flush.scheduler.interval.ms`.
+    pub log_flush_scheduler_interval_ms: u64,
+    /// `producer.id.expiration.ms`.
+    pub producer_id_expiration_ms: i64,
+    /// `num.recovery.threads.per.data.dir`.
+    pub num_recovery_threads_per_data_dir: usize,
+}
+
+impl Default for BrokerSettings {
+    /// Kafka's defaults, node 1, no log directory.
+    fn default() -> Self {
+        Self {
+            node_id: BrokerId(1),
+            cluster_id: String::new(),
+            log_dirs: Vec::new(),
+            config_texts: BTreeMap::new(),
+            auto_create_topics_enable: true,
+            num_partitions: 1,
+            default_replication_factor: 1,
+            fetch_max_bytes: 57_671_680,
+            max_incremental_fetch_session_cache_slots: 1000,
+            max_request_partition_size_limit: 2000,
+            replica_lag_time_max_ms: 30_000,
+            durability: Durability::Os,
+            log_retention_check_interval_ms: 300_000,
+            log_flush_offset_checkpoint_interval_ms: 60_000,
+            log_flush_start_offset_checkpoint_interval_ms: 60_000,
+            replica_high_watermark_checkpoint_interval_ms: 5_000,
+            log_flush_scheduler_interval_ms: u64::MAX,
+            producer_id_expiration_ms: 86_400_000,
+            num_recovery_threads_per_data_dir: 2,
+        }
+    }
+}
