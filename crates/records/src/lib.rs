@@ -11,6 +11,7 @@ mod error;
 mod header;
 mod produce;
 mod record;
+mod record_checks;
 mod reject;
 mod varint;
 mod walk;

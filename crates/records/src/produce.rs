@@ -11,7 +11,7 @@
 //! bytes a batch may expand to are limited (MESSAGE_TOO_LARGE).
 
 use bytes::Bytes;
-use milena_types::{ErrorCode, LeaderEpoch, Offset, Timestamp};
+use milena_types::{ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 
 use crate::batch::{Batch, Batches};
 use crate::builder::{BatchBuilder, BuilderConfig, finish};
@@ -20,11 +20,10 @@ use crate::compression::{Codec, Compression};
 use crate::error::Error;
 use crate::header::{BATCH_OVERHEAD_BYTES, BatchHeader, STAMP_BYTES, TimestampType, compute_crc, stamp};
 use crate::record::RecordIter;
-use crate::reject::{RecordError, RecordFault, Reject, RejectReason};
-use crate::varint::SliceInput;
-use crate::walk::{RecordShape, check_record, skip_record};
+use crate::record_checks::{RecordChecks, walk_compressed, walk_plain};
+use crate::reject::{Reject, RejectReason};
+use crate::walk::RecordShape;
 
-const NO_TIMESTAMP: i64 = -1;
 /// The first version of the request that may carry Zstandard (KIP-110).
 const ZSTD_FROM_VERSION: i16 = 7;
 
@@ -224,115 +223,6 @@ fn check_client_header(header: &BatchHeader) -> Result<(), RejectReason> {
     Err(RejectReason::invalid(reject))
 }
 
-/// `LogValidator.validateRecord` for one record after the other.
-struct RecordChecks<'a> {
-    rules: &'a ProduceRules,
-    now: i64,
-    base_offset: i64,
-    base_timestamp: i64,
-    record_count: i32,
-    /// The timestamp of every record if the batch claims append time.
-    log_append_time: Option<i64>,
-    index: i32,
-    max_timestamp: i64,
-    sequential: bool,
-    errors: Vec<RecordError>,
-}
-
-impl<'a> RecordChecks<'a> {
-    fn new(header: &BatchHeader, rules: &'a ProduceRules, now: Timestamp) -> Self {
-        Self {
-            rules,
-            now: now.0,
-            base_offset: header.base_offset.0,
-            base_timestamp: header.base_timestamp,
-            record_count: header.record_count,
-            log_append_time: (header.timestamp_type() == TimestampType::LogAppendTime).then_some(header.max_timestamp),
-            index: 0,
-            max_timestamp: NO_TIMESTAMP,
-            sequential: true,
-            errors: Vec::new(),
-        }
-    }
-
-    #[inline]
-    fn record(&mut self, shape: &RecordShape) {
-        let timestamp = self.log_append_time.unwrap_or(self.base_timestamp.wrapping_add(shape.timestamp_delta));
-        if let Some(fault) = self.fault(shape, timestamp) {
-            self.errors.push(RecordError { index: self.index, fault });
-        } else {
-            self.max_timestamp = self.max_timestamp.max(timestamp);
-            self.sequential &= shape.offset_delta == self.index;
-        }
-        self.index += 1;
-    }
-
-    #[inline]
-    fn fault(&self, shape: &RecordShape, timestamp: i64) -> Option<RecordFault> {
-        let rules = self.rules;
-        if rules.compacted && !shape.has_key() {
-            return Some(RecordFault::MissingKey);
-        }
-        let offset = self.base_offset.wrapping_add(i64::from(shape.offset_delta));
-        if rules.timestamp_type == TimestampType::CreateTime && timestamp != NO_TIMESTAMP {
-            let age = self.now.wrapping_sub(timestamp);
-            if age > rules.before_max_ms || age.wrapping_neg() > rules.after_max_ms {
-                let earliest = self.now.wrapping_sub(rules.before_max_ms);
-                let latest = self.now.wrapping_add(rules.after_max_ms);
-                return Some(RecordFault::Timestamp { timestamp, offset, earliest, latest });
-            }
-        } else if self.log_append_time.is_some() {
-            let (key_len, value_len) = (shape.key_len, shape.value_len);
-            return Some(RecordFault::LogAppendTime { timestamp, offset, key_len, value_len });
-        }
-        None
-    }
-
-    fn finish(&mut self) -> Result<(), RejectReason> {
-        if self.errors.is_empty() { Ok(()) } else { Err(RejectReason::records(std::mem::take(&mut self.errors))) }
-    }
-}
-
-/// Checks the records of an uncompressed batch; their largest timestamp.
-fn walk_plain(batch: &Batch, mut checks: RecordChecks<'_>) -> Result<i64, RejectReason> {
-    let mut input = SliceInput::new(batch.bytes.get(BATCH_OVERHEAD_BYTES..).unwrap_or_default());
-    for _ in 0..checks.record_count {
-        let shape = check_record(&mut input)?;
-        checks.record(&shape);
-    }
-    if checks.record_count > 0 && input.remaining() > 0 {
-        return Err(Error::Record("there are bytes behind the last record").into());
-    }
-    checks.finish()?;
-    Ok(checks.max_timestamp)
-}
-
-/// Checks the records of a compressed batch that is kept as it is; their largest timestamp.
-fn walk_compressed(
-    batch: &Batch,
-    compression: Compression,
-    mut checks: RecordChecks<'_>,
-    scratch: &mut Scratch,
-) -> Result<i64, RejectReason> {
-    let payload = batch.bytes.get(BATCH_OVERHEAD_BYTES..).unwrap_or_default();
-    if checks.record_count > 0 {
-        let mut input = scratch.stream(compression, payload, checks.rules.max_decompressed_bytes)?;
-        for _ in 0..checks.record_count {
-            let shape = skip_record(&mut input)?;
-            checks.record(&shape);
-        }
-        if !input.at_end()? {
-            return Err(Error::Record("there are bytes behind the last record").into());
-        }
-    }
-    checks.finish()?;
-    if checks.sequential {
-        Ok(checks.max_timestamp)
-    } else {
-        Err(RejectReason::new(ErrorCode::UNKNOWN_SERVER_ERROR, Reject::OffsetDeltas))
-    }
-}
-
 /// Sets max timestamp and timestamp type if they are not yet right; only then the batch is copied and its CRC made anew
 /// (`DefaultRecordBatch.setMaxTimestamp`).
 fn restamp_times(
@@ -371,24 +261,10 @@ fn rebuild(
             Bytes::from(scratch.decompress(compression, payload, rules.max_decompressed_bytes)?)
         }
     };
-    let codec = match rules.compression {
-        TargetCompression::Codec(codec) => codec,
-        TargetCompression::Producer => Codec::from(header.compression()?),
-    };
-    let config = BuilderConfig {
-        codec,
-        timestamp_type: rules.timestamp_type,
-        log_append_time_ms: now.0,
-        producer_id: header.producer_id,
-        producer_epoch: header.producer_epoch,
-        base_sequence: header.base_sequence,
-        transactional: header.is_transactional(),
-        control: false,
-        delete_horizon_ms: None,
-    };
+    let config = rebuild_config(header, rules, now)?;
     let mut checks = RecordChecks::new(header, rules, now);
     let mut builder = BatchBuilder::with_capacity(config, payload.len());
-    let mut unbuildable = None;
+    let mut unbuildable = check_producer(header).err();
     for record in RecordIter::new(header, payload)? {
         let record = record?;
         checks.record(&RecordShape {
@@ -408,6 +284,39 @@ fn rebuild(
     let bytes = builder.build_with(Offset(0), header.partition_leader_epoch, scratch)?;
     check_size(bytes.len(), rules)?;
     Ok(ValidBatch { header: BatchHeader::parse(&bytes)?, bytes })
+}
+
+fn rebuild_config(header: &BatchHeader, rules: &ProduceRules, now: Timestamp) -> Result<BuilderConfig, Error> {
+    let codec = match rules.compression {
+        TargetCompression::Codec(codec) => codec,
+        TargetCompression::Producer => Codec::from(header.compression()?),
+    };
+    Ok(BuilderConfig {
+        codec,
+        timestamp_type: rules.timestamp_type,
+        log_append_time_ms: now.0,
+        producer_id: header.producer_id,
+        producer_epoch: header.producer_epoch,
+        base_sequence: header.base_sequence,
+        transactional: header.is_transactional(),
+        control: false,
+        delete_horizon_ms: None,
+    })
+}
+
+/// What Kafka's builder asks of a producer (`MemoryRecordsBuilder.validateProducerState`).
+fn check_producer(header: &BatchHeader) -> Result<(), Error> {
+    let (id, epoch) = (header.producer_id, header.producer_epoch);
+    if header.is_transactional() && id == ProducerId::NONE {
+        return Err(Error::Build("a transactional batch has no producer id"));
+    }
+    if id != ProducerId::NONE && epoch == ProducerEpoch::NONE {
+        return Err(Error::Build("a producer id has no epoch"));
+    }
+    if id != ProducerId::NONE && header.base_sequence < 0 {
+        return Err(Error::Build("a producer id has no sequence"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! Each rule of produce, accepted and refused.
 
-use milena_types::{ProducerEpoch, ProducerId};
-
 use super::*;
+use crate::reject::{RecordError, RecordFault};
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
 

@@ -1,7 +1,7 @@
 //! Why a produce request's records for one partition are refused, with Kafka's codes. Messages are made only when asked
 //! for, because the name of the partition is known to the caller and few responses carry them.
 
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 
 use milena_types::ErrorCode;
 
@@ -72,8 +72,9 @@ pub enum RecordFault {
     MissingKey,
     /// Outside of `message.timestamp.before.max.ms` and `after.max.ms`.
     Timestamp { timestamp: i64, offset: i64, earliest: i64, latest: i64 },
-    /// Producers may not claim append time.
-    LogAppendTime { timestamp: i64, offset: i64, key_len: i32, value_len: i32 },
+    /// Producers may not claim append time. `partial` if the record was passed over inside a compressed batch, which Kafka
+    /// names differently; lengths are -1 where there is nothing.
+    LogAppendTime { timestamp: i64, offset: i64, key_len: i32, value_len: i32, partial: bool },
 }
 
 impl RejectReason {
@@ -184,17 +185,14 @@ impl RecordFault {
                 "Timestamp {timestamp} of message with offset {offset} is out of range. The timestamp should be within \
                  [{earliest}, {latest}]"
             ),
-            Self::LogAppendTime { timestamp, offset, key_len, value_len } => {
-                let mut message = String::from("Invalid timestamp type in message ");
-                // Writing to a string does not fail.
-                let _ = write!(
-                    message,
-                    "DefaultRecord(offset={offset}, timestamp={timestamp}, key={} bytes, value={} bytes). Producer \
-                     should not set timestamp type to LogAppendTime.",
-                    key_len.max(&0),
-                    value_len.max(&0)
-                );
-                message
+            Self::LogAppendTime { timestamp, offset, key_len, value_len, partial } => {
+                let (name, least) = if *partial { ("PartialDefaultRecord", -1) } else { ("DefaultRecord", 0) };
+                format!(
+                    "Invalid timestamp type in message {name}(offset={offset}, timestamp={timestamp}, key={} bytes, \
+                     value={} bytes). Producer should not set timestamp type to LogAppendTime.",
+                    key_len.max(&least),
+                    value_len.max(&least)
+                )
             }
         }
     }

@@ -86,6 +86,7 @@ impl<'a> Source<'a> {
         }
         let (block, behind) = self.rest.split_at_checked(len).ok_or(PREMATURE_END)?;
         self.rest = behind;
+        let end_before = window.end;
         if word & UNCOMPRESSED_BIT == 0 {
             let room = window.room(self.block_bytes_max.min(len * EXPANSION_MAX));
             let filled = lz4_flex::block::decompress_into(block, room).map_err(|_| fail("a block is corrupted"))?;
@@ -97,6 +98,8 @@ impl<'a> Source<'a> {
         if self.has_block_checksum && take_u32(&mut self.rest)? != xxh32(block) {
             return Err(fail("the checksum of a block does not fit"));
         }
+        // To Kafka's reader a block that expands to nothing is the end.
+        self.finished = window.end == end_before;
         Ok(true)
     }
 }

@@ -6,6 +6,8 @@ use crate::compression::Compression;
 use crate::error::Error;
 
 const MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
+/// The part of the magic that is looked for in the place of a block's length.
+const MAGIC_HEAD: [u8; 4] = [0x82, b'S', b'N', b'A'];
 const HEADER_BYTES: usize = 16;
 const BLOCK_BYTES: usize = 32 * 1024;
 /// A raw block names its own expanded length; a copy element of three bytes gives at most 64, so a larger ratio is a lie.
@@ -23,13 +25,11 @@ pub(super) struct Source<'a> {
 
 impl<'a> Source<'a> {
     pub(super) fn new(payload: &'a [u8]) -> Result<Self, Error> {
-        if !payload.starts_with(&MAGIC) || payload.len() < HEADER_BYTES {
-            if payload.is_empty() {
-                return Err(fail("there is nothing to read"));
-            }
-            return Ok(Self { rest: payload, framed: false });
+        match payload.split_first_chunk::<HEADER_BYTES>() {
+            Some((header, rest)) if header.starts_with(&MAGIC) => Ok(Self { rest, framed: true }),
+            _ if payload.is_empty() => Err(fail("there is nothing to read")),
+            _ => Ok(Self { rest: payload, framed: false }),
         }
-        Ok(Self { rest: skip_header(payload)?, framed: true })
     }
 
     pub(super) fn next_piece(&mut self, window: &mut Window) -> Result<bool, Error> {
@@ -41,11 +41,13 @@ impl<'a> Source<'a> {
             return expand(block, window);
         }
         // Streams may be concatenated: a header in the place of a block's length is passed over.
-        if self.rest.starts_with(&MAGIC) {
-            self.rest = skip_header(self.rest)?;
+        if self.rest.starts_with(&MAGIC_HEAD) {
+            let (header, behind) = self.rest.split_first_chunk().ok_or(fail("a header is cut off"))?;
+            self.rest = if is_compatible(header) { behind } else { &[] };
             return Ok(true);
         }
-        let (len, behind) = self.rest.split_first_chunk().ok_or(fail("the stream ends prematurely"))?;
+        // Fewer bytes than a length are the end, as for snappy-java.
+        let Some((len, behind)) = self.rest.split_first_chunk() else { return Ok(false) };
         let len = u32::from_be_bytes(*len) as usize;
         let (block, behind) = behind.split_at_checked(len).ok_or(fail("the stream ends prematurely"))?;
         self.rest = behind;
@@ -53,13 +55,11 @@ impl<'a> Source<'a> {
     }
 }
 
-fn skip_header(bytes: &[u8]) -> Result<&[u8], Error> {
-    let (header, rest) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or(fail("the header is cut off"))?;
+/// Whether a header in the middle of a stream is one; the stream ends where it is not. Of the first header only the magic
+/// counts.
+fn is_compatible(header: &[u8; HEADER_BYTES]) -> bool {
     let version = header.get(8..12).and_then(|field| field.first_chunk()).map_or(0, |field| i32::from_be_bytes(*field));
-    if version < 1 {
-        return Err(fail("the version of the stream is not supported"));
-    }
-    Ok(rest)
+    header.starts_with(&MAGIC) && version >= 1
 }
 
 fn expand(block: &[u8], window: &mut Window) -> Result<bool, Error> {
