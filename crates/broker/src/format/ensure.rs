@@ -1,0 +1,102 @@
+//! What a node does about its log directories when it starts.
+//!
+//! Kafka: `KafkaRaftServer.initializeLogDirs`. Where that refuses a node that was never formatted, Milena
+//! formats it, as long as no other node could have a say in the cluster id.
+
+use std::io::Write;
+
+use super::directories::Directories;
+use super::formatter::{create_directory, now, write_meta};
+use super::random::random_uuid;
+use super::{FormatError, FormatRequest, InitialVoters, LogDirIdentity, format};
+use crate::config::ServerConfig;
+
+/// The directories of a node that may start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Formatted {
+    pub cluster_id: String,
+    /// In the order of `log.dirs`.
+    pub log_dirs: Vec<LogDirIdentity>,
+    /// The one that holds the metadata log.
+    pub metadata_log_dir: LogDirIdentity,
+    /// Whether the node was formatted just now.
+    pub is_new: bool,
+}
+
+/// Checks the directories of `config`, formats a node that is alone and was never formatted, and gives
+/// an identity to directories that were added to a formatted node. `out` is told of a formatting.
+///
+/// # Errors
+/// The directories contradict the config or each other, the node is part of something larger and was
+/// not formatted, or a file cannot be read or written.
+pub fn ensure_formatted(config: &ServerConfig, out: &mut dyn Write) -> Result<Formatted, FormatError> {
+    let before = Directories::read(config)?;
+    before.verify(None, config.node.node_id)?;
+    let is_new = before.formatted().next().is_none();
+    if is_new {
+        let request = FormatRequest {
+            cluster_id: random_uuid()?.to_string(),
+            initial_voters: alone(config)?,
+            ..FormatRequest::default()
+        };
+        format(config, &request, out)?;
+    } else {
+        identify_new(config, &before)?;
+    }
+    let directories = Directories::read(config)?;
+    directories.verify(None, config.node.node_id)?;
+    let mut cluster_id = String::new();
+    let mut log_dirs = Vec::new();
+    for (path, meta) in directories.formatted() {
+        cluster_id.clone_from(&meta.cluster_id);
+        let id = meta.directory_id.ok_or_else(|| {
+            FormatError::Inconsistent(format!("directory.id is missing in {}", path.join("meta.properties").display()))
+        })?;
+        log_dirs.push(LogDirIdentity { path: path.to_owned(), id });
+    }
+    let metadata_log_dir =
+        log_dirs.iter().find(|dir| dir.path == config.node.metadata_log_dir).cloned().ok_or_else(|| {
+            FormatError::Inconsistent(format!(
+                "No readable meta.properties found in the metadata log directory {}",
+                config.node.metadata_log_dir.display()
+            ))
+        })?;
+    log_dirs.retain(|dir| config.node.log_dirs.contains(&dir.path));
+    Ok(Formatted { cluster_id, log_dirs, metadata_log_dir, is_new })
+}
+
+/// The voters of a controller that is a quorum by itself.
+fn alone(config: &ServerConfig) -> Result<InitialVoters, FormatError> {
+    let quorum = &config.quorum;
+    let only_voter = matches!(quorum.voters.as_slice(), [voter] if voter.id == config.node.node_id);
+    let own_port = config.listeners.controller().next().map(|listener| listener.port);
+    let only_server = match quorum.bootstrap_servers.as_slice() {
+        [(_, port)] => quorum.voters.is_empty() && own_port == Some(*port),
+        _ => false,
+    };
+    match (config.node.is_controller, only_voter, only_server) {
+        (true, true, _) => Ok(InitialVoters::Unspecified),
+        (true, false, true) => Ok(InitialVoters::Standalone),
+        _ => Err(FormatError::refused(
+            "No readable meta.properties files found. This node belongs to a cluster of several nodes, which must share \
+             one cluster id: make one with `milena random-uuid` and give it to `milena format` on every node.",
+        )),
+    }
+}
+
+/// Directories that joined `log.dirs` after the node was formatted. The metadata log's directory is
+/// never made up: without it the node has lost its memory.
+fn identify_new(config: &ServerConfig, directories: &Directories) -> Result<(), FormatError> {
+    let Some((_, meta)) = directories.formatted().next() else { return Ok(()) };
+    for path in directories.unformatted() {
+        if path == config.node.metadata_log_dir {
+            return Err(FormatError::Inconsistent(format!(
+                "No `meta.properties` found in {} (have you run `milena format` to format the directory?)",
+                path.display()
+            )));
+        }
+        create_directory(path)?;
+        write_meta(path, &meta.cluster_id, config, random_uuid()?, now())?;
+    }
+    Ok(())
+}
