@@ -1,5 +1,6 @@
 //! Kafka's Java classes against ours. Captured batches are read always; with `MILENA_KAFKA_JARS` (a folder with the jars
 //! of Kafka 4.3.1) Java is asked: it reads what we write, and says what a leader answers to thousands of damaged batches.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of a test fail by panicking")]
 
 use std::fmt::Write as _;
 use std::io::Write as _;
