@@ -56,8 +56,7 @@ impl Controller {
                 _ => None,
             })
         };
-        let version =
-            level(METADATA_VERSION).and_then(MetadataVersion::from_level).unwrap_or(MetadataVersion::MINIMUM);
+        let version = level(METADATA_VERSION).and_then(MetadataVersion::from_level).unwrap_or(MetadataVersion::MINIMUM);
         let in_transaction = version.is_metadata_transaction_supported();
         if in_transaction {
             let name = Some(Text::from("Bootstrap records"));

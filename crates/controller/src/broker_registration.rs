@@ -7,8 +7,9 @@ use milena_metadata::{BrokerRegistration, METADATA_VERSION, VersionedRecord};
 use milena_protocol::messages::register_broker_record::{BrokerEndpoint, BrokerFeature};
 use milena_protocol::messages::register_controller_record::{ControllerEndpoint, ControllerFeature};
 use milena_protocol::messages::{
-    BrokerRegistrationRequest, BrokerRegistrationResponse, ControllerRegistrationRequest, ControllerRegistrationResponse,
-    MetadataRecord, RegisterBrokerRecord, RegisterControllerRecord, UnregisterBrokerResponse,
+    BrokerRegistrationRequest, BrokerRegistrationResponse, ControllerRegistrationRequest,
+    ControllerRegistrationResponse, MetadataRecord, RegisterBrokerRecord, RegisterControllerRecord,
+    UnregisterBrokerResponse,
 };
 use milena_types::{BrokerId, ErrorCode, Offset, Uuid};
 

@@ -149,7 +149,12 @@ impl Controller {
         Decision::atomic(records, outcomes)
     }
 
-    fn validate(&self, resource: &ConfigResource, changes: &[ConfigRecord], newly_created: bool) -> Result<(), ApiError> {
+    fn validate(
+        &self,
+        resource: &ConfigResource,
+        changes: &[ConfigRecord],
+        newly_created: bool,
+    ) -> Result<(), ApiError> {
         let old = self.current(resource);
         let mut new = ConfigMap::clone(&old);
         for change in changes {
@@ -199,8 +204,8 @@ impl Controller {
                     let why = format!("Invalid broker name {}", resource.name);
                     return Err(ApiError::new(ErrorCode::INVALID_REQUEST, why));
                 };
-                let known = self.image.cluster.broker(BrokerId(id)).is_some()
-                    || self.settings.voters.contains(&BrokerId(id));
+                let known =
+                    self.image.cluster.broker(BrokerId(id)).is_some() || self.settings.voters.contains(&BrokerId(id));
                 if known {
                     return Ok(());
                 }

@@ -127,9 +127,9 @@ impl ConfigRules<'_> {
         }
         let synonyms = topic_synonyms(key.name);
         let dynamic = |layer: Option<&ConfigMap>| -> BTreeMap<String, String> {
-            let set = synonyms.iter().filter_map(|synonym| {
-                Some((synonym.name.to_owned(), layer?.get(synonym.name)?.to_string()))
-            });
+            let set = synonyms
+                .iter()
+                .filter_map(|synonym| Some((synonym.name.to_owned(), layer?.get(synonym.name)?.to_string())));
             set.collect()
         };
         let fixed = synonyms
@@ -197,7 +197,9 @@ fn validate_client_metrics(name: &str, configs: &ConfigMap) -> Result<(), ApiErr
                     ));
                 };
                 if !(100..=3_600_000).contains(&interval) {
-                    return refuse(format!("Invalid value {interval} for interval.ms, interval must be between 100 and 3600000 (1 hour)"));
+                    return refuse(format!(
+                        "Invalid value {interval} for interval.ms, interval must be between 100 and 3600000 (1 hour)"
+                    ));
                 }
             }
             other => return refuse(format!("Unknown client metrics configuration: {other}")),

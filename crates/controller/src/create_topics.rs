@@ -1,6 +1,6 @@
 //! CreateTopics (`ReplicationControlManager.createTopics`).
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use milena_metadata::config::TOPIC_CONFIGS;
 use milena_metadata::{ConfigResource, Partition, VersionedRecord};
@@ -250,6 +250,7 @@ impl Controller {
         let result = CreatableTopicResult {
             name: topic.name.clone(),
             topic_id: id,
+            error_message: None,
             configs: Some(Vec::new()),
             ..CreatableTopicResult::default()
         };
@@ -295,10 +296,4 @@ fn failure(topic: &CreatableTopic, error: &ApiError) -> CreatableTopicResult {
         configs: Some(Vec::new()),
         ..CreatableTopicResult::default()
     }
-}
-
-/// The names that appear more than once, in order.
-pub(crate) fn duplicates<'a>(names: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
-    let mut seen = HashSet::new();
-    names.filter(|name| !seen.insert(*name)).collect()
 }

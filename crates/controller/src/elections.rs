@@ -117,9 +117,8 @@ impl Controller {
             return Vec::new();
         }
         let movement = Movement { removed: Some(broker), ..Movement::default() };
-        let concerned = |partition: &Partition| {
-            partition.directory(broker).is_some_and(|directory| lost.contains(&directory))
-        };
+        let concerned =
+            |partition: &Partition| partition.directory(broker).is_some_and(|directory| lost.contains(&directory));
         let mut records = self.movement_records(movement, &concerned);
         let record = BrokerRegistrationChangeRecord {
             broker_id: broker.0,
@@ -195,9 +194,7 @@ impl Controller {
     }
 
     fn movement_records(&self, movement: Movement, concerned: &dyn Fn(&Partition) -> bool) -> Vec<VersionedRecord> {
-        let gone = |broker: BrokerId| {
-            movement.removed == Some(broker) || movement.uncleanly_restarted == Some(broker)
-        };
+        let gone = |broker: BrokerId| movement.removed == Some(broker) || movement.uncleanly_restarted == Some(broker);
         let can_lead = |partition: &Partition, broker: BrokerId| {
             let active = movement.added == Some(broker) || self.image.cluster.is_active(broker);
             !gone(broker) && active && self.has_online_replica(partition, broker)

@@ -68,10 +68,11 @@ impl Controller {
         // From version 2 on, success is told once and not for each feature.
         let result = |update: &FeatureUpdateKey| UpdatableFeatureResult {
             feature: update.feature.clone(),
+            error_message: None,
             ..UpdatableFeatureResult::default()
         };
         let results = if version < 2 { updates.iter().map(result).collect() } else { Vec::new() };
-        let response = UpdateFeaturesResponse { results, ..UpdateFeaturesResponse::default() };
+        let response = UpdateFeaturesResponse { error_message: None, results, ..UpdateFeaturesResponse::default() };
         let decision = Decision::atomic(records, response);
         if request.validate_only { decision.without_records() } else { decision }
     }
@@ -140,7 +141,7 @@ impl Controller {
             let range = controller.features.get(name).copied().unwrap_or_default();
             check_range(&format!("Controller {}", controller.id), range, level)?;
         }
-        let known = |id| *id == node || self.image.cluster.controllers.contains_key(id);
+        let known = |id: &milena_types::BrokerId| *id == node || self.image.cluster.controllers.contains_key(id);
         match self.settings.voters.iter().find(|id| !known(id)) {
             Some(id) => Err(format!("controller {id} has not registered, and may not support this feature")),
             None => Ok(()),

@@ -1,10 +1,10 @@
 //! AlterPartition: a leader reports who is in sync (`ReplicationControlManager.alterPartition`, KIP-497, KIP-903).
 
+use milena_metadata::NO_LEADER_CHANGE;
 use milena_metadata::{Partition, Topic, VersionedRecord};
 use milena_protocol::messages::alter_partition_request::{self as request, BrokerState};
 use milena_protocol::messages::alter_partition_response as response;
 use milena_protocol::messages::{AlterPartitionRequest, AlterPartitionResponse, MetadataRecord};
-use milena_metadata::NO_LEADER_CHANGE;
 use milena_types::{BrokerId, ErrorCode, LeaderEpoch, PartitionIndex};
 
 use crate::partition_change::{Election, PartitionChange};

@@ -6,6 +6,8 @@ mod broker_registration;
 mod config_changes;
 mod config_rules;
 mod controller;
+#[cfg(test)]
+mod controller_tests;
 mod create_partitions;
 mod create_topics;
 mod decision;

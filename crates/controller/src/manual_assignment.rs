@@ -12,7 +12,10 @@ pub(crate) fn validate_manual_assignment(
     replication_factor: Option<usize>,
 ) -> Result<(), ApiError> {
     let refuse = |why: String| {
-        Err(ApiError::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, format!("The manual partition assignment includes {why}")))
+        Err(ApiError::new(
+            ErrorCode::INVALID_REPLICA_ASSIGNMENT,
+            format!("The manual partition assignment includes {why}"),
+        ))
     };
     if replicas.is_empty() {
         return refuse("an empty replica list.".to_owned());

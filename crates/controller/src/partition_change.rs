@@ -185,8 +185,7 @@ impl<'a> PartitionChange<'a> {
     fn last_known_leader(&self) -> Option<Elected> {
         let [last] = self.partition.last_known_elr.as_ref() else { return None };
         let eligible = self.context.elr_enabled && self.elr.is_empty() && self.isr.is_empty();
-        (eligible && (self.context.can_lead)(self.partition, *last))
-            .then_some(Elected { leader: *last, unclean: true })
+        (eligible && (self.context.can_lead)(self.partition, *last)).then_some(Elected { leader: *last, unclean: true })
     }
 
     fn is_valid_leader(&self, broker: BrokerId) -> bool {
@@ -284,7 +283,12 @@ mod tests {
         }
     }
 
-    fn change(partition: &Partition, elr: bool, alive: &[i32], set: impl FnOnce(&mut PartitionChange<'_>)) -> Option<PartitionChangeRecord> {
+    fn change(
+        partition: &Partition,
+        elr: bool,
+        alive: &[i32],
+        set: impl FnOnce(&mut PartitionChange<'_>),
+    ) -> Option<PartitionChangeRecord> {
         let can_lead = |_: &Partition, broker: BrokerId| alive.contains(&broker.0);
         let context = ChangeContext {
             version: MetadataVersion::LATEST,
@@ -310,7 +314,8 @@ mod tests {
 
     #[test]
     fn a_lost_leader_is_followed_by_the_next_in_sync_replica() {
-        let record = change(&partition(1, &[1, 2, 3]), false, &[2, 3], |it| it.isr = brokers(&[2, 3]).to_vec()).unwrap();
+        let record =
+            change(&partition(1, &[1, 2, 3]), false, &[2, 3], |it| it.isr = brokers(&[2, 3]).to_vec()).unwrap();
         assert_eq!((record.leader, record.isr), (2, Some(vec![2, 3])));
     }
 
@@ -335,7 +340,10 @@ mod tests {
         })
         .unwrap();
         assert_eq!((record.leader, record.isr.as_deref()), (-1, Some([].as_slice())));
-        assert_eq!((record.eligible_leader_replicas.as_deref(), record.last_known_elr.as_deref()), (None, Some([1].as_slice())));
+        assert_eq!(
+            (record.eligible_leader_replicas.as_deref(), record.last_known_elr.as_deref()),
+            (None, Some([1].as_slice()))
+        );
         let lost = partition(1, &[1]).merge(&record);
         let record = change(&lost, true, &[1, 2, 3], |_| {}).unwrap();
         assert_eq!((record.leader, record.isr, record.leader_recovery_state), (1, Some(vec![1]), 1));

@@ -18,7 +18,8 @@ impl Controller {
         request: &AllocateProducerIdsRequest,
     ) -> Decision<AllocateProducerIdsResponse> {
         let refuse = |error: ErrorCode| {
-            let response = AllocateProducerIdsResponse { error_code: error.0, ..AllocateProducerIdsResponse::default() };
+            let response =
+                AllocateProducerIdsResponse { error_code: error.0, ..AllocateProducerIdsResponse::default() };
             Decision::of(Vec::new(), response)
         };
         if let Err(error) = self.check_broker_epoch(BrokerId(request.broker_id), request.broker_epoch) {

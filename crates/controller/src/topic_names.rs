@@ -11,7 +11,8 @@ const NAME_LENGTH_MAX: usize = 249;
 /// # Errors
 /// `INVALID_TOPIC_EXCEPTION` with Kafka's text.
 pub fn validate_topic_name(name: &str) -> Result<(), ApiError> {
-    let refuse = |why: String| Err(ApiError::new(ErrorCode::INVALID_TOPIC_EXCEPTION, format!("Topic name is invalid: {why}")));
+    let refuse =
+        |why: String| Err(ApiError::new(ErrorCode::INVALID_TOPIC_EXCEPTION, format!("Topic name is invalid: {why}")));
     if name.is_empty() {
         return refuse("the empty string is not allowed".to_owned());
     }
