@@ -19,6 +19,8 @@ pub struct LogConfig {
     pub retention_bytes: i64,
     /// Whether `cleanup.policy` contains `delete`.
     pub cleanup_delete: bool,
+    /// Whether `cleanup.policy` contains `compact`: gaps between offsets are then no sign of loss.
+    pub cleanup_compact: bool,
     /// `file.delete.delay.ms`: how long a deleted segment's file stays, renamed.
     pub file_delete_delay_ms: i64,
     /// `producer.id.expiration.ms`: when a silent producer id is forgotten.
@@ -38,6 +40,7 @@ impl Default for LogConfig {
             retention_ms: 7 * 24 * 3600 * 1000,
             retention_bytes: -1,
             cleanup_delete: true,
+            cleanup_compact: false,
             file_delete_delay_ms: 60_000,
             producer_id_expiration_ms: 86_400_000,
             checkpoint_interval_bytes: 16 << 20,

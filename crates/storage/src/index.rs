@@ -230,12 +230,6 @@ impl<E: IndexEntry, D: Disk> Index<E, D> {
         Ok(())
     }
 
-    /// Whether the file is there.
-    pub(crate) fn exists(&self, files: &Files<D>) -> Result<bool> {
-        let path = self.path(files);
-        Ok(files.cache.disk().metadata(&path).at("look at", &path)?.is_some())
-    }
-
     /// Closes the descriptor.
     pub(crate) fn close(&self) {
         self.slot.close();

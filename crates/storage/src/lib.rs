@@ -8,13 +8,22 @@ mod error;
 mod file_cache;
 mod files;
 mod index;
+mod log;
 mod names;
 mod producer_snapshot;
 mod producers;
+mod scan;
+mod segment;
+mod transactions;
 
 pub use config::LogConfig;
 pub use epochs::{EpochCache, EpochEntry};
 pub use error::{Error, Result};
 pub use file_cache::FileCache;
+pub use log::{
+    AppendContext, AppendError, Appended, FlushHandle, Flushed, Log, LogOpen, ReadError, ReadResult, RecoveryReport,
+    TimestampOffset,
+};
 pub use names::{DirectoryKind, TopicPartition};
 pub use producers::{AppendOrigin, ProducerBatch, ProducerEntry, Rejected};
+pub use transactions::AbortedTransaction;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use milena_types::{LeaderEpoch, Offset};
 
-use crate::disk::{Disk, read_whole, write_atomic, write_atomic_unsynced};
+use crate::disk::{Disk, read_whole, write_atomic};
 use crate::epochs::EpochEntry;
 use crate::error::{At, Result, corrupt};
 
@@ -65,19 +65,15 @@ pub fn read_epochs<D: Disk>(disk: &D, directory: &Path) -> Result<Vec<EpochEntry
     Ok(entries.unwrap_or_default())
 }
 
-/// Replaces the epochs of the partition in `directory`, durably if `sync`.
+/// Replaces the epochs of the partition in `directory` durably.
 ///
 /// # Errors
 /// IO.
-pub fn write_epochs<D: Disk>(disk: &D, directory: &Path, entries: &[EpochEntry], sync: bool) -> Result<()> {
+pub fn write_epochs<D: Disk>(disk: &D, directory: &Path, entries: &[EpochEntry]) -> Result<()> {
     let path = directory.join(LEADER_EPOCH_CHECKPOINT);
     let lines: Vec<String> = entries.iter().map(|entry| format!("{} {}", entry.epoch, entry.start_offset)).collect();
     let text = format_lines(&lines);
-    if sync {
-        write_atomic(disk, &path, text.as_bytes()).at("write", &path)
-    } else {
-        write_atomic_unsynced(disk, &path, text.as_bytes()).at("write", &path)
-    }
+    write_atomic(disk, &path, text.as_bytes()).at("write", &path)
 }
 
 #[cfg(test)]
@@ -93,7 +89,7 @@ mod tests {
             EpochEntry { epoch: LeaderEpoch(0), start_offset: Offset(0) },
             EpochEntry { epoch: LeaderEpoch(7), start_offset: Offset(1234) },
         ];
-        write_epochs(&disk, root, &entries, true).unwrap();
+        write_epochs(&disk, root, &entries).unwrap();
         let path = root.join(LEADER_EPOCH_CHECKPOINT);
         assert_eq!(read_whole(&disk, &path).unwrap().unwrap(), b"0\n2\n0 0\n7 1234\n");
         assert_eq!(read_epochs(&disk, root).unwrap(), entries);

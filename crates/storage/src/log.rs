@@ -1,0 +1,206 @@
+//! The log of one partition (`UnifiedLog`, `LocalLog`): segments in order of their base offsets, the last of them
+//! appended to. One writer at a time, behind the partition's lock; reading needs `&self` and yields pieces of files.
+//! The high watermark is not known here.
+//!
+//! Invariants: there is at least one segment; every batch lies in the segment with the greatest base offset that is not
+//! greater; `recovery_point <= log_end_offset`; what is below the recovery point was synced.
+
+mod append;
+mod flush;
+mod load;
+mod lookup;
+mod read;
+mod recover;
+mod retention;
+mod truncate;
+
+pub use append::{AppendContext, AppendError, Appended};
+pub use flush::{FlushHandle, Flushed};
+pub use load::{LogOpen, RecoveryReport};
+pub use lookup::TimestampOffset;
+pub use read::{ReadError, ReadResult};
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use milena_types::{LeaderEpoch, Offset, ProducerId, Timestamp};
+
+use crate::config::LogConfig;
+use crate::disk::Disk;
+use crate::epochs::{EpochCache, EpochEntry};
+use crate::error::{Error, Result};
+use crate::files::Files;
+use crate::producers::{ProducerEntry, Producers};
+use crate::segment::Segment;
+
+/// One partition's log.
+#[derive(Debug)]
+pub struct Log<D: Disk> {
+    files: Files<D>,
+    config: Arc<LogConfig>,
+    segments: Vec<Segment<D>>,
+    epochs: EpochCache,
+    /// `leader-epoch-checkpoint` is behind. It is written by flushes only, before the recovery point passes an epoch's
+    /// first batch: recovery finds the later ones in the batches.
+    epochs_changed: bool,
+    producers: Producers,
+    /// Offsets of the producer snapshots on disk, ascending.
+    snapshots: Vec<i64>,
+    log_start_offset: i64,
+    log_end_offset: i64,
+    recovery_point: i64,
+    /// Log bytes since indexes and producer state were last made durable.
+    bytes_since_checkpoint: u64,
+    /// Names changed in the directory since it was last synced.
+    directory_changed: bool,
+    /// The active segment knows its greatest timestamp.
+    active_ready: bool,
+    /// A write or sync failed in a way that leaves the file's end unknown.
+    failed: bool,
+    /// Renamed files and when they may go, in milliseconds since 1970.
+    deleted: Vec<(i64, PathBuf)>,
+}
+
+impl<D: Disk> Log<D> {
+    /// The partition's directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.files.directory
+    }
+
+    /// The first offset clients may read.
+    #[must_use]
+    pub fn log_start_offset(&self) -> Offset {
+        Offset(self.log_start_offset)
+    }
+
+    /// The offset the next record gets.
+    #[must_use]
+    pub fn log_end_offset(&self) -> Offset {
+        Offset(self.log_end_offset)
+    }
+
+    /// Everything below it survives a power cut.
+    #[must_use]
+    pub fn recovery_point(&self) -> Offset {
+        Offset(self.recovery_point)
+    }
+
+    /// Bytes of all segments.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.size).sum()
+    }
+
+    /// Number of segments.
+    #[must_use]
+    pub fn segment_count(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn config(&self) -> &Arc<LogConfig> {
+        &self.config
+    }
+
+    /// Puts other settings into force, for what is appended from now on.
+    pub fn update_config(&mut self, config: Arc<LogConfig>) {
+        self.config = config;
+    }
+
+    /// Whether an earlier failure stopped this log; it must be opened again.
+    #[must_use]
+    pub fn is_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Stops the log, after a failed sync.
+    pub fn mark_failed(&mut self) {
+        self.failed = true;
+    }
+
+    /// The newest leader epoch of a record or assignment.
+    #[must_use]
+    pub fn latest_epoch(&self) -> Option<LeaderEpoch> {
+        self.epochs.latest().map(|entry| entry.epoch)
+    }
+
+    /// All epochs.
+    #[must_use]
+    pub fn epochs(&self) -> &[EpochEntry] {
+        self.epochs.entries()
+    }
+
+    /// Where `epoch` ends, with the epoch that answer is about (`LeaderEpochFileCache.endOffsetFor`).
+    #[must_use]
+    pub fn epoch_end_offset(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        self.epochs.end_offset_for(epoch, self.log_end_offset())
+    }
+
+    /// The epoch of the record at `offset`.
+    #[must_use]
+    pub fn epoch_for_offset(&self, offset: Offset) -> Option<LeaderEpoch> {
+        self.epochs.epoch_for(offset)
+    }
+
+    /// Notes that this node leads from `start_offset` on (`maybeAssignEpochStartOffset`). The file is written by
+    /// the next flush; should that not come, an epoch without records is as good as none.
+    pub fn assign_epoch_start(&mut self, epoch: LeaderEpoch, start_offset: Offset) {
+        if self.epochs.assign(epoch, start_offset) {
+            self.epochs_changed = true;
+        }
+    }
+
+    /// Producers that wrote here and are not expired, by id.
+    pub fn active_producers(&self) -> impl Iterator<Item = (ProducerId, &ProducerEntry)> {
+        self.producers.entries().iter().map(|(id, entry)| (ProducerId(*id), entry))
+    }
+
+    /// The state of one producer.
+    #[must_use]
+    pub fn producer(&self, producer_id: ProducerId) -> Option<&ProducerEntry> {
+        self.producers.entries().get(&producer_id.0)
+    }
+
+    /// Forgets producers that were silent for `producer.id.expiration.ms`.
+    pub fn remove_expired_producers(&mut self, now: Timestamp) {
+        self.producers.remove_expired(now.0, self.config.producer_id_expiration_ms);
+    }
+
+    /// The offset up to which `read_committed` consumers may read, given the high watermark.
+    #[must_use]
+    pub fn last_stable_offset(&self, high_watermark: Offset) -> Offset {
+        match self.producers.first_unstable_offset() {
+            Some(first) if first < high_watermark.0 => Offset(first),
+            _ => high_watermark,
+        }
+    }
+
+    /// Tells that records below `high_watermark` are replicated, which releases ended transactions.
+    pub fn on_high_watermark(&mut self, high_watermark: Offset) {
+        self.producers.remove_unreplicated_below(high_watermark.0);
+    }
+
+    /// Index of the segment that would hold `offset`.
+    fn segment_index(&self, offset: i64) -> usize {
+        self.segments.partition_point(|segment| segment.base_offset <= offset).saturating_sub(1)
+    }
+
+    fn active(&self) -> Result<&Segment<D>> {
+        self.segments.last().ok_or_else(|| self.failure())
+    }
+
+    fn active_mut(&mut self) -> Result<&mut Segment<D>> {
+        let failure = self.failure();
+        self.segments.last_mut().ok_or(failure)
+    }
+
+    fn failure(&self) -> Error {
+        Error::Failed { path: self.files.directory.to_path_buf() }
+    }
+}
+
+#[cfg(test)]
+#[path = "log/log_tests.rs"]
+mod tests;

@@ -1,0 +1,242 @@
+//! Making and opening a log (`LogLoader`, `UnifiedLog`). After a clean shutdown the files are believed; after any other
+//! end, what is not below the recovery point is read and checked.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use milena_types::{Offset, Timestamp, Uuid};
+
+use super::Log;
+use crate::checkpoint::{read_epochs, write_topic_id};
+use crate::config::LogConfig;
+use crate::disk::{Disk, OpenMode};
+use crate::epochs::EpochCache;
+use crate::error::{At, Result};
+use crate::file_cache::FileCache;
+use crate::files::{CLEANED, DELETED, Files, SWAP, parse_file_name};
+use crate::index::{IndexEntry, OffsetEntry, TimeEntry};
+use crate::producer_snapshot::SNAPSHOT_SUFFIX;
+use crate::producers::Producers;
+use crate::scan::Headers;
+use crate::segment::Segment;
+
+/// What is known of a log before its files are looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LogOpen {
+    /// From `recovery-point-offset-checkpoint`; 0 if it is not there.
+    pub recovery_point: Offset,
+    /// From `log-start-offset-checkpoint`; 0 if it is not there.
+    pub log_start_offset: Offset,
+    /// Whether the last broker closed every log of the directory.
+    pub clean_shutdown: bool,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// What opening a log took.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RecoveryReport {
+    /// Segments whose batches were read and checked.
+    pub segments_scanned: u32,
+    /// Bytes of whole, undamaged batches found there.
+    pub bytes_scanned: u64,
+    /// Bytes cut off: a torn or damaged tail, and segments after it.
+    pub bytes_truncated: u64,
+}
+
+/// Names found in the directory.
+#[derive(Default)]
+pub(super) struct Found {
+    logs: Vec<i64>,
+    indexes: BTreeSet<i64>,
+    time_indexes: BTreeSet<i64>,
+    snapshots: Vec<i64>,
+    epochs: bool,
+}
+
+impl<D: Disk> Log<D> {
+    /// Makes the directory and files of a new partition: as few calls as possible, nothing is synced. The file is the
+    /// first a flush makes durable.
+    ///
+    /// # Errors
+    /// IO, among it that the directory exists.
+    pub fn create(
+        cache: &Arc<FileCache<D>>,
+        directory: &Path,
+        config: &Arc<LogConfig>,
+        topic_id: Option<Uuid>,
+        now: Timestamp,
+    ) -> Result<Log<D>> {
+        let disk = cache.disk();
+        disk.create_directory(directory).at("create", directory)?;
+        if let Some(topic_id) = topic_id {
+            write_topic_id(disk, directory, topic_id)?;
+        }
+        let mut log = Log::bare(cache, directory, config);
+        log.add_empty_segment(0, now)?;
+        Ok(log)
+    }
+
+    /// Opens the log in `directory`, which must exist; an empty directory becomes an empty log that begins at
+    /// `log_start_offset`.
+    ///
+    /// # Errors
+    /// IO, or a file that is corrupt in a way a crash does not explain.
+    pub fn open(
+        cache: &Arc<FileCache<D>>,
+        directory: &Path,
+        config: &Arc<LogConfig>,
+        open: LogOpen,
+    ) -> Result<(Log<D>, RecoveryReport)> {
+        let mut log = Log::bare(cache, directory, config);
+        let mut report = RecoveryReport::default();
+        let found = log.list_files()?;
+        if found.epochs {
+            log.epochs = EpochCache::from_entries(&read_epochs(cache.disk(), directory)?);
+        }
+        for base_offset in &found.logs {
+            let path = log.files.path(*base_offset, "log");
+            let size = cache.disk().metadata(&path).at("look at", &path)?.map_or(0, |metadata| metadata.len);
+            log.segments.push(Segment::existing(*base_offset, size, config, open.now.0));
+        }
+        log.snapshots.clone_from(&found.snapshots);
+        let missing = |segment: &Segment<D>| {
+            let indexed =
+                found.indexes.contains(&segment.base_offset) && found.time_indexes.contains(&segment.base_offset);
+            segment.size > 0 && !indexed
+        };
+        let unindexed: BTreeSet<i64> =
+            log.segments.iter().filter(|segment| missing(segment)).map(|segment| segment.base_offset).collect();
+        log.recover(open, &unindexed, &mut report)?;
+        Ok((log, report))
+    }
+
+    fn bare(cache: &Arc<FileCache<D>>, directory: &Path, config: &Arc<LogConfig>) -> Log<D> {
+        Log {
+            files: Files { cache: Arc::clone(cache), directory: directory.into() },
+            config: Arc::clone(config),
+            segments: Vec::with_capacity(1),
+            epochs: EpochCache::default(),
+            epochs_changed: false,
+            producers: Producers::default(),
+            snapshots: Vec::new(),
+            log_start_offset: 0,
+            log_end_offset: 0,
+            recovery_point: 0,
+            bytes_since_checkpoint: 0,
+            directory_changed: false,
+            active_ready: false,
+            failed: false,
+            deleted: Vec::new(),
+        }
+    }
+
+    /// Makes the only segment.
+    pub(super) fn add_empty_segment(&mut self, base_offset: i64, now: Timestamp) -> Result<()> {
+        let segment = Segment::empty(base_offset, &self.config, now.0);
+        let path = segment.path(&self.files);
+        self.files.cache.get(&segment.log, &path, OpenMode::CreateEmpty).at("create", &path)?;
+        self.segments.push(segment);
+        self.directory_changed = true;
+        Ok(())
+    }
+
+    /// Sorts out the directory's files; leftovers of deletions and of an interrupted compaction are dealt with.
+    fn list_files(&self) -> Result<Found> {
+        let directory = &self.files.directory;
+        let list = || self.files.disk().list(directory).at("list", directory);
+        let mut entries = list()?;
+        let leftover = |name: &str| name.ends_with(DELETED) || name.ends_with(CLEANED) || name.ends_with(SWAP);
+        if entries.iter().any(|entry| leftover(&entry.name)) {
+            let names: Vec<String> = entries.into_iter().map(|entry| entry.name).collect();
+            self.clear_leftovers(&names)?;
+            entries = list()?;
+        }
+        let mut found = Found::default();
+        for entry in entries.iter().filter(|entry| !entry.is_directory) {
+            match parse_file_name(&entry.name) {
+                Some((offset, "log")) => found.logs.push(offset),
+                Some((offset, suffix)) if suffix == OffsetEntry::SUFFIX => _ = found.indexes.insert(offset),
+                Some((offset, suffix)) if suffix == TimeEntry::SUFFIX => _ = found.time_indexes.insert(offset),
+                Some((offset, suffix)) if suffix == SNAPSHOT_SUFFIX => found.snapshots.push(offset),
+                _ => found.epochs |= entry.name == "leader-epoch-checkpoint",
+            }
+        }
+        found.logs.sort_unstable();
+        found.snapshots.sort_unstable();
+        self.remove_orphans(&entries, &found)?;
+        Ok(found)
+    }
+
+    /// Removes index files without their log.
+    fn remove_orphans(&self, entries: &[crate::disk::Entry], found: &Found) -> Result<()> {
+        for entry in entries {
+            if let Some((offset, "index" | "timeindex" | "txnindex")) = parse_file_name(&entry.name)
+                && found.logs.binary_search(&offset).is_err()
+            {
+                self.remove_file(&entry.name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `LogLoader.removeTempFilesAndCollectSwapFiles` and the completion of an interrupted swap.
+    fn clear_leftovers(&self, names: &[String]) -> Result<()> {
+        let offset = |name: &str| parse_file_name(name).map(|(offset, _)| offset);
+        let cleaned_min = names.iter().filter(|name| name.ends_with(CLEANED)).filter_map(|name| offset(name)).min();
+        let mut swaps = Vec::new();
+        for name in names {
+            if name.ends_with(CLEANED) || name.ends_with(DELETED) && !name.contains(".checkpoint") {
+                self.remove_file(name)?;
+            } else if name.ends_with(SWAP) {
+                // A group of swap files is whole only if no cleaned file is left of it.
+                if cleaned_min.is_some_and(|min| offset(name).is_some_and(|offset| offset >= min)) {
+                    self.remove_file(name)?;
+                } else {
+                    swaps.push(name);
+                }
+            }
+        }
+        let mut replaced: Option<(i64, i64)> = None;
+        for name in swaps.iter().filter(|name| name.ends_with(".log.swap")) {
+            let Some(base_offset) = offset(name) else { continue };
+            let next = self.next_offset_of(name)?.max(base_offset);
+            let (min, max) = replaced.unwrap_or((base_offset, next));
+            replaced = Some((min.min(base_offset), max.max(next)));
+        }
+        if let Some((min, max)) = replaced {
+            for name in names.iter().filter(|name| !name.ends_with(SWAP) && !name.ends_with(CLEANED)) {
+                if !name.ends_with(DELETED) && offset(name).is_some_and(|offset| (min..max).contains(&offset)) {
+                    self.remove_file(name)?;
+                }
+            }
+        }
+        for name in swaps {
+            let from = self.files.directory.join(name);
+            let to = self.files.directory.join(name.trim_end_matches(SWAP));
+            self.files.disk().rename(&from, &to).at("rename", &from)?;
+        }
+        Ok(())
+    }
+
+    fn next_offset_of(&self, name: &str) -> Result<i64> {
+        let path = self.files.directory.join(name);
+        let file = self.files.disk().open(&path, OpenMode::Read).at("open", &path)?;
+        let size = crate::disk::DiskFile::len(&*file).at("look at", &path)?;
+        let mut headers = Headers::sequential(&*file, 0, size);
+        let mut next = -1;
+        while let Some(place) = headers.next().at("read", &path)? {
+            next = place.header.next_offset().0;
+        }
+        Ok(next)
+    }
+
+    pub(super) fn remove_file(&self, name: &str) -> Result<()> {
+        let path = self.files.directory.join(name);
+        match self.files.disk().remove(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at("remove", &path),
+            _ => Ok(()),
+        }
+    }
+}

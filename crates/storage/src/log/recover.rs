@@ -1,0 +1,363 @@
+//! What opening a log does beyond listing its files. The truth is the log: batches are read from the last point that a
+//! flush vouches for, the first torn or damaged one ends the log, indexes, epochs and producers follow from what is
+//! left. That point is a producer snapshot in the midst of the segment if there is one (written after log and indexes
+//! below it were synced), else the segment's beginning.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use milena_records::{Batch, BatchHeader};
+use milena_types::{Offset, Timestamp};
+
+use super::append::marker_of;
+use super::{Log, LogOpen, RecoveryReport};
+use crate::disk::{Disk, DiskFile, read_whole};
+use crate::error::{At, Result};
+use crate::files::file_name;
+use crate::index::TimeEntry;
+use crate::producer_snapshot::{self, SNAPSHOT_SUFFIX};
+use crate::producers::{AppendOrigin, Marker, ProducerEntry};
+use crate::scan::{BatchPlace, Headers, ValidBatches, read_batch};
+use crate::segment::MaxTimestamp;
+
+/// A batch with a producer id that recovery met.
+struct Produced {
+    header: BatchHeader,
+    marker: Option<Marker>,
+}
+
+/// A snapshot's offset and its producers.
+type Snapshot = (i64, Vec<(i64, ProducerEntry)>);
+
+impl<D: Disk> Log<D> {
+    /// Completes opening: the segments are those found, their sizes those of the files.
+    pub(super) fn recover(
+        &mut self,
+        open: LogOpen,
+        unindexed: &BTreeSet<i64>,
+        report: &mut RecoveryReport,
+    ) -> Result<()> {
+        let trusted_end = if open.clean_shutdown { i64::MAX } else { open.recovery_point.0 };
+        let snapshot = self.load_snapshot(trusted_end)?;
+        let snapshot_offset = snapshot.as_ref().map_or(-1, |(offset, _)| *offset);
+        let mut produced = Vec::new();
+        let mut scanned_from = i64::MAX;
+        let first_doubtful =
+            if open.clean_shutdown { self.segments.len() } else { self.segment_index(open.recovery_point.0) };
+        let mut at = 0;
+        while let Some(segment) = self.segments.get(at) {
+            let base_offset = segment.base_offset;
+            let doubtful = at >= first_doubtful;
+            if doubtful || unindexed.contains(&base_offset) || self.index_is_damaged(at, open)? {
+                let from = if unindexed.contains(&base_offset) { -1 } else { snapshot_offset };
+                let cut = self.recover_segment(at, from, open.now, &mut produced, report)?;
+                scanned_from = scanned_from.min(base_offset);
+                if cut || doubtful && self.gap_follows(at)? {
+                    self.drop_segments_after(at, report)?;
+                }
+            }
+            at += 1;
+        }
+        self.settle_ends(open, report)?;
+        self.rebuild_producers(open, snapshot, &produced, scanned_from)?;
+        self.bytes_since_checkpoint = report.bytes_scanned;
+        Ok(())
+    }
+
+    /// Whether the next segment begins beyond this one's end: its tail is lost, exactly at the end of a batch. Kafka
+    /// does not look and would serve the gap.
+    fn gap_follows(&self, at: usize) -> Result<bool> {
+        let (Some(segment), Some(next)) = (self.segments.get(at), self.segments.get(at + 1)) else { return Ok(false) };
+        Ok(!self.config.cleanup_compact && segment.next_offset(&self.files)? < next.base_offset)
+    }
+
+    /// Whether the last index entry of the segment that ends at the recovery point contradicts the log: it may have
+    /// been closed after the last flush.
+    fn index_is_damaged(&self, at: usize, open: LogOpen) -> Result<bool> {
+        if open.clean_shutdown || at != self.segment_index((open.recovery_point.0 - 1).max(0)) {
+            return Ok(false);
+        }
+        let Some(segment) = self.segments.get(at) else { return Ok(false) };
+        let Some(last) = segment.offset_index.last(&self.files)? else {
+            return Ok(segment.size > u64::from(self.config.index_interval_bytes) * 4);
+        };
+        let file = segment.file(&self.files)?;
+        let mut headers = Headers::new(&*file, u64::from(last.position), segment.size);
+        let place = headers.next().at("read", &segment.path(&self.files))?;
+        let offset = segment.base_offset + i64::from(last.relative_offset);
+        Ok(place.is_none_or(|place| place.header.last_offset().0 != offset))
+    }
+
+    /// Checks a segment's batches and rebuilds its indexes. Whether anything was cut off.
+    fn recover_segment(
+        &mut self,
+        at: usize,
+        snapshot_offset: i64,
+        now: Timestamp,
+        produced: &mut Vec<Produced>,
+        report: &mut RecoveryReport,
+    ) -> Result<bool> {
+        let files = self.files.clone();
+        let config = self.config.clone();
+        let start = self.trusted_start(at, snapshot_offset)?;
+        let Some(segment) = self.segments.get_mut(at) else { return Ok(false) };
+        let (path, file_size) = (segment.path(&files), segment.size);
+        crate::transactions::truncate_to(&files, segment.base_offset, segment.base_offset.max(snapshot_offset))?;
+        report.segments_scanned += 1;
+        if file_size == 0 {
+            return Ok(false);
+        }
+        let file = segment.file(&files)?;
+        segment.restart_at(start, now.0);
+        let mut next = segment.base_offset;
+        let mut batches = ValidBatches::new(&*file, start, file_size);
+        while let Some((place, bytes)) = batches.next().at("read", &path)? {
+            let header = place.header;
+            if header.base_offset.0 < next || !segment.takes_offset(header.last_offset().0) {
+                break;
+            }
+            let Ok(found) = produced_batch(header, &bytes) else { break };
+            produced.extend(found);
+            if self.epochs.latest().is_none_or(|latest| header.partition_leader_epoch > latest.epoch)
+                && self.epochs.assign(header.partition_leader_epoch, header.base_offset)
+            {
+                self.epochs_changed = true;
+            }
+            segment.note(&files, &config, &header)?;
+            next = header.next_offset().0;
+        }
+        report.bytes_scanned += segment.size - start;
+        let truncated = file_size - segment.size;
+        if truncated > 0 {
+            report.bytes_truncated += truncated;
+            file.truncate(segment.size).at("truncate", &path)?;
+            tracing::warn!(path = %path.display(), bytes = truncated, "cut off a torn or damaged tail");
+        }
+        segment.seal(&files)?;
+        Ok(truncated > 0)
+    }
+
+    /// Where checking begins in a segment; the indexes are cut to what lies before.
+    fn trusted_start(&mut self, at: usize, snapshot_offset: i64) -> Result<u64> {
+        let files = self.files.clone();
+        let Some(segment) = self.segments.get_mut(at) else { return Ok(0) };
+        let relative = snapshot_offset - segment.base_offset;
+        if relative > 0 {
+            // Apache Kafka leaves zeros at the end of an index it did not close.
+            segment.offset_index.keep_while(&files, |entry| {
+                entry.relative_offset != 0 && i64::from(entry.relative_offset) < relative
+            })?;
+            if let Some(entry) = segment.offset_index.last(&files)? {
+                let within = |time: &TimeEntry| {
+                    time.relative_offset <= entry.relative_offset && (time.timestamp > 0 || time.relative_offset > 0)
+                };
+                segment.time_index.keep_while(&files, within)?;
+                let file = segment.file(&files)?;
+                let mut headers = Headers::new(&*file, u64::from(entry.position), segment.size);
+                let place = headers.next().at("read", &segment.path(&files))?;
+                let last_offset = segment.base_offset + i64::from(entry.relative_offset);
+                let time = segment.time_index.last(&files)?;
+                if let (Some(time), true) =
+                    (time, place.is_some_and(|place| place.header.last_offset().0 == last_offset))
+                {
+                    let offset = segment.base_offset + i64::from(time.relative_offset);
+                    segment.set_max_timestamp(MaxTimestamp { timestamp: time.timestamp, offset });
+                    return Ok(u64::from(entry.position));
+                }
+            }
+        }
+        segment.offset_index.reset(&files)?;
+        segment.time_index.reset(&files)?;
+        segment.set_max_timestamp(MaxTimestamp { timestamp: -1, offset: segment.base_offset });
+        Ok(0)
+    }
+
+    /// Removes the segments after the one a damaged batch was found in: nothing may follow a gap.
+    fn drop_segments_after(&mut self, at: usize, report: &mut RecoveryReport) -> Result<()> {
+        let dropped: Vec<_> = self.segments.drain(at + 1..).collect();
+        self.directory_changed |= !dropped.is_empty();
+        for segment in dropped {
+            report.bytes_truncated += segment.size;
+            segment.close();
+            self.remove_segment_files(segment.base_offset)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove_segment_files(&self, base_offset: i64) -> Result<()> {
+        for suffix in ["log", "index", "timeindex", "txnindex"] {
+            self.remove_file(&file_name(base_offset, suffix))?;
+        }
+        Ok(())
+    }
+
+    /// Start and end of the log, the recovery point, and the epochs between.
+    fn settle_ends(&mut self, open: LogOpen, report: &mut RecoveryReport) -> Result<()> {
+        let checkpoint = open.log_start_offset.0;
+        let mut end = match self.segments.last() {
+            Some(last) => last.next_offset(&self.files)?,
+            None => checkpoint,
+        };
+        if end < checkpoint {
+            tracing::warn!(directory = %self.files.directory.display(), end, checkpoint, "the log ends before its start");
+            for segment in std::mem::take(&mut self.segments) {
+                report.bytes_truncated += segment.size;
+                segment.close();
+                self.remove_segment_files(segment.base_offset)?;
+            }
+            self.epochs.clear();
+            self.epochs_changed = true;
+            end = checkpoint;
+        }
+        if self.segments.is_empty() {
+            self.add_empty_segment(end, open.now)?;
+        }
+        self.log_end_offset = end;
+        self.log_start_offset = checkpoint.max(self.segments.first().map_or(0, |first| first.base_offset));
+        self.recovery_point = if open.clean_shutdown { end } else { open.recovery_point.0.min(end) };
+        let cut = self.epochs.truncate_from_end(Offset(end));
+        if self.epochs.truncate_from_start(Offset(checkpoint)) || cut {
+            self.epochs_changed = true;
+        }
+        Ok(())
+    }
+
+    /// The newest whole snapshot at or below `limit`; damaged ones are removed.
+    pub(super) fn load_snapshot(&mut self, limit: i64) -> Result<Option<Snapshot>> {
+        for at in (0..self.snapshots.len()).rev() {
+            let Some(offset) = self.snapshots.get(at).copied().filter(|offset| *offset <= limit) else { continue };
+            let path = self.files.path(offset, SNAPSHOT_SUFFIX);
+            let contents = read_whole(self.files.disk(), &path).at("read", &path)?.unwrap_or_default();
+            match producer_snapshot::decode(&contents) {
+                Ok(entries) => return Ok(Some((offset, entries))),
+                Err(reason) => {
+                    tracing::warn!(path = %path.display(), reason, "removed a damaged producer snapshot");
+                    self.remove_snapshot(offset)?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn remove_snapshot(&mut self, offset: i64) -> Result<()> {
+        self.snapshots.retain(|known| *known != offset);
+        self.remove_file(&file_name(offset, SNAPSHOT_SUFFIX))
+    }
+
+    /// Producers from the snapshot and the batches after it.
+    fn rebuild_producers(
+        &mut self,
+        open: LogOpen,
+        snapshot: Option<Snapshot>,
+        produced: &[Produced],
+        scanned_from: i64,
+    ) -> Result<()> {
+        let doubtful: Vec<i64> = self
+            .snapshots
+            .iter()
+            .copied()
+            .filter(|offset| *offset > self.log_end_offset || !open.clean_shutdown && *offset > open.recovery_point.0)
+            .collect();
+        for offset in doubtful {
+            self.remove_snapshot(offset)?;
+        }
+        self.remove_stray_snapshots()?;
+        // A directory of before there were snapshots is believed to have no producers (`rebuildProducerState`).
+        if open.clean_shutdown && snapshot.is_none() && produced.is_empty() {
+            return Ok(());
+        }
+        let snapshot = match snapshot {
+            Some((offset, _)) if offset > self.log_end_offset => self.load_snapshot(self.log_end_offset)?,
+            snapshot => snapshot,
+        };
+        let from = self.load_producers(snapshot, open.now);
+        self.replay_headers(from, scanned_from.min(self.log_end_offset))?;
+        for batch in produced.iter().filter(|batch| batch.header.base_offset.0 >= from) {
+            self.replay(&batch.header, batch.marker, true)?;
+        }
+        Ok(())
+    }
+
+    /// Loads a snapshot's producers; where the batches it does not know begin.
+    pub(super) fn load_producers(&mut self, snapshot: Option<Snapshot>, now: Timestamp) -> i64 {
+        let Some((offset, entries)) = snapshot else { return self.log_start_offset };
+        for (producer_id, entry) in entries {
+            self.producers.load(producer_id, entry);
+        }
+        self.producers.remove_expired(now.0, self.config.producer_id_expiration_ms);
+        offset
+    }
+
+    /// Takes the batches in `from..to` into the producers, reading headers only.
+    pub(super) fn replay_headers(&mut self, from: i64, to: i64) -> Result<()> {
+        if from >= to {
+            return Ok(());
+        }
+        for at in self.segment_index(from)..self.segments.len() {
+            for (header, marker) in self.produced_in(at, from, to)? {
+                self.replay(&header, marker, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn produced_in(&self, at: usize, from: i64, to: i64) -> Result<Vec<(BatchHeader, Option<Marker>)>> {
+        let mut found = Vec::new();
+        let Some(segment) = self.segments.get(at).filter(|segment| segment.size > 0 && segment.base_offset < to) else {
+            return Ok(found);
+        };
+        let Some(first) = segment.find(&self.files, from)? else { return Ok(found) };
+        let path = segment.path(&self.files);
+        let file = segment.file(&self.files)?;
+        let mut headers = Headers::sequential(&*file, first.position, segment.size);
+        while let Some(place) = headers.next().at("read", &path)? {
+            let header = place.header;
+            if header.base_offset.0 >= to {
+                break;
+            }
+            if header.base_offset.0 < from || !header.has_producer_id() {
+                continue;
+            }
+            let marker = if header.is_control() { self.read_marker(&*file, &place).at("read", &path)? } else { None };
+            found.push((header, marker));
+        }
+        Ok(found)
+    }
+
+    fn read_marker(&self, file: &D::File, place: &BatchPlace) -> std::io::Result<Option<Marker>> {
+        let bytes = read_batch(file, place)?;
+        Ok(marker_of(&Batch { header: place.header, bytes }).ok().flatten())
+    }
+
+    fn replay(&mut self, header: &BatchHeader, marker: Option<Marker>, index: bool) -> Result<()> {
+        // What is in the log was accepted once; a batch the rules of today refuse changes nothing.
+        match self.producers.apply(header, header.base_offset, AppendOrigin::Replication, marker) {
+            Ok((_, Some(completed))) => self.finish_transaction(&completed, index),
+            Ok((_, None)) => Ok(()),
+            Err(refused) => {
+                tracing::warn!(offset = %header.base_offset, reason = refused.message, "passed over a batch");
+                Ok(())
+            }
+        }
+    }
+
+    /// Keeps snapshots at segment bases and the newest of the others if it is after the last base.
+    fn remove_stray_snapshots(&mut self) -> Result<()> {
+        let bases: BTreeSet<i64> = self.segments.iter().map(|segment| segment.base_offset).collect();
+        let last_base = bases.last().copied().unwrap_or(0);
+        let strays: Vec<i64> = self.snapshots.iter().copied().filter(|offset| !bases.contains(offset)).collect();
+        let newest = strays.last().copied().filter(|offset| *offset > last_base);
+        for stray in strays.into_iter().filter(|stray| Some(*stray) != newest) {
+            self.remove_snapshot(stray)?;
+        }
+        Ok(())
+    }
+}
+
+fn produced_batch(header: BatchHeader, bytes: &Bytes) -> Result<Option<Produced>, crate::Rejected> {
+    if !header.has_producer_id() {
+        return Ok(None);
+    }
+    let marker = marker_of(&Batch { header, bytes: bytes.clone() })?;
+    Ok(Some(Produced { header, marker }))
+}

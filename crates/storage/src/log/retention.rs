@@ -1,0 +1,128 @@
+//! Deleting from the log's beginning: by time, by size, because an administrator raised the log start
+//! (`UnifiedLog.deleteOldSegments`). Files are renamed at once and removed `file.delete.delay.ms` later.
+
+use milena_types::{Offset, Timestamp};
+
+use super::Log;
+use crate::disk::Disk;
+use crate::error::{At, Result};
+use crate::files::{DELETED, file_name};
+
+impl<D: Disk> Log<D> {
+    /// Raises the log start to `offset` (`DeleteRecords`, a leader's log start); lower ones change nothing. Whether it
+    /// changed. Segments below it go with the next `delete_old_segments`.
+    ///
+    /// # Errors
+    /// IO.
+    pub fn advance_log_start(&mut self, offset: Offset) -> Result<bool> {
+        if offset.0 <= self.log_start_offset || offset.0 > self.log_end_offset {
+            return Ok(false);
+        }
+        self.log_start_offset = offset.0;
+        if self.epochs.truncate_from_start(offset) {
+            self.epochs_changed = true;
+        }
+        self.producers.remove_unreplicated_below(offset.0);
+        Ok(true)
+    }
+
+    /// Deletes segments that are wholly below `high_watermark` and past retention. How many.
+    ///
+    /// # Errors
+    /// IO.
+    pub fn delete_old_segments(&mut self, high_watermark: Offset, now: Timestamp) -> Result<usize> {
+        let mut count = self.below_log_start();
+        if self.config.cleanup_delete {
+            count = count.max(self.past_retention_time(now)?).max(self.past_retention_size());
+        }
+        let ends = self.segments.iter().skip(1).map(|next| next.base_offset).chain([self.log_end_offset]);
+        count = count.min(ends.take_while(|end| *end <= high_watermark.0).count());
+        if count == self.segments.len() {
+            // An empty log is left as it is; of a full one the end must stay known.
+            if self.active()?.size == 0 {
+                count -= 1;
+            } else {
+                self.roll(now)?;
+            }
+        }
+        for segment in self.segments.drain(..count).collect::<Vec<_>>() {
+            segment.close();
+            self.delete_later(segment.base_offset, now)?;
+        }
+        if count > 0 {
+            let first = self.segments.first().map_or(0, |first| first.base_offset);
+            self.advance_log_start(Offset(first))?;
+            self.directory_changed = true;
+        }
+        Ok(count)
+    }
+
+    /// Segments at the beginning that end at or below the log start.
+    fn below_log_start(&self) -> usize {
+        self.segments.iter().skip(1).take_while(|next| next.base_offset <= self.log_start_offset).count()
+    }
+
+    fn past_retention_time(&self, now: Timestamp) -> Result<usize> {
+        if self.config.retention_ms < 0 {
+            return Ok(0);
+        }
+        let mut count = 0;
+        for segment in &self.segments {
+            let mut newest = segment.max_timestamp(&self.files)?.timestamp;
+            if newest < 0 {
+                let path = segment.path(&self.files);
+                newest = self.files.disk().metadata(&path).at("look at", &path)?.map_or(now.0, |file| file.modified_ms);
+            }
+            if now.0 - newest <= self.config.retention_ms {
+                break;
+            }
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn past_retention_size(&self) -> usize {
+        let Ok(limit) = u64::try_from(self.config.retention_bytes) else { return 0 };
+        let mut excess = self.size_bytes().saturating_sub(limit);
+        let mut count = 0;
+        for segment in &self.segments {
+            if segment.size == 0 || excess < segment.size {
+                break;
+            }
+            excess -= segment.size;
+            count += 1;
+        }
+        count
+    }
+
+    fn delete_later(&mut self, base_offset: i64, now: Timestamp) -> Result<()> {
+        let when = now.0.saturating_add(self.config.file_delete_delay_ms);
+        for suffix in ["log", "index", "timeindex", "txnindex"] {
+            let from = self.files.path(base_offset, suffix);
+            let to = self.files.directory.join(file_name(base_offset, suffix) + DELETED);
+            match self.files.disk().rename(&from, &to) {
+                Ok(()) => self.deleted.push((when, to)),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error).at("rename", &from),
+            }
+        }
+        if self.snapshots.contains(&base_offset) {
+            self.remove_snapshot(base_offset)?;
+        }
+        Ok(())
+    }
+
+    /// Removes renamed files whose time has come. How many.
+    ///
+    /// # Errors
+    /// IO.
+    pub fn remove_deleted_files(&mut self, now: Timestamp) -> Result<usize> {
+        let (due, waiting) = std::mem::take(&mut self.deleted).into_iter().partition(|(when, _)| *when <= now.0);
+        self.deleted = waiting;
+        let due: Vec<(i64, std::path::PathBuf)> = due;
+        for (_, path) in &due {
+            self.files.disk().remove(path).at("remove", path)?;
+        }
+        Ok(due.len())
+    }
+}

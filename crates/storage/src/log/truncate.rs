@@ -1,0 +1,97 @@
+//! Cutting the log's end, as followers do, and starting it anew (`UnifiedLog.truncateTo`, `truncateFullyAndStartAt`).
+
+use milena_types::{Offset, Timestamp};
+
+use super::Log;
+use crate::disk::Disk;
+use crate::error::Result;
+
+impl<D: Disk> Log<D> {
+    /// Removes all records from `offset` on; a batch that holds it goes whole. Whether anything was removed.
+    ///
+    /// # Errors
+    /// IO; the log must then be opened again.
+    pub fn truncate_to(&mut self, offset: Offset, now: Timestamp) -> Result<bool> {
+        if offset.0 >= self.log_end_offset {
+            return Ok(false);
+        }
+        if self.segments.first().is_none_or(|first| first.base_offset > offset.0) {
+            self.truncate_fully_and_start_at(offset, now)?;
+            return Ok(true);
+        }
+        let outcome = self.truncate_within(offset, now);
+        self.failed |= outcome.is_err();
+        outcome.map(|()| true)
+    }
+
+    fn truncate_within(&mut self, offset: Offset, now: Timestamp) -> Result<()> {
+        let keep = self.segments.partition_point(|segment| segment.base_offset <= offset.0).max(1);
+        for segment in self.segments.drain(keep..).collect::<Vec<_>>() {
+            segment.close();
+            self.remove_segment_files(segment.base_offset)?;
+        }
+        let files = self.files.clone();
+        self.prepare_active_again()?;
+        let active = self.active_mut()?;
+        active.truncate_to(&files, offset.0, now.0)?;
+        self.log_end_offset = self.active()?.next_offset(&files)?.max(self.active()?.base_offset);
+        // The end is where it was asked for if the batch began there; compaction may have left a gap.
+        let end = self.log_end_offset;
+        self.recovery_point = self.recovery_point.min(end);
+        self.log_start_offset = self.log_start_offset.min(end);
+        if self.epochs.truncate_from_end(Offset(end)) {
+            self.epochs_changed = true;
+        }
+        self.directory_changed = true;
+        self.reload_producers(now)
+    }
+
+    fn prepare_active_again(&mut self) -> Result<()> {
+        self.active_ready = false;
+        self.prepare_active()
+    }
+
+    /// The producers as of the log's end.
+    fn reload_producers(&mut self, now: Timestamp) -> Result<()> {
+        let end = self.log_end_offset;
+        let beyond: Vec<i64> = self.snapshots.iter().copied().filter(|offset| *offset > end).collect();
+        for offset in beyond {
+            self.remove_snapshot(offset)?;
+        }
+        self.producers.clear();
+        let snapshot = self.load_snapshot(end)?;
+        let from = self.load_producers(snapshot, now);
+        self.replay_headers(from, end)
+    }
+
+    /// Removes everything; the next record gets `offset`.
+    ///
+    /// # Errors
+    /// IO; the log must then be opened again.
+    pub fn truncate_fully_and_start_at(&mut self, offset: Offset, now: Timestamp) -> Result<()> {
+        let outcome = self.restart(offset, now);
+        self.failed |= outcome.is_err();
+        outcome
+    }
+
+    fn restart(&mut self, offset: Offset, now: Timestamp) -> Result<()> {
+        for segment in std::mem::take(&mut self.segments) {
+            segment.close();
+            self.remove_segment_files(segment.base_offset)?;
+        }
+        for snapshot in self.snapshots.clone() {
+            self.remove_snapshot(snapshot)?;
+        }
+        self.producers.clear();
+        if self.epochs.clear() {
+            self.epochs_changed = true;
+        }
+        self.add_empty_segment(offset.0, now)?;
+        self.active_ready = true;
+        self.log_start_offset = offset.0;
+        self.log_end_offset = offset.0;
+        self.recovery_point = self.recovery_point.min(offset.0);
+        self.bytes_since_checkpoint = 0;
+        Ok(())
+    }
+}
