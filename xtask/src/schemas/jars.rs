@@ -9,14 +9,19 @@ use anyhow::{Context, Result, bail};
 
 /// The jars that carry schemas.
 const MODULES: &[&str] = &[
-    "kafka-clients", "kafka-metadata", "kafka-group-coordinator", "kafka-share-coordinator", "kafka-storage",
-    "kafka-transaction-coordinator", "kafka-raft",
+    "kafka-clients",
+    "kafka-metadata",
+    "kafka-group-coordinator",
+    "kafka-share-coordinator",
+    "kafka-storage",
+    "kafka-transaction-coordinator",
+    "kafka-raft",
 ];
 
-/// Copies the jars of one Kafka version through Maven into `target/kafka-<version>` and returns that folder.
+/// The folder with the jars of one Kafka version, `target/kafka/<version>/lib` as for the other tasks; what is not there
+/// is copied through Maven.
 pub(crate) fn fetch(version: &str) -> Result<PathBuf> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
-    let folder = target.join(format!("kafka-{version}"));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/kafka").join(version).join("lib");
     fs::create_dir_all(&folder)?;
     for module in MODULES {
         if folder.join(format!("{module}-{version}.jar")).exists() {
@@ -60,7 +65,8 @@ fn find_jar(folder: &Path, module: &str) -> Result<PathBuf> {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let version = name.strip_prefix(module).and_then(|rest| rest.strip_prefix('-'));
-        if name.ends_with(".jar") && version.is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit())) {
+        if name.ends_with(".jar") && version.is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+        {
             return Ok(path);
         }
     }

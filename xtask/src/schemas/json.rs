@@ -11,8 +11,16 @@ pub(crate) fn message(text: &str) -> Result<Option<Message>> {
     let value: Value = serde_json::from_str(&without_comments(text))?;
     let object = value.as_object().context("a schema is an object")?;
     let known = [
-        "apiKey", "type", "name", "validVersions", "deprecatedVersions", "flexibleVersions", "listeners",
-        "latestVersionUnstable", "fields", "commonStructs",
+        "apiKey",
+        "type",
+        "name",
+        "validVersions",
+        "deprecatedVersions",
+        "flexibleVersions",
+        "listeners",
+        "latestVersionUnstable",
+        "fields",
+        "commonStructs",
     ];
     refuse_unknown(object, &known)?;
     let name = string(object, "name")?.context("a message has a name")?;
@@ -84,8 +92,20 @@ fn fields(object: &Map<String, Value>) -> Result<Vec<Field>> {
 
 fn field(object: &Map<String, Value>) -> Result<Field> {
     let known = [
-        "name", "type", "versions", "about", "default", "fields", "nullableVersions", "entityType", "ignorable",
-        "mapKey", "tag", "taggedVersions", "zeroCopy", "flexibleVersions",
+        "name",
+        "type",
+        "versions",
+        "about",
+        "default",
+        "fields",
+        "nullableVersions",
+        "entityType",
+        "ignorable",
+        "mapKey",
+        "tag",
+        "taggedVersions",
+        "zeroCopy",
+        "flexibleVersions",
     ];
     refuse_unknown(object, &known)?;
     let tagged = versions(object, "taggedVersions")?;
