@@ -16,6 +16,7 @@ pub use offsets::{
     CLEANER_OFFSET_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, OffsetCheckpoint, RECOVERY_POINT_CHECKPOINT,
     REPLICATION_OFFSET_CHECKPOINT,
 };
+pub(crate) use offsets::{read_offsets, write_offsets};
 pub use partition_metadata::{PARTITION_METADATA, read_topic_id, write_topic_id};
 pub use quorum_state::{QUORUM_STATE, QuorumState};
 pub use snapshot_file::{SnapshotId, SnapshotWriter, list_snapshots, open_snapshot, remove_snapshot};

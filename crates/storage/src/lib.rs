@@ -9,6 +9,7 @@ mod file_cache;
 mod files;
 mod index;
 mod log;
+mod log_dir;
 mod names;
 mod producer_snapshot;
 mod producers;
@@ -24,6 +25,7 @@ pub use log::{
     AppendContext, AppendError, Appended, FlushHandle, Flushed, Log, LogOpen, ReadError, ReadResult, RecoveryReport,
     TimestampOffset,
 };
+pub use log_dir::{LoadedLog, LogDir};
 pub use names::{DirectoryKind, TopicPartition};
 pub use producers::{AppendOrigin, ProducerBatch, ProducerEntry, Rejected};
 pub use transactions::AbortedTransaction;

@@ -53,6 +53,8 @@ pub struct Log<D: Disk> {
     bytes_since_checkpoint: u64,
     /// Names changed in the directory since it was last synced.
     directory_changed: bool,
+    /// `partition.metadata` was written and not synced.
+    metadata_changed: bool,
     /// The active segment knows its greatest timestamp.
     active_ready: bool,
     /// A write or sync failed in a way that leaves the file's end unknown.
@@ -72,6 +74,13 @@ impl<D: Disk> Log<D> {
     #[must_use]
     pub fn log_start_offset(&self) -> Offset {
         Offset(self.log_start_offset)
+    }
+
+    /// The log start, if it must be remembered because it is not where the first segment begins.
+    #[must_use]
+    pub fn log_start_to_checkpoint(&self) -> Option<Offset> {
+        let first = self.segments.first().map_or(0, |first| first.base_offset);
+        (self.log_start_offset > first).then_some(self.log_start_offset())
     }
 
     /// The offset the next record gets.

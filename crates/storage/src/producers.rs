@@ -179,6 +179,7 @@ impl Producers {
         &self.entries
     }
 
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -24,7 +24,7 @@ pub const CLEANER_OFFSET_CHECKPOINT: &str = "cleaner-offset-checkpoint";
 pub type OffsetCheckpoint = BTreeMap<TopicPartition, Offset>;
 
 /// Reads the file `name` of a log directory; empty if it does not exist.
-pub(crate) fn read<D: Disk>(disk: &D, log_dir: &Path, name: &str) -> Result<OffsetCheckpoint> {
+pub(crate) fn read_offsets<D: Disk>(disk: &D, log_dir: &Path, name: &str) -> Result<OffsetCheckpoint> {
     let path = log_dir.join(name);
     let entries = read_lines(disk, &path, |words| match words {
         [topic, partition, offset] => {
@@ -37,7 +37,7 @@ pub(crate) fn read<D: Disk>(disk: &D, log_dir: &Path, name: &str) -> Result<Offs
 }
 
 /// Replaces the file `name` of a log directory durably.
-pub(crate) fn write<D: Disk>(disk: &D, log_dir: &Path, name: &str, offsets: &OffsetCheckpoint) -> Result<()> {
+pub(crate) fn write_offsets<D: Disk>(disk: &D, log_dir: &Path, name: &str, offsets: &OffsetCheckpoint) -> Result<()> {
     let path = log_dir.join(name);
     let lines: Vec<String> =
         offsets.iter().map(|(at, offset)| format!("{} {} {offset}", at.topic, at.partition)).collect();

@@ -11,15 +11,18 @@ use crate::error::{At, Result, corrupt};
 /// The file's name.
 pub const PARTITION_METADATA: &str = "partition.metadata";
 
-/// Reads the topic id; `None` if there is no file, or an empty one as a power cut may leave it: the metadata log
-/// knows the id and the broker writes it again.
+/// Bytes of the file: fixed words and 22 characters of id.
+const FILE_BYTES: usize = 43;
+
+/// Reads the topic id; `None` if there is no file, or only the beginning of one as a power cut may leave it: the
+/// metadata log knows the id and the broker writes it again.
 ///
 /// # Errors
 /// IO, or a file of another form.
 pub fn read_topic_id<D: Disk>(disk: &D, directory: &Path) -> Result<Option<Uuid>> {
     let path = directory.join(PARTITION_METADATA);
     let Some(contents) = read_whole(disk, &path).at("read", &path)? else { return Ok(None) };
-    if contents.iter().all(|byte| *byte == 0) {
+    if contents.len() < FILE_BYTES || contents.iter().all(|byte| *byte == 0) {
         return Ok(None);
     }
     let text = String::from_utf8(contents).map_err(|_| corrupt(&path, 0, "not UTF-8"))?;
@@ -34,7 +37,8 @@ pub fn read_topic_id<D: Disk>(disk: &D, directory: &Path) -> Result<Option<Uuid>
     }
 }
 
-/// Writes the topic id into a new directory. Not synced: its loss is repaired from the metadata log.
+/// Writes the topic id into a new directory. Not synced: the log's first flush does that, and until then its loss is
+/// repaired from the metadata log.
 ///
 /// # Errors
 /// IO.

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use milena_types::{Offset, Timestamp};
 
 use super::Log;
-use crate::checkpoint::write_epochs;
+use crate::checkpoint::{PARTITION_METADATA, write_epochs};
 use crate::disk::{Disk, DiskFile, OpenMode, write_atomic, write_atomic_unsynced};
 use crate::epochs::EpochEntry;
 use crate::error::{At, Result};
+use crate::files::Files;
 use crate::producer_snapshot::{self, SNAPSHOT_SUFFIX};
 
 /// The syncs that make a log durable up to an offset.
@@ -87,6 +88,10 @@ impl<D: Disk> Log<D> {
             return Ok(None);
         }
         let mut synced = Vec::new();
+        if std::mem::take(&mut self.metadata_changed) {
+            let path = self.files.directory.join(PARTITION_METADATA);
+            synced.extend(open_existing(&self.files, &path)?.map(|file| (path, file)));
+        }
         // The segment that ends at the recovery point may have been closed since, and its indexes written.
         let from = self.segment_index((self.recovery_point - 1).max(0));
         let last = self.segments.len().saturating_sub(1);
@@ -106,10 +111,8 @@ impl<D: Disk> Log<D> {
             synced.extend(index.map(|file| (segment.offset_index.path(&self.files), file)));
             synced.extend(time_index.map(|file| (segment.time_index.path(&self.files), file)));
             let aborted = self.files.path(segment.base_offset, crate::transactions::TXN_INDEX_SUFFIX);
-            match self.files.disk().open(&aborted, OpenMode::ReadWrite) {
-                Ok(file) => synced.push((aborted, file)),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error).at("open", &aborted),
+            if let Some(file) = open_existing(&self.files, &aborted)? {
+                synced.push((aborted, file));
             }
         }
         let snapshot = checkpoint.then(|| {
@@ -179,7 +182,10 @@ impl<D: Disk> Log<D> {
                 active.seal(&files)?;
             }
         }
-        self.flush_now(true)?;
+        // A log that never had a record has nothing to lose: the metadata log makes it again.
+        if self.log_end_offset > 0 {
+            self.flush_now(true)?;
+        }
         for segment in &self.segments {
             segment.close();
         }
@@ -226,5 +232,13 @@ impl<D: Disk> Log<D> {
     #[must_use]
     pub fn next_file_deletion(&self) -> Option<Timestamp> {
         self.deleted.iter().map(|(when, _)| Timestamp(*when)).min()
+    }
+}
+
+fn open_existing<D: Disk>(files: &Files<D>, path: &Path) -> Result<Option<Arc<D::File>>> {
+    match files.disk().open(path, OpenMode::ReadWrite) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).at("open", path),
     }
 }

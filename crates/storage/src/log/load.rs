@@ -75,6 +75,7 @@ impl<D: Disk> Log<D> {
         }
         let mut log = Log::bare(cache, directory, config);
         log.add_empty_segment(0, now)?;
+        log.metadata_changed = topic_id.is_some();
         Ok(log)
     }
 
@@ -126,6 +127,7 @@ impl<D: Disk> Log<D> {
             recovery_point: 0,
             bytes_since_checkpoint: 0,
             directory_changed: false,
+            metadata_changed: false,
             active_ready: false,
             failed: false,
             deleted: Vec::new(),
