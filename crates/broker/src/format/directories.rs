@@ -33,7 +33,7 @@ impl Directories {
         }
         let mut entries = Vec::with_capacity(paths.len());
         for path in paths {
-            let meta = MetaProperties::read(&RealDisk::default(), &path)?;
+            let meta = MetaProperties::read(&RealDisk, &path)?;
             entries.push((path, meta));
         }
         Ok(Self { entries })

@@ -37,12 +37,10 @@ impl FeatureLevels {
         dynamic_quorum: bool,
     ) -> Result<Self, FormatError> {
         let asked = parse_flags(flags)?;
-        if asked.contains_key(METADATA_VERSION) {
-            if release_version.is_some() {
-                return Err(FormatError::refused(
-                    "Use --release-version instead of --feature metadata.version=X to avoid ambiguity.",
-                ));
-            }
+        if asked.contains_key(METADATA_VERSION) && release_version.is_some() {
+            return Err(FormatError::refused(
+                "Use --release-version instead of --feature metadata.version=X to avoid ambiguity.",
+            ));
         }
         let metadata_version = match asked.get(METADATA_VERSION) {
             Some(level) => MetadataVersion::from_level(*level).ok_or_else(|| {

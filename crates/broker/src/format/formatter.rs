@@ -199,7 +199,7 @@ pub(super) fn write_meta(
         node_id: config.node.node_id,
         directory_id: Some(directory_id),
     };
-    Ok(meta.write(&RealDisk::default(), path, &java_date(now.get() / 1000))?)
+    Ok(meta.write(&RealDisk, path, &java_date(now.get() / 1000))?)
 }
 
 pub(super) fn create_directory(path: &Path) -> Result<(), FormatError> {
@@ -207,8 +207,7 @@ pub(super) fn create_directory(path: &Path) -> Result<(), FormatError> {
 }
 
 fn write(path: &Path, contents: &[u8]) -> Result<(), FormatError> {
-    write_atomic(&RealDisk::default(), path, contents)
-        .map_err(|source| FormatError::Io { path: path.to_owned(), source })
+    write_atomic(&RealDisk, path, contents).map_err(|source| FormatError::Io { path: path.to_owned(), source })
 }
 
 pub(super) fn say(out: &mut dyn Write, line: &str) -> Result<(), FormatError> {

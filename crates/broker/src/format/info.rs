@@ -37,7 +37,7 @@ pub fn describe_directories(config: &ServerConfig) -> Info {
             continue;
         }
         found.push(shown.to_string());
-        match MetaProperties::read(&RealDisk::default(), &path) {
+        match MetaProperties::read(&RealDisk, &path) {
             Err(error) => problems.push(format!("Error loading meta.properties: {error}")),
             Ok(None) => problems.push(format!("{shown} is not formatted.")),
             Ok(Some(meta)) => match &first {
