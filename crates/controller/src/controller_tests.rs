@@ -487,7 +487,7 @@ fn isr_changes_are_checked_in_kafkas_order() {
             topics: vec![topic],
             ..AlterPartitionRequest::default()
         };
-        let decision = host.controller.decide_alter_partition(&request, 3);
+        let decision = host.controller.decide_alter_partition(&request);
         host.append(decision.records);
         let partition = decision.response.topics[0].partitions[0].clone();
         (partition.error_code, partition.isr, partition.partition_epoch)
@@ -511,7 +511,7 @@ fn feature_levels_are_changed_and_refused_in_kafkas_words() {
             ..Default::default()
         };
         let request = UpdateFeaturesRequest { feature_updates: vec![update], ..UpdateFeaturesRequest::default() };
-        let decision = host.controller.decide_update_features(&request, 2, 1);
+        let decision = host.controller.decide_update_features(&request, 1);
         host.append(decision.records);
         let message = decision.response.error_message.map(|text| text.to_string());
         message.and_then(|text| Some(text.split_once("had an error: ")?.1.to_owned()))
@@ -582,4 +582,52 @@ fn producer_ids_come_in_blocks_and_topics_go_by_id() {
     assert!(host.controller.image().topics.is_empty());
     let unregistered = host.controller.decide_unregister_broker(BrokerId(9)).response;
     assert_eq!(unregistered.error_message.as_deref(), Some("Broker ID 9 is not currently registered"));
+}
+
+#[test]
+fn requests_that_name_a_thing_twice_are_refused_for_that_thing() {
+    let mut host = Host::with_brokers(1);
+    let create = CreateTopicsRequest {
+        topics: vec![topic("a", 1, 1), topic("b", 1, 1), topic("b", 2, 1), topic("__cluster_metadata", 1, 1)],
+        ..CreateTopicsRequest::default()
+    };
+    let decision = host.controller.decide_create_topics_request(&create, &mut || 0x0123_4567_89ab_cdef);
+    host.append(decision.records);
+    let codes: Vec<_> =
+        decision.response.topics.iter().map(|topic| (topic.name.to_string(), topic.error_code)).collect();
+    let invalid = ErrorCode::INVALID_REQUEST.0;
+    assert_eq!(codes, [("a".into(), 0), ("b".into(), invalid), ("__cluster_metadata".into(), invalid)]);
+
+    let id = host.controller.image().topics.id_of("a").unwrap();
+    let state = |name: Option<&str>, topic_id| delete_topics_request::DeleteTopicState {
+        name: name.map(Text::from),
+        topic_id,
+        ..Default::default()
+    };
+    let delete = |topics| DeleteTopicsRequest { topics, ..DeleteTopicsRequest::default() };
+    let both =
+        host.controller.decide_delete_topics_request(&delete(vec![state(Some("a"), Uuid::ZERO), state(None, id)]));
+    assert!(both.records.is_empty());
+    assert_eq!(
+        both.response.responses[0].error_message.as_deref(),
+        Some("The provided topic name maps to an ID that was already supplied.")
+    );
+    let gone = host.controller.decide_delete_topics_request(&delete(vec![
+        state(Some("zz"), Uuid::ZERO),
+        state(None, Uuid([3; 16])),
+        state(None, Uuid::ZERO),
+        state(Some("a"), Uuid::ZERO),
+    ]));
+    let texts: Vec<_> = gone.response.responses.iter().map(|result| result.error_message.as_deref()).collect();
+    assert_eq!(
+        texts,
+        [
+            Some("Neither topic name nor id were specified."),
+            Some("This server does not host this topic ID."),
+            Some("This server does not host this topic-partition."),
+            None
+        ]
+    );
+    host.append(gone.records);
+    assert!(host.controller.image().topics.is_empty());
 }

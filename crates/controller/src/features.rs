@@ -27,12 +27,13 @@ enum UpgradeType {
 }
 
 impl UpgradeType {
-    fn of(update: &FeatureUpdateKey, version: i16) -> UpgradeType {
-        match (version, update.upgrade_type) {
-            (0, _) if update.allow_downgrade => UpgradeType::SafeDowngrade,
-            (0, _) | (_, 1) => UpgradeType::Upgrade,
-            (_, 2) => UpgradeType::SafeDowngrade,
-            (_, 3) => UpgradeType::UnsafeDowngrade,
+    /// Version 0 only has `allow_downgrade`, later ones only the type.
+    fn of(update: &FeatureUpdateKey) -> UpgradeType {
+        match update.upgrade_type {
+            _ if update.allow_downgrade => UpgradeType::SafeDowngrade,
+            1 => UpgradeType::Upgrade,
+            2 => UpgradeType::SafeDowngrade,
+            3 => UpgradeType::UnsafeDowngrade,
             _ => UpgradeType::Unknown,
         }
     }
@@ -50,7 +51,6 @@ impl Controller {
     pub fn decide_update_features(
         &self,
         request: &UpdateFeaturesRequest,
-        version: i16,
         kraft_version: i16,
     ) -> Decision<UpdateFeaturesResponse> {
         let updates = &request.feature_updates;
@@ -60,18 +60,18 @@ impl Controller {
         proposed.extend(updates.iter().map(|update| (&*update.feature, update.max_version_level)));
         let mut records = Vec::new();
         for update in updates {
-            let upgrade = UpgradeType::of(update, version);
+            let upgrade = UpgradeType::of(update);
             if let Err(error) = self.update_feature(update, upgrade, kraft_version, &proposed, &mut records) {
                 return Decision::of(Vec::new(), failure(&error));
             }
         }
-        // From version 2 on, success is told once and not for each feature.
+        // Only versions 0 and 1 carry a result for each feature.
         let result = |update: &FeatureUpdateKey| UpdatableFeatureResult {
             feature: update.feature.clone(),
             error_message: None,
             ..UpdatableFeatureResult::default()
         };
-        let results = if version < 2 { updates.iter().map(result).collect() } else { Vec::new() };
+        let results = updates.iter().map(result).collect();
         let response = UpdateFeaturesResponse { error_message: None, results, ..UpdateFeaturesResponse::default() };
         let decision = Decision::atomic(records, response);
         if request.validate_only { decision.without_records() } else { decision }

@@ -11,13 +11,9 @@ use crate::partition_change::{Election, PartitionChange};
 use crate::{Controller, Decision};
 
 impl Controller {
-    /// Changes ISRs as their leaders ask. `version` is the request's: brokers' epochs come with version 3.
+    /// Changes ISRs as their leaders ask.
     #[must_use]
-    pub fn decide_alter_partition(
-        &self,
-        request: &AlterPartitionRequest,
-        version: i16,
-    ) -> Decision<AlterPartitionResponse> {
+    pub fn decide_alter_partition(&self, request: &AlterPartitionRequest) -> Decision<AlterPartitionResponse> {
         let broker = BrokerId(request.broker_id);
         if let Err(error) = self.check_broker_epoch(broker, request.broker_epoch) {
             let response = AlterPartitionResponse { error_code: error.error.0, ..AlterPartitionResponse::default() };
@@ -28,7 +24,7 @@ impl Controller {
         for asked in &request.topics {
             let known = self.image.topics.get(asked.topic_id);
             let partitions = asked.partitions.iter().map(|data| match known {
-                Some(topic) => self.alter_one(broker, topic, data, version, &mut records),
+                Some(topic) => self.alter_one(broker, topic, data, &mut records),
                 None => failure(data.partition_index, ErrorCode::UNKNOWN_TOPIC_ID),
             });
             topics.push(response::TopicData {
@@ -45,11 +41,11 @@ impl Controller {
         broker: BrokerId,
         topic: &Topic,
         data: &request::PartitionData,
-        version: i16,
         records: &mut Vec<VersionedRecord>,
     ) -> response::PartitionData {
         let index = PartitionIndex(data.partition_index);
-        let isr: Vec<BrokerState> = if version >= 3 {
+        // Version 2 names the brokers without their epochs.
+        let isr: Vec<BrokerState> = if data.new_isr.is_empty() {
             data.new_isr_with_epochs.clone()
         } else {
             let state = |id: &i32| BrokerState { broker_id: *id, broker_epoch: -1, ..BrokerState::default() };

@@ -19,6 +19,7 @@ mod manual_assignment;
 mod partition_change;
 mod placement;
 mod producer_ids;
+mod requests;
 mod session;
 mod topic_names;
 
