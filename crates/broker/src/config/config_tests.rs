@@ -118,3 +118,20 @@ fn a_wrong_durability_names_the_choices() {
         "Invalid value maybe for configuration milena.durability: String must be one of: os, fsync"
     );
 }
+
+#[test]
+fn the_compatibility_document_has_the_table_of_keys() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/COMPATIBILITY.md");
+    let document = std::fs::read_to_string(&path).unwrap();
+    let marker = "<!-- generated: UPDATE_EXPECT=1 cargo test -p milena-broker compatibility -->\n";
+    let (head, table) = document.split_once(marker).unwrap();
+    let expected = milena_metadata::config::compatibility_table();
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(&path, format!("{head}{marker}{expected}")).unwrap();
+        return;
+    }
+    assert!(
+        table == expected,
+        "docs/COMPATIBILITY.md is stale: run UPDATE_EXPECT=1 cargo test -p milena-broker compatibility"
+    );
+}
