@@ -165,7 +165,7 @@ struct Ongoing {
 }
 
 /// All producers of one log.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Producers {
     entries: BTreeMap<i64, ProducerEntry>,
     /// Open transactions by first offset.

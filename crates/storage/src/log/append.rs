@@ -56,6 +56,8 @@ struct Planned<'batch> {
     /// Replaces the first 16 bytes.
     prefix: Option<[u8; STAMP_BYTES]>,
     bytes: &'batch Bytes,
+    /// Changes to producers planned before this batch.
+    changes_before: usize,
 }
 
 /// What planning changed ahead of the write.
@@ -150,6 +152,7 @@ impl<D: Disk> Log<D> {
         let mut appended: Option<Appended> = None;
         for batch in &batches {
             let header = batch.header;
+            let changes_before = changes.undo.len();
             let marker = marker_of(batch).map_err(AppendError::Rejected);
             let applied = marker.and_then(|marker| {
                 self.apply(&header, header.base_offset, AppendOrigin::Replication, marker, &mut changes)
@@ -159,7 +162,7 @@ impl<D: Disk> Log<D> {
                 self.undo(changes.undo.drain(..).rev());
                 return Err(error);
             }
-            planned.push(Planned { header, prefix: None, bytes: &batch.bytes });
+            planned.push(Planned { header, prefix: None, bytes: &batch.bytes, changes_before });
             let so_far = appended.unwrap_or(Appended {
                 first_offset: header.base_offset,
                 last_offset: header.last_offset(),
@@ -229,12 +232,13 @@ impl<D: Disk> Log<D> {
             } else {
                 None
             };
+            let changes_before = changes.undo.len();
             self.apply(&batch.header, base_offset, context.origin, marker, changes)?;
             let header = BatchHeader { base_offset, partition_leader_epoch: context.leader_epoch, ..batch.header };
             last_offset = header.last_offset();
             max_timestamp = max_timestamp.max(header.max_timestamp);
             let prefix = Some(batch.stamped_prefix(base_offset, context.leader_epoch));
-            planned.push(Planned { header, prefix, bytes: &batch.bytes });
+            planned.push(Planned { header, prefix, bytes: &batch.bytes, changes_before });
         }
         *next = last_offset.0 + 1;
         Ok(Appended { first_offset, last_offset, max_timestamp, duplicate: false })
@@ -267,7 +271,7 @@ impl<D: Disk> Log<D> {
     fn write_planned(&mut self, planned: &[Planned<'_>], changes: &mut Changes, now: Timestamp) -> Result<()> {
         let mut rest = planned;
         while !rest.is_empty() {
-            match self.write_run(rest, now) {
+            match self.write_run(rest, &changes.undo, now) {
                 Ok(count) => rest = rest.get(count..).unwrap_or_default(),
                 Err(error) => {
                     self.undo(changes.undo.drain(..).rev());
@@ -305,14 +309,15 @@ impl<D: Disk> Log<D> {
     }
 
     /// Writes as many of `planned` as fit one segment; how many that were.
-    fn write_run(&mut self, planned: &[Planned<'_>], now: Timestamp) -> Result<usize> {
+    fn write_run(&mut self, planned: &[Planned<'_>], undo: &[Undo], now: Timestamp) -> Result<usize> {
         let Some(first) = planned.first() else { return Ok(0) };
         self.prepare_active()?;
         let config = self.config.clone();
         let extent = (first.bytes.len() as u64, first.header.last_offset().0);
         let times = (first.header.max_timestamp, now.0);
         if self.active()?.should_roll(&self.files, &config, extent, times)? {
-            self.roll_at(first.header.base_offset.0, now)?;
+            let unwritten = undo.get(first.changes_before..).unwrap_or_default();
+            self.roll_at(first.header.base_offset.0, unwritten, now)?;
         }
         self.note_epochs(planned);
         let files = self.files.clone();
@@ -378,10 +383,11 @@ impl<D: Disk> Log<D> {
     /// # Errors
     /// IO.
     pub fn roll(&mut self, now: Timestamp) -> Result<()> {
-        self.roll_at(self.log_end_offset, now)
+        self.roll_at(self.log_end_offset, &[], now)
     }
 
-    fn roll_at(&mut self, expected_next_offset: i64, now: Timestamp) -> Result<()> {
+    /// `unwritten` are changes to producers by batches that go to the new segment: its snapshot is without them.
+    fn roll_at(&mut self, expected_next_offset: i64, unwritten: &[Undo], now: Timestamp) -> Result<()> {
         let base_offset = self.log_end_offset.max(expected_next_offset);
         let files = self.files.clone();
         let active = self.active_mut()?;
@@ -394,14 +400,17 @@ impl<D: Disk> Log<D> {
             active.close();
             files.disk().remove(&path).at("remove", &path)?;
             self.segments.pop();
+            // Until the new one is made the log has no segment.
+            self.failed = true;
         } else {
             active.seal(&files)?;
-            self.take_snapshot(base_offset, false)?;
+            self.take_snapshot(base_offset, unwritten)?;
         }
         let segment = Segment::empty(base_offset, &self.config, now.0);
         let path = segment.path(&files);
         files.cache.get(&segment.log, &path, OpenMode::CreateEmpty).at("create", &path)?;
         self.segments.push(segment);
+        self.failed = false;
         self.directory_changed = true;
         self.active_ready = true;
         Ok(())

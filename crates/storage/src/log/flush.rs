@@ -13,6 +13,7 @@ use crate::epochs::EpochEntry;
 use crate::error::{At, Result};
 use crate::files::Files;
 use crate::producer_snapshot::{self, SNAPSHOT_SUFFIX};
+use crate::producers::Undo;
 
 /// The syncs that make a log durable up to an offset.
 #[derive(Debug)]
@@ -192,18 +193,21 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    /// Saves the producers at `offset`, which must be the log's end or the base of the next segment.
-    pub(super) fn take_snapshot(&mut self, offset: i64, sync: bool) -> Result<()> {
+    /// Saves the producers at the base of the next segment, without what `unwritten` changed. Not synced: if it is lost,
+    /// an older one and the batches after it say the same.
+    pub(super) fn take_snapshot(&mut self, offset: i64, unwritten: &[Undo]) -> Result<()> {
         if self.snapshots.last().is_some_and(|last| *last >= offset) {
             return Ok(());
         }
         let path = self.files.path(offset, SNAPSHOT_SUFFIX);
-        let bytes = producer_snapshot::encode(self.producers.entries());
-        if sync {
-            write_atomic(self.files.disk(), &path, &bytes).at("write", &path)?;
+        let bytes = if unwritten.is_empty() {
+            producer_snapshot::encode(self.producers.entries())
         } else {
-            write_atomic_unsynced(self.files.disk(), &path, &bytes).at("write", &path)?;
-        }
+            let mut before = self.producers.clone();
+            unwritten.iter().rev().for_each(|change| before.undo(change));
+            producer_snapshot::encode(before.entries())
+        };
+        write_atomic_unsynced(self.files.disk(), &path, &bytes).at("write", &path)?;
         self.directory_changed = true;
         self.note_snapshot(offset);
         Ok(())
