@@ -1,0 +1,11 @@
+//! What runs the pure cores of the control plane: the metadata log, the quorum, the controller, and the broker's life
+//! in the cluster. One thread owns all of them; callers hand it events and are called back.
+
+mod controller_requests;
+mod metadata_log;
+mod metadata_loop;
+mod raft_requests;
+mod raft_wire;
+mod replayer;
+
+pub use metadata_log::MetadataLog;

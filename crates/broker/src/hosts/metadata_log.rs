@@ -1,0 +1,394 @@
+//! The files of `__cluster_metadata-0`: the log, `quorum-state` and snapshots (class `KafkaMetadataLog`). What the quorum
+//! asks for is done here; nothing is decided here.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use milena_protocol::{FileSource, Records};
+use milena_raft::{ElectionState, EpochCache, KRaftState, LeaderBatch, OffsetAndEpoch, ReplicaKey};
+use milena_records::{Batch, Batches};
+use milena_storage::checkpoint::{
+    QuorumState, SnapshotId, SnapshotWriter, list_snapshots, open_snapshot, read_topic_id, remove_snapshot,
+    write_topic_id,
+};
+use milena_storage::disk::Disk;
+use milena_storage::{AppendError, Error, FileCache, Log, LogConfig, LogOpen, ReadError, Result};
+use milena_types::{BrokerId, LeaderEpoch, Offset, Timestamp, Uuid};
+
+use super::raft_wire::METADATA_TOPIC;
+use super::replayer::{Replayer, apply_control};
+use crate::config::MetadataLogSettings;
+
+/// How much is read at once when the log is replayed.
+const REPLAY_READ_BYTES: u32 = 1024 * 1024;
+
+/// The metadata log of this node.
+#[derive(Debug)]
+pub struct MetadataLog<D: Disk> {
+    disk: D,
+    directory: PathBuf,
+    log: Log<D>,
+    /// Oldest first.
+    snapshots: Vec<OffsetAndEpoch>,
+    settings: MetadataLogSettings,
+    /// Where the search for control records goes on; `None` before the snapshot was searched.
+    scanned: Option<Offset>,
+}
+
+impl<D: Disk> MetadataLog<D> {
+    /// Opens, or makes, the metadata log in a log directory that was formatted.
+    ///
+    /// # Errors
+    /// IO, or files that are corrupt in a way a crash does not explain.
+    pub fn open(
+        cache: &Arc<FileCache<D>>,
+        log_dir: &Path,
+        settings: &MetadataLogSettings,
+        now: Timestamp,
+    ) -> Result<MetadataLog<D>> {
+        let disk = cache.disk().clone();
+        let directory = log_dir.join(format!("{METADATA_TOPIC}-0"));
+        let found = disk.metadata(&directory).map_err(|source| io("look at", &directory, source))?;
+        if found.is_none() {
+            disk.create_directory(&directory).map_err(|source| io("create", &directory, source))?;
+        }
+        if read_topic_id(&disk, &directory)?.is_none() {
+            write_topic_id(&disk, &directory, Uuid::ONE)?;
+        }
+        let snapshots: Vec<OffsetAndEpoch> = list_snapshots(&disk, &directory)?.into_iter().map(from_file).collect();
+        let oldest = snapshots.first().map_or(Offset(0), |id| id.offset);
+        let open =
+            LogOpen { recovery_point: Offset(0), log_start_offset: Offset(0), clean_shutdown: false, now };
+        let (mut log, report) = Log::open(cache, &directory, &Arc::new(log_config(settings)), open)?;
+        if report.bytes_truncated > 0 {
+            tracing::warn!(bytes = report.bytes_truncated, "cut a torn tail off the metadata log");
+        }
+        let latest = snapshots.last().map_or(Offset(0), |id| id.offset);
+        if latest > log.log_end_offset() {
+            // The log was lost or never fetched past a downloaded snapshot: it goes on behind it.
+            log.truncate_fully_and_start_at(latest, now)?;
+        } else {
+            log.advance_log_start(oldest.min(log.log_end_offset()))?;
+        }
+        Ok(MetadataLog { disk, directory, log, snapshots, settings: settings.clone(), scanned: None })
+    }
+
+    /// Ends and epochs, as the quorum wants them.
+    #[must_use]
+    pub fn epoch_cache(&self) -> EpochCache {
+        let epochs = self.log.epochs().iter().map(|entry| (entry.epoch, entry.start_offset)).collect();
+        EpochCache::new(self.log.log_start_offset(), self.log.log_end_offset(), epochs, self.snapshots.clone())
+    }
+
+    /// The content of `quorum-state`.
+    ///
+    /// # Errors
+    /// IO, or a file that is not one: such a node must not vote.
+    pub fn read_election(&self) -> Result<Option<ElectionState>> {
+        let state = QuorumState::read(&self.disk, &self.directory)?;
+        Ok(state.map(|state| {
+            let voted = ReplicaKey { id: state.voted_id, directory_id: state.voted_directory_id };
+            ElectionState {
+                epoch: state.leader_epoch,
+                leader: Some(state.leader_id).filter(|id| id.is_some()),
+                voted: Some(voted).filter(|voted| voted.id.is_some()),
+            }
+        }))
+    }
+
+    /// Replaces `quorum-state` durably.
+    ///
+    /// # Errors
+    /// IO.
+    pub fn write_election(&self, state: &ElectionState, kraft: &KRaftState) -> Result<()> {
+        let dynamic = kraft.kraft_version > 0;
+        let voters = kraft.voters.voters().iter().map(|voter| voter.key.id);
+        let state = QuorumState {
+            leader_id: state.leader.unwrap_or(BrokerId::NONE),
+            leader_epoch: state.epoch,
+            voted_id: state.voted.map_or(BrokerId::NONE, |voted| voted.id),
+            voted_directory_id: state.voted.map_or(Uuid::ZERO, |voted| voted.directory_id),
+            current_voters: if dynamic { Vec::new() } else { voters.collect() },
+            data_version: i16::from(dynamic),
+        };
+        state.write(&self.disk, &self.directory)
+    }
+
+    /// Appends one batch of this node's own.
+    ///
+    /// # Errors
+    /// IO; the log then takes no more.
+    pub(crate) fn append_batch(&mut self, batch: &LeaderBatch) -> Result<()> {
+        let bytes = batch.encode().map_err(|error| self.corrupt(error.to_string()))?;
+        self.append(bytes, batch.timestamp)
+    }
+
+    fn append(&mut self, bytes: Bytes, now: Timestamp) -> Result<()> {
+        match self.log.append_as_follower(bytes, now) {
+            Ok(_) => Ok(()),
+            Err(AppendError::Storage(error)) => Err(error),
+            Err(AppendError::Rejected(rejected)) => Err(self.corrupt(rejected.message)),
+        }
+    }
+
+    /// Appends what the leader sent; returns the epochs in it, each with the end of its last batch.
+    ///
+    /// # Errors
+    /// IO, or bytes that do not follow the log.
+    pub(crate) fn append_fetched(&mut self, bytes: Bytes, now: Timestamp) -> Result<Vec<(LeaderEpoch, Offset)>> {
+        let mut ends = Vec::new();
+        for batch in Batches::new(bytes.clone()) {
+            let batch = batch.map_err(|error| self.corrupt(error.to_string()))?;
+            ends.push((batch.header.partition_leader_epoch, batch.header.next_offset()));
+        }
+        self.append(bytes, now)?;
+        Ok(ends)
+    }
+
+    /// Syncs the log; returns its end.
+    ///
+    /// # Errors
+    /// IO; the log then takes no more.
+    pub(crate) fn sync(&mut self) -> Result<Offset> {
+        if let Some(flush) = self.log.prepare_flush()? {
+            match flush.run() {
+                Ok(flushed) => self.log.flushed(flushed),
+                Err(error) => {
+                    self.log.mark_failed();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(self.log.log_end_offset())
+    }
+
+    /// Cuts the log.
+    ///
+    /// # Errors
+    /// IO.
+    pub(crate) fn truncate(&mut self, end: Offset, now: Timestamp) -> Result<()> {
+        self.log.truncate_to(end, now)?;
+        self.scanned = self.scanned.map(|scanned| scanned.min(end));
+        self.sync().map(drop)
+    }
+
+    /// Records from an offset up to `bound`, as whole batches; at least one if there is one.
+    ///
+    /// # Errors
+    /// IO, or an offset outside of the log.
+    pub(crate) fn read(&self, from: Offset, bound: Offset, max_bytes: u32) -> Result<Records> {
+        match self.log.read(from, max_bytes, bound, true) {
+            Ok(read) => Ok(read.records),
+            Err(ReadError::Storage(error)) => Err(error),
+            Err(error @ ReadError::OutOfRange { .. }) => Err(self.corrupt(error.to_string())),
+        }
+    }
+
+    /// Calls `visit` with every batch from the one that holds `from` up to `end`.
+    fn for_each_batch(&self, from: Offset, end: Offset, mut visit: impl FnMut(&Batch) -> Result<()>) -> Result<()> {
+        let mut next = from;
+        while next < end {
+            let records = self.read(next, end, REPLAY_READ_BYTES)?;
+            let before = next;
+            for batch in Batches::new(in_memory(&records).map_err(|source| io("read", &self.directory, source))?) {
+                let batch = batch.map_err(|error| self.corrupt(error.to_string()))?;
+                if batch.header.base_offset >= end {
+                    break;
+                }
+                visit(&batch)?;
+                next = next.max(batch.header.next_offset());
+            }
+            if next == before {
+                return Err(self.corrupt(format!("nothing can be read at offset {next}, the log ends at {end}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Replays the log from where the replayer is up to `end`.
+    ///
+    /// # Errors
+    /// IO, or records that cannot be replayed.
+    pub(crate) fn replay_until(&self, end: Offset, replayer: &mut Replayer) -> Result<()> {
+        self.for_each_batch(replayer.next_offset, end, |batch| replayer.replay_batch(batch, &self.directory))
+    }
+
+    /// Takes the newest voters and version from the latest snapshot and the whole log, committed or not.
+    ///
+    /// # Errors
+    /// IO, or records that cannot be read.
+    pub(crate) fn scan_control_records(&mut self, kraft: &mut KRaftState) -> Result<()> {
+        let end = self.log.log_end_offset();
+        let from = match (self.scanned, self.snapshots.last().copied()) {
+            (Some(scanned), _) => scanned,
+            (None, Some(id)) => {
+                // Voters of the bootstrap snapshot are not in the log yet, those of others once were.
+                let voters_offset = Some(id.offset).filter(|_| id != OffsetAndEpoch::BOOTSTRAP);
+                for batch in self.snapshot_batches(id)? {
+                    apply_control(kraft, &batch, Some(voters_offset), &self.directory)?;
+                }
+                id.offset
+            }
+            (None, None) => Offset(0),
+        };
+        self.for_each_batch(from.max(self.log.log_start_offset()), end, |batch| {
+            apply_control(kraft, batch, None, &self.directory)
+        })?;
+        self.scanned = Some(end);
+        Ok(())
+    }
+
+    /// Loads the newest snapshot, if there is one with metadata in it.
+    ///
+    /// # Errors
+    /// IO, or a snapshot that cannot be replayed.
+    pub(crate) fn load_latest_snapshot(&self, replayer: &mut Replayer) -> Result<()> {
+        let Some(id) = self.snapshots.last().copied().filter(|id| *id != OffsetAndEpoch::BOOTSTRAP) else {
+            return Ok(());
+        };
+        let batches = self.snapshot_batches(id)?;
+        replayer.load_snapshot(&batches, id, &self.directory)
+    }
+
+    fn snapshot_batches(&self, id: OffsetAndEpoch) -> Result<Vec<Batch>> {
+        let path = self.directory.join(to_file(id).file_name());
+        let Some((file, len)) = self.open_snapshot(id)? else {
+            return Err(io("open", &path, std::io::ErrorKind::NotFound.into()));
+        };
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
+        file.read_exact_at(&mut bytes, 0).map_err(|source| io("read", &path, source))?;
+        let corrupt = |reason: String| Error::Corrupt { path: path.clone(), position: 0, reason };
+        let mut batches = Batches::new(Bytes::from(bytes));
+        let mut parsed = Vec::new();
+        for batch in batches.by_ref() {
+            let batch = batch.map_err(|error| corrupt(error.to_string()))?;
+            batch.verify_crc().map_err(|error| corrupt(error.to_string()))?;
+            parsed.push(batch);
+        }
+        if batches.tail_len() > 0 {
+            return Err(corrupt(format!("{} bytes at its end are no batch", batches.tail_len())));
+        }
+        Ok(parsed)
+    }
+
+    /// A snapshot's file and size in bytes.
+    ///
+    /// # Errors
+    /// IO.
+    pub(crate) fn open_snapshot(&self, id: OffsetAndEpoch) -> Result<Option<(Arc<dyn FileSource>, u64)>> {
+        let opened = open_snapshot(&self.disk, &self.directory, to_file(id))?;
+        Ok(opened.map(|(file, len)| (file as Arc<dyn FileSource>, len)))
+    }
+
+    /// Begins a snapshot; sealed by the caller and then told by `note_snapshot`.
+    ///
+    /// # Errors
+    /// IO.
+    pub(crate) fn begin_snapshot(&self, id: OffsetAndEpoch) -> Result<SnapshotWriter<D>> {
+        SnapshotWriter::create(&self.disk, &self.directory, to_file(id))
+    }
+
+    /// A snapshot was sealed.
+    pub(crate) fn note_snapshot(&mut self, id: OffsetAndEpoch) {
+        self.snapshots.retain(|known| *known != id);
+        self.snapshots.push(id);
+    }
+
+    /// Keeps a downloaded snapshot and begins the log anew behind it.
+    ///
+    /// # Errors
+    /// IO.
+    pub(crate) fn install_snapshot(&mut self, id: OffsetAndEpoch, bytes: &[u8], now: Timestamp) -> Result<()> {
+        let mut writer = self.begin_snapshot(id)?;
+        writer.append(bytes)?;
+        writer.seal()?;
+        self.note_snapshot(id);
+        self.log.truncate_fully_and_start_at(id.offset, now)?;
+        self.scanned = None;
+        self.sync().map(drop)
+    }
+
+    /// Removes snapshots but the newest, oldest first, while `metadata.max.retention.*` is exceeded, and the segments
+    /// below the oldest kept. Returns the log start and the oldest snapshot (`KafkaMetadataLog.maybeClean`).
+    ///
+    /// # Errors
+    /// IO.
+    pub(crate) fn clean(&mut self, now: Timestamp) -> Result<(Offset, Option<OffsetAndEpoch>)> {
+        while self.snapshots.len() > 1 && self.is_past_retention(now)? {
+            let oldest = self.snapshots.remove(0);
+            remove_snapshot(&self.disk, &self.directory, to_file(oldest))?;
+            if let Some(next) = self.snapshots.first() {
+                self.log.advance_log_start(next.offset)?;
+            }
+        }
+        self.log.delete_old_segments(self.log.log_start_offset(), now)?;
+        self.log.remove_deleted_files(now)?;
+        Ok((self.log.log_start_offset(), self.snapshots.first().copied()))
+    }
+
+    fn is_past_retention(&self, now: Timestamp) -> Result<bool> {
+        let mut bytes = self.log.size_bytes();
+        let mut oldest_age_ms = 0;
+        for (at, id) in self.snapshots.iter().enumerate() {
+            let path = self.directory.join(to_file(*id).file_name());
+            let metadata = self.disk.metadata(&path).map_err(|source| io("look at", &path, source))?;
+            if let Some(metadata) = metadata {
+                bytes += metadata.len;
+                if at == 0 {
+                    oldest_age_ms = now.0 - metadata.modified_ms;
+                }
+            }
+        }
+        let too_large = u64::try_from(self.settings.max_retention_bytes).is_ok_and(|max| bytes > max);
+        let too_old = self.settings.max_retention_ms >= 0 && oldest_age_ms > self.settings.max_retention_ms;
+        Ok(too_large || too_old)
+    }
+
+    /// Closes the log; nothing is appended after.
+    ///
+    /// # Errors
+    /// IO.
+    pub(crate) fn close(&mut self) -> Result<()> {
+        self.log.close()
+    }
+
+    fn corrupt(&self, reason: String) -> Error {
+        Error::Corrupt { path: self.directory.clone(), position: 0, reason }
+    }
+}
+
+fn log_config(settings: &MetadataLogSettings) -> LogConfig {
+    LogConfig {
+        segment_bytes: u32::try_from(settings.segment_bytes).unwrap_or(u32::MAX),
+        segment_ms: settings.segment_ms,
+        // Segments go when a snapshot replaces them, never by age or size of the log alone.
+        retention_ms: -1,
+        retention_bytes: -1,
+        cleanup_delete: false,
+        ..LogConfig::default()
+    }
+}
+
+fn in_memory(records: &Records) -> std::io::Result<Bytes> {
+    match records {
+        Records::Bytes(bytes) => Ok(bytes.clone()),
+        Records::File(slice) => {
+            let mut bytes = vec![0; slice.len as usize];
+            slice.source.read_exact_at(&mut bytes, slice.position)?;
+            Ok(Bytes::from(bytes))
+        }
+    }
+}
+
+fn from_file(id: SnapshotId) -> OffsetAndEpoch {
+    OffsetAndEpoch { offset: id.end_offset, epoch: id.epoch }
+}
+
+fn to_file(id: OffsetAndEpoch) -> SnapshotId {
+    SnapshotId { end_offset: id.offset, epoch: id.epoch }
+}
+
+fn io(operation: &'static str, path: &Path, source: std::io::Error) -> Error {
+    Error::Io { operation, path: path.to_owned(), source }
+}

@@ -1,0 +1,386 @@
+//! The thread that owns the metadata: log, quorum, controller and committed image. Events come in through a channel;
+//! whatever came while the disk was syncing is decided together and shares the next sync.
+//!
+//! Order within one turn: events are decided and replayed into the controller; queued batches are appended; the log is
+//! synced; what is then committed is published, and only after that are callers answered (classes `KafkaRaftClient`,
+//! `QuorumController`, `MetadataLoader`).
+
+mod proposals;
+mod serving;
+mod snapshots;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use milena_controller::{Controller, ControllerSettings};
+use milena_metadata::{Delta, Image, VersionedRecord};
+use milena_raft::{Boot, Destination, Effect, KRaftState, Outbound, Quorum, QuorumConfig, SnapshotPolicy};
+use milena_storage::Result;
+use milena_storage::disk::Disk;
+use milena_types::{ErrorCode, Offset, Timestamp};
+
+use super::metadata_log::MetadataLog;
+use super::raft_requests::{RaftDone, RaftRequest};
+use super::raft_wire::fetch_answer;
+use super::replayer::Replayer;
+use crate::clock::Clock;
+use crate::controller_handle::{ControllerDone, ControllerHandle, ControllerRequest};
+use proposals::Proposal;
+use serving::ParkedFetch;
+
+/// How many events are taken into one turn, so that no sync is put off for ever.
+const EVENTS_PER_TURN_MAX: usize = 1000;
+
+/// Learns of committed metadata, in order. Called from the metadata thread before the answers that depend on it.
+pub trait MetadataListener: Send {
+    /// `image` is the newest committed one, `delta` what changed since the last call.
+    fn publish(&mut self, image: &Arc<Image>, delta: &Delta);
+}
+
+/// Sends requests to other members; answers come back as [`Event::Reply`].
+pub trait RaftSender: Send {
+    /// Begins to send; must not block.
+    fn send(&mut self, to: Destination, request: Outbound);
+}
+
+/// A sender for a quorum of one: there is nobody to send to.
+#[derive(Debug, Default)]
+pub struct NoPeers;
+
+impl RaftSender for NoPeers {
+    fn send(&mut self, to: Destination, request: Outbound) {
+        tracing::error!(?to, ?request, "a quorum of one has nobody to send to");
+    }
+}
+
+/// What happens to the metadata thread.
+pub enum Event {
+    /// A request for the active controller.
+    Request { request: ControllerRequest, done: ControllerDone },
+    /// A request of another member of the quorum, with the name of the listener it came in on.
+    Raft { request: RaftRequest, listener: String, done: RaftDone },
+    /// The answer to a metadata fetch, `None` if it failed.
+    FetchReply(Option<milena_protocol::messages::FetchResponse>),
+    /// A snapshot was downloaded whole: its id and bytes. `None` if it failed.
+    SnapshotReply(Option<(milena_raft::OffsetAndEpoch, bytes::Bytes)>),
+    /// End the thread; called when the log is closed.
+    Stop { done: Box<dyn FnOnce() + Send> },
+}
+
+/// Everything the thread is made of.
+pub struct MetadataParts<D: Disk> {
+    pub log: MetadataLog<D>,
+    pub quorum: QuorumConfig,
+    pub kraft: KRaftState,
+    /// `None` on a node without the controller role.
+    pub controller: Option<ControllerSettings>,
+    /// The content of `bootstrap.checkpoint`.
+    pub bootstrap: Vec<VersionedRecord>,
+    pub listener: Box<dyn MetadataListener>,
+    pub sender: Box<dyn RaftSender>,
+    pub clock: Clock,
+    pub snapshots: SnapshotPolicy,
+    pub cluster_id: String,
+    /// The name of the controller listener.
+    pub listener_name: String,
+    pub random_seed: u64,
+}
+
+/// A way to the thread; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct MetadataHandle {
+    events: Sender<Event>,
+}
+
+impl MetadataHandle {
+    /// Queues an event. Returns false when the thread has ended; the event is dropped then.
+    pub fn send(&self, event: Event) -> bool {
+        self.events.send(event).is_ok()
+    }
+}
+
+impl ControllerHandle for MetadataHandle {
+    fn submit(&self, request: ControllerRequest, done: ControllerDone) {
+        if let Err(failed) = self.events.send(Event::Request { request, done })
+            && let Event::Request { done, .. } = failed.0
+        {
+            done(Err(ErrorCode::NOT_CONTROLLER));
+        }
+    }
+}
+
+/// The state of the thread.
+pub(crate) struct MetadataLoop<D: Disk> {
+    log: MetadataLog<D>,
+    quorum: Quorum,
+    settings: Option<ControllerSettings>,
+    bootstrap: Vec<VersionedRecord>,
+    /// Present while this node is the active controller; ahead of what is committed by the proposals.
+    controller: Option<Controller>,
+    /// The committed state.
+    replayer: Replayer,
+    published: Arc<Image>,
+    listener: Box<dyn MetadataListener>,
+    sender: Box<dyn RaftSender>,
+    proposals: VecDeque<Proposal>,
+    parked: Vec<ParkedFetch>,
+    fx: Vec<Effect>,
+    /// Set while this node leads but its controller is not active yet: the start of the epoch.
+    activating: Option<Offset>,
+    fetch_in_flight: bool,
+    retry_fetch_at: Timestamp,
+    fetched: Option<(bytes::Bytes, Offset)>,
+    clock: Clock,
+    snapshots: SnapshotPolicy,
+    last_snapshot: Timestamp,
+    cluster_id: String,
+    listener_name: String,
+    random: u64,
+}
+
+/// Opens the metadata, elects where nobody else can, publishes what is committed, and starts the thread.
+///
+/// # Errors
+/// IO, or a log that cannot be replayed.
+pub fn start_metadata<D: Disk>(parts: MetadataParts<D>, inbox: MetadataInbox) -> Result<std::thread::JoinHandle<()>> {
+    let mut state = MetadataLoop::open(parts)?;
+    state.settle()?;
+    std::thread::Builder::new()
+        .name("metadata".to_owned())
+        .spawn(move || state.run(&inbox.0))
+        .map_err(|source| milena_storage::Error::Io { operation: "start", path: "metadata thread".into(), source })
+}
+
+/// The way to a metadata thread that is not started yet, and what the thread will read from.
+#[must_use]
+pub fn metadata_channel() -> (MetadataHandle, MetadataInbox) {
+    let (events, inbox) = channel();
+    (MetadataHandle { events }, MetadataInbox(inbox))
+}
+
+/// What a metadata thread reads its events from.
+#[derive(Debug)]
+pub struct MetadataInbox(Receiver<Event>);
+
+impl<D: Disk> MetadataLoop<D> {
+    pub(crate) fn open(parts: MetadataParts<D>) -> Result<MetadataLoop<D>> {
+        let now = parts.clock.now();
+        let (mut kraft, mut log) = (parts.kraft, parts.log);
+        log.scan_control_records(&mut kraft)?;
+        let boot = Boot { election: log.read_election()?, log: log.epoch_cache(), kraft };
+        let mut fx = Vec::new();
+        let mut replayer = Replayer::new();
+        log.load_latest_snapshot(&mut replayer)?;
+        let quorum = Quorum::open(parts.quorum, boot, now, &mut fx);
+        Ok(MetadataLoop {
+            log,
+            quorum,
+            settings: parts.controller,
+            bootstrap: parts.bootstrap,
+            controller: None,
+            replayer,
+            published: Arc::default(),
+            listener: parts.listener,
+            sender: parts.sender,
+            proposals: VecDeque::new(),
+            parked: Vec::new(),
+            fx,
+            activating: None,
+            fetch_in_flight: false,
+            retry_fetch_at: now,
+            fetched: None,
+            clock: parts.clock,
+            snapshots: parts.snapshots,
+            last_snapshot: now,
+            cluster_id: parts.cluster_id,
+            listener_name: parts.listener_name,
+            random: parts.random_seed | 1,
+        })
+    }
+
+    fn run(mut self, inbox: &Receiver<Event>) {
+        let stopped = loop {
+            match inbox.recv_timeout(self.until_next_deadline()) {
+                Ok(event) => {
+                    if let Some(done) = self.handle(event) {
+                        break Some(done);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break None,
+            }
+            let mut stop = None;
+            for event in inbox.try_iter().take(EVENTS_PER_TURN_MAX) {
+                stop = self.handle(event);
+                if stop.is_some() {
+                    break;
+                }
+            }
+            if let Err(error) = self.turn() {
+                tracing::error!(%error, "the metadata log failed: this node can no longer follow or lead the cluster");
+                self.deactivate();
+                break stop;
+            }
+            if stop.is_some() {
+                break stop;
+            }
+        };
+        self.deactivate();
+        if let Err(error) = self.log.close() {
+            tracing::error!(%error, "the metadata log was not closed cleanly");
+        }
+        if let Some(done) = stopped {
+            done();
+        }
+    }
+
+    /// Everything that follows the events of a turn.
+    pub(crate) fn turn(&mut self) -> Result<()> {
+        let now = self.clock.now();
+        self.quorum.tick(now, &mut self.fx);
+        self.tick_controller();
+        self.settle()?;
+        self.expire_parked(now);
+        self.fetch_if_due(now);
+        self.settle()?;
+        self.snapshot_if_due(now)
+    }
+
+    /// Takes one event; returns the callback of a stop.
+    pub(crate) fn handle(&mut self, event: Event) -> Option<Box<dyn FnOnce() + Send>> {
+        match event {
+            Event::Request { request, done } => self.handle_request(request, done),
+            Event::Raft { request, listener, done } => self.handle_raft(request, listener, done),
+            Event::FetchReply(response) => self.on_fetch_reply(response),
+            Event::SnapshotReply(snapshot) => self.on_snapshot_reply(snapshot),
+            Event::Stop { done } => return Some(done),
+        }
+        None
+    }
+
+    /// Performs effects until none is left; one sync covers all appends of a round.
+    pub(crate) fn settle(&mut self) -> Result<()> {
+        loop {
+            self.quorum.drain(&mut self.fx);
+            if self.fx.is_empty() {
+                return Ok(());
+            }
+            let mut appended = false;
+            for effect in std::mem::take(&mut self.fx) {
+                appended |= self.perform(effect)?;
+            }
+            if appended {
+                let durable = self.log.sync()?;
+                self.quorum.on_durable(durable, self.clock.now(), &mut self.fx);
+            }
+        }
+    }
+
+    /// Returns whether something was appended that must be synced and reported.
+    fn perform(&mut self, effect: Effect) -> Result<bool> {
+        match effect {
+            Effect::WriteQuorumState(state) => self.log.write_election(&state, self.quorum.kraft())?,
+            Effect::Append(batches) => {
+                for batch in &batches {
+                    self.log.append_batch(batch)?;
+                }
+                return Ok(true);
+            }
+            Effect::Truncate(end) => self.log.truncate(end, self.clock.now())?,
+            Effect::AppendFetched => self.append_fetched()?,
+            Effect::Commit(end) => self.on_commit(end)?,
+            Effect::LeaderChanged { leader, start_offset } => {
+                tracing::info!(epoch = leader.epoch.0, leader = ?leader.leader, role = ?self.quorum.role(), "quorum");
+                if start_offset.is_none() {
+                    self.deactivate();
+                }
+                self.activating = start_offset;
+            }
+            Effect::WakeFetches => self.wake_fetches(),
+            Effect::Send { to, request } => self.sender.send(to, request),
+        }
+        Ok(false)
+    }
+
+    fn until_next_deadline(&self) -> Duration {
+        let now = self.clock.now();
+        let until = |at: Timestamp| Duration::from_millis(u64::try_from(at.0 - now.0).unwrap_or(0));
+        let quorum = self.quorum.next_deadline().map(until);
+        let parked = self.parked.iter().map(|fetch| until(fetch.deadline)).min();
+        let fetch = (!self.fetch_in_flight && self.quorum.next_fetch().is_some()).then(|| until(self.retry_fetch_at));
+        let deadlines = [quorum, parked, fetch, self.until_controller_deadline()];
+        deadlines.into_iter().flatten().min().unwrap_or(Duration::from_secs(3600))
+    }
+
+    fn fetch_if_due(&mut self, now: Timestamp) {
+        if !self.fetch_in_flight
+            && now >= self.retry_fetch_at
+            && let Some(effect) = self.quorum.next_fetch()
+        {
+            self.fetch_in_flight = true;
+            self.fx.push(effect);
+        }
+    }
+
+    fn on_fetch_reply(&mut self, response: Option<milena_protocol::messages::FetchResponse>) {
+        let now = self.clock.now();
+        self.fetch_in_flight = false;
+        let Some(response) = response else {
+            self.retry_fetch_at = Timestamp(now.0 + 20);
+            return;
+        };
+        let (answer, endpoints, records) = fetch_answer(response, &self.listener_name);
+        if let milena_protocol::Records::Bytes(bytes) = records {
+            self.fetched = Some((bytes, answer.high_watermark));
+        }
+        if !answer.error.is_none() {
+            self.retry_fetch_at = Timestamp(now.0 + 20);
+        }
+        let before = self.fx.len();
+        self.quorum.on_fetch_answer(&answer, endpoints, now, &mut self.fx);
+        let downloads = |effect: &Effect| matches!(effect, Effect::Send { request: Outbound::FetchSnapshot(_), .. });
+        self.fetch_in_flight = self.fx.iter().skip(before).any(downloads);
+    }
+
+    fn append_fetched(&mut self) -> Result<()> {
+        let Some((bytes, high_watermark)) = self.fetched.take() else {
+            return Ok(());
+        };
+        let ends = self.log.append_fetched(bytes, self.clock.now())?;
+        self.log.sync()?;
+        self.quorum.on_follower_append(&ends, high_watermark, &mut self.fx);
+        let mut kraft = self.quorum.kraft().clone();
+        self.log.scan_control_records(&mut kraft)?;
+        self.quorum.on_kraft_state(kraft);
+        Ok(())
+    }
+
+    fn on_snapshot_reply(&mut self, snapshot: Option<(milena_raft::OffsetAndEpoch, bytes::Bytes)>) {
+        self.fetch_in_flight = false;
+        let loaded = match snapshot {
+            Some((id, bytes)) => self.log.install_snapshot(id, &bytes, self.clock.now()).map(|()| Some(id)),
+            None => Ok(None),
+        };
+        match loaded {
+            Ok(Some(id)) => {
+                if let Err(error) = self.log.load_latest_snapshot(&mut self.replayer) {
+                    tracing::error!(%error, "a downloaded metadata snapshot cannot be loaded");
+                    return;
+                }
+                self.quorum.on_snapshot_loaded(id, &mut self.fx);
+            }
+            Ok(None) => self.retry_fetch_at = Timestamp(self.clock.now().0 + 20),
+            Err(error) => tracing::error!(%error, "a downloaded metadata snapshot cannot be kept"),
+        }
+    }
+
+    /// Random bits for topic ids and placement.
+    fn next_random(random: &mut u64) -> u64 {
+        *random ^= *random << 13;
+        *random ^= *random >> 7;
+        *random ^= *random << 17;
+        *random
+    }
+}

@@ -1,0 +1,172 @@
+//! Answers for other members of the quorum: observers' and voters' fetches, snapshots, votes.
+
+use milena_protocol::Records;
+use milena_protocol::messages::{FetchRequest, FetchResponse, FetchSnapshotRequest, FetchSnapshotResponse};
+use milena_raft::{FetchAsk, FetchVerdict, OffsetAndEpoch, VoteReply};
+use milena_storage::disk::Disk;
+use milena_types::{ErrorCode, Offset, Timestamp};
+
+use super::MetadataLoop;
+use crate::hosts::raft_requests::{RaftDone, RaftRequest, RaftResponse};
+use crate::hosts::raft_wire::{
+    LeaderView, begin_epoch_ask, begin_epoch_response, end_epoch_ask, end_epoch_response, fetch_ask, fetch_response,
+    is_other_cluster, snapshot_ask, snapshot_response, vote_ask, vote_response,
+};
+
+/// The largest piece of the log in one answer (`KafkaRaftClient.MAX_BATCH_SIZE_BYTES`).
+const READ_MAX_BYTES: u32 = 8 * 1024 * 1024;
+
+/// A fetch that waits for news.
+pub(super) struct ParkedFetch {
+    ask: FetchAsk,
+    listener: String,
+    pub(super) deadline: Timestamp,
+    done: RaftDone,
+}
+
+impl<D: Disk> MetadataLoop<D> {
+    pub(super) fn handle_raft(&mut self, request: RaftRequest, listener: String, done: RaftDone) {
+        match request {
+            RaftRequest::Fetch(request) => self.handle_fetch(&request, listener, done),
+            RaftRequest::FetchSnapshot(request) => {
+                done(RaftResponse::FetchSnapshot(self.handle_fetch_snapshot(&request, &listener)));
+            }
+            RaftRequest::Vote(request) => {
+                let now = self.clock.now();
+                let refused =
+                    |error, quorum: &milena_raft::Quorum| VoteReply { error, leader: quorum.leader_and_epoch(), granted: false };
+                let reply = match vote_ask(&request) {
+                    _ if is_other_cluster(request.cluster_id.as_ref(), &self.cluster_id) => {
+                        refused(ErrorCode::INCONSISTENT_CLUSTER_ID, &self.quorum)
+                    }
+                    Some(ask) => self.quorum.handle_vote(&ask, now, &mut self.fx),
+                    None => refused(ErrorCode::INVALID_REQUEST, &self.quorum),
+                };
+                done(RaftResponse::Vote(vote_response(&reply)));
+            }
+            RaftRequest::BeginQuorumEpoch(request) => {
+                let now = self.clock.now();
+                let outcome = match begin_epoch_ask(&request) {
+                    _ if is_other_cluster(request.cluster_id.as_ref(), &self.cluster_id) => {
+                        Err(ErrorCode::INCONSISTENT_CLUSTER_ID)
+                    }
+                    Some(ask) => self.quorum.handle_begin_epoch(&ask, now, &mut self.fx),
+                    None => Err(ErrorCode::INVALID_REQUEST),
+                };
+                let error = outcome.err().unwrap_or_default();
+                done(RaftResponse::BeginQuorumEpoch(begin_epoch_response(error, self.quorum.leader_and_epoch())));
+            }
+            RaftRequest::EndQuorumEpoch(request) => {
+                let now = self.clock.now();
+                let outcome = match end_epoch_ask(&request) {
+                    _ if is_other_cluster(request.cluster_id.as_ref(), &self.cluster_id) => {
+                        Err(ErrorCode::INCONSISTENT_CLUSTER_ID)
+                    }
+                    Some(ask) => self.quorum.handle_end_epoch(&ask, now, &mut self.fx),
+                    None => Err(ErrorCode::INVALID_REQUEST),
+                };
+                let error = outcome.err().unwrap_or_default();
+                done(RaftResponse::EndQuorumEpoch(end_epoch_response(error, self.quorum.leader_and_epoch())));
+            }
+        }
+    }
+
+    fn view<'a>(&'a self, listener: &'a str) -> LeaderView<'a> {
+        LeaderView {
+            leader: self.quorum.leader_and_epoch(),
+            voters: &self.quorum.kraft().voters,
+            listener,
+            log_start_offset: self.quorum.log().start_offset,
+            high_watermark: self.quorum.high_watermark().unwrap_or(Offset::NONE),
+        }
+    }
+
+    fn handle_fetch(&mut self, request: &FetchRequest, listener: String, done: RaftDone) {
+        let refuse = |error: ErrorCode| FetchResponse { error_code: error.0, ..FetchResponse::default() };
+        if is_other_cluster(request.cluster_id.as_ref(), &self.cluster_id) {
+            return done(RaftResponse::Fetch(refuse(ErrorCode::INCONSISTENT_CLUSTER_ID)));
+        }
+        let Some((ask, max_wait_ms)) = fetch_ask(request) else {
+            return done(RaftResponse::Fetch(refuse(ErrorCode::INVALID_REQUEST)));
+        };
+        let deadline = Timestamp(self.clock.now().0 + i64::from(max_wait_ms.max(0)));
+        let fetch = ParkedFetch { ask, listener, deadline, done };
+        self.answer_or_park(fetch, max_wait_ms > 0);
+    }
+
+    fn answer_or_park(&mut self, fetch: ParkedFetch, may_park: bool) {
+        let now = self.clock.now();
+        let verdict = self.quorum.handle_fetch(&fetch.ask, now, &mut self.fx);
+        let records = match verdict {
+            FetchVerdict::Read { end, high_watermark } => {
+                let records = self.log.read(fetch.ask.from.offset, end, READ_MAX_BYTES).unwrap_or_else(|error| {
+                    tracing::error!(%error, "the metadata log cannot be read");
+                    Records::EMPTY
+                });
+                // A fetcher that tells its high watermark waits for a newer one too (KIP-1166).
+                let no_news = records.is_empty() && high_watermark <= fetch.ask.high_watermark;
+                if no_news && may_park && fetch.deadline > now {
+                    self.parked.push(fetch);
+                    return;
+                }
+                records
+            }
+            _ => Records::EMPTY,
+        };
+        let response = fetch_response(&verdict, records, &self.view(&fetch.listener));
+        (fetch.done)(RaftResponse::Fetch(response));
+    }
+
+    /// Parked fetches look again.
+    pub(super) fn wake_fetches(&mut self) {
+        for fetch in std::mem::take(&mut self.parked) {
+            self.answer_or_park(fetch, true);
+        }
+    }
+
+    /// Fetches whose time is over are answered with what there is.
+    pub(super) fn expire_parked(&mut self, now: Timestamp) {
+        let (expired, parked) = std::mem::take(&mut self.parked).into_iter().partition(|fetch| fetch.deadline <= now);
+        self.parked = parked;
+        let expired: Vec<ParkedFetch> = expired;
+        for fetch in expired {
+            self.answer_or_park(fetch, false);
+        }
+    }
+
+    fn handle_fetch_snapshot(&mut self, request: &FetchSnapshotRequest, listener: &str) -> FetchSnapshotResponse {
+        let refuse =
+            |error: ErrorCode| FetchSnapshotResponse { error_code: error.0, ..FetchSnapshotResponse::default() };
+        if is_other_cluster(request.cluster_id.as_ref(), &self.cluster_id) {
+            return refuse(ErrorCode::INCONSISTENT_CLUSTER_ID);
+        }
+        let Some((ask, position)) = snapshot_ask(request) else {
+            return refuse(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        };
+        let piece = self.quorum.handle_fetch_snapshot(&ask).and_then(|()| {
+            let max_bytes = u32::try_from(request.max_bytes).unwrap_or(0);
+            self.snapshot_piece(ask.snapshot, position, max_bytes)
+        });
+        snapshot_response(ask.snapshot, piece, &self.view(listener))
+    }
+
+    fn snapshot_piece(
+        &self,
+        id: OffsetAndEpoch,
+        position: i64,
+        max_bytes: u32,
+    ) -> Result<(Records, i64, i64), ErrorCode> {
+        let file = self.log.open_snapshot(id).map_err(|error| {
+            tracing::error!(%error, "a metadata snapshot cannot be read");
+            ErrorCode::UNKNOWN_SERVER_ERROR
+        })?;
+        let (source, size) = file.ok_or(ErrorCode::SNAPSHOT_NOT_FOUND)?;
+        let left = u64::try_from(position).ok().and_then(|position| size.checked_sub(position)).filter(|left| *left > 0);
+        let (Some(left), Ok(at)) = (left, u64::try_from(position)) else {
+            return Err(ErrorCode::POSITION_OUT_OF_RANGE);
+        };
+        let len = u32::try_from(left).unwrap_or(u32::MAX).min(max_bytes);
+        let slice = milena_protocol::FileSlice { source, position: at, len };
+        Ok((Records::File(slice), i64::try_from(size).unwrap_or(i64::MAX), position))
+    }
+}

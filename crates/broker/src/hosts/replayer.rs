@@ -1,0 +1,114 @@
+//! Committed records into state: metadata records into the image, control records into the quorum's voters
+//! (classes `MetadataLoader` and `KRaftControlRecordStateMachine`).
+
+use std::path::Path;
+
+use milena_metadata::{Delta, Image};
+use milena_protocol::messages::MetadataRecord;
+use milena_raft::{ControlRecord, KRaftState, LogRecord, OffsetAndEpoch, decode_batch};
+use milena_records::Batch;
+use milena_storage::{Error, Result};
+use milena_types::{LeaderEpoch, Offset, Timestamp};
+
+/// An image that follows the log, and what changed since it was last published.
+#[derive(Debug, Default)]
+pub(crate) struct Replayer {
+    pub(crate) image: Image,
+    pub(crate) delta: Delta,
+    /// The offset after the last record seen, control records included.
+    pub(crate) next_offset: Offset,
+    /// Append time of the last record seen.
+    pub(crate) last_timestamp: Timestamp,
+    /// Bytes of records since the last snapshot.
+    pub(crate) bytes_since_snapshot: u64,
+    /// Whether a metadata record was ever seen.
+    pub(crate) has_records: bool,
+}
+
+impl Replayer {
+    pub(crate) fn new() -> Replayer {
+        Replayer { next_offset: Offset(0), ..Replayer::default() }
+    }
+
+    /// Replays the metadata records of one batch of the log.
+    pub(crate) fn replay_batch(&mut self, batch: &Batch, path: &Path) -> Result<()> {
+        let epoch = batch.header.partition_leader_epoch;
+        for (offset, record) in decode_batch(batch).map_err(|error| corrupt(path, batch, &error))? {
+            if offset >= self.next_offset
+                && let LogRecord::Metadata(value) = record
+            {
+                let record = MetadataRecord::decode(value).map_err(|error| corrupt(path, batch, &error))?;
+                self.replay(&record, offset, epoch).map_err(|error| corrupt(path, batch, &error))?;
+            }
+        }
+        self.next_offset = self.next_offset.max(batch.header.next_offset());
+        self.last_timestamp = Timestamp(batch.header.max_timestamp);
+        self.bytes_since_snapshot += batch.bytes.len() as u64;
+        Ok(())
+    }
+
+    fn replay(
+        &mut self,
+        record: &MetadataRecord,
+        offset: Offset,
+        epoch: LeaderEpoch,
+    ) -> std::result::Result<(), milena_metadata::ReplayError> {
+        self.has_records = true;
+        self.image.replay(record, offset, epoch, &mut self.delta)
+    }
+
+    /// Begins anew with the records of a snapshot; every record in it stands at the snapshot's last offset.
+    pub(crate) fn load_snapshot(&mut self, batches: &[Batch], id: OffsetAndEpoch, path: &Path) -> Result<()> {
+        *self = Replayer::new();
+        let (end, epoch) = (id.offset, id.epoch);
+        let last = Offset(end.0 - 1);
+        for batch in batches {
+            for (_, record) in decode_batch(batch).map_err(|error| corrupt(path, batch, &error))? {
+                match record {
+                    LogRecord::Metadata(value) => {
+                        let record = MetadataRecord::decode(value).map_err(|error| corrupt(path, batch, &error))?;
+                        self.replay(&record, last, epoch).map_err(|error| corrupt(path, batch, &error))?;
+                    }
+                    LogRecord::SnapshotHeader { last_contained_log_timestamp } => {
+                        self.last_timestamp = last_contained_log_timestamp;
+                    }
+                    LogRecord::Control(_) | LogRecord::SnapshotFooter => {}
+                }
+            }
+        }
+        self.next_offset = end;
+        Ok(())
+    }
+}
+
+/// Takes the voters and version out of a batch. Records of a snapshot have no offsets in the log: there
+/// `offset_if_snapshot` says where the voters stand.
+pub(crate) fn apply_control(
+    kraft: &mut KRaftState,
+    batch: &Batch,
+    offset_if_snapshot: Option<Option<Offset>>,
+    path: &Path,
+) -> Result<()> {
+    if !batch.header.is_control() {
+        return Ok(());
+    }
+    for (offset, record) in decode_batch(batch).map_err(|error| corrupt(path, batch, &error))? {
+        match record {
+            LogRecord::Control(ControlRecord::KRaftVersion(version)) => kraft.kraft_version = version,
+            LogRecord::Control(ControlRecord::KRaftVoters(voters)) => {
+                kraft.voters = voters;
+                kraft.voters_offset = offset_if_snapshot.unwrap_or(Some(offset));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn corrupt(path: &Path, batch: &Batch, reason: &dyn std::fmt::Display) -> Error {
+    Error::Corrupt {
+        path: path.to_owned(),
+        position: 0,
+        reason: format!("batch at offset {}: {reason}", batch.header.base_offset),
+    }
+}
