@@ -70,4 +70,7 @@ controller_requests! {
     AllocateProducerIds: AllocateProducerIdsRequest -> AllocateProducerIdsResponse,
     AlterPartition: AlterPartitionRequest -> AlterPartitionResponse,
     DescribeQuorum: DescribeQuorumRequest -> DescribeQuorumResponse,
+    BrokerRegistration: BrokerRegistrationRequest -> BrokerRegistrationResponse,
+    BrokerHeartbeat: BrokerHeartbeatRequest -> BrokerHeartbeatResponse,
+    ControllerRegistration: ControllerRegistrationRequest -> ControllerRegistrationResponse,
 }

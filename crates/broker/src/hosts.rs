@@ -1,6 +1,7 @@
 //! What runs the pure cores of the control plane: the metadata log, the quorum, the controller, and the broker's life
 //! in the cluster. One thread owns all of them; callers hand it events and are called back.
 
+mod broker_lifecycle;
 mod controller_requests;
 mod metadata_log;
 mod metadata_loop;
@@ -8,4 +9,10 @@ mod raft_requests;
 mod raft_wire;
 mod replayer;
 
+pub use broker_lifecycle::{BrokerIdentity, BrokerLifecycle, JoinError, LifecycleTimes, MetadataOffset};
 pub use metadata_log::MetadataLog;
+pub use metadata_loop::{
+    Event, MetadataHandle, MetadataInbox, MetadataListener, MetadataParts, NoPeers, RaftSender, metadata_channel,
+    start_metadata,
+};
+pub use raft_requests::{RaftDone, RaftRequest, RaftResponse};

@@ -1,5 +1,5 @@
 //! The broker: the only place where the cores, the log and the network meet. `dispatch` takes what a connection read,
-//! `api` has one file for each key, `partitions` is the data plane; `hosts` will run the pure cores.
+//! `api` has one file for each key, `partitions` is the data plane; `hosts` runs the pure cores.
 
 mod api;
 mod broker;
@@ -9,6 +9,7 @@ pub mod config;
 mod controller_handle;
 mod dispatch;
 pub mod format;
+pub mod hosts;
 mod settings;
 
 pub use api::{Api, Handle, Lane, apis, find as find_api};

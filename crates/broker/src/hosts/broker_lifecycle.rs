@@ -1,0 +1,242 @@
+//! A broker's life in the cluster (class `BrokerLifecycleManager`): it registers, is unfenced once it has the metadata of
+//! its own registration, sends heartbeats, and leaves in a controlled way. Nothing here waits for a timer while the
+//! controller answers: a broker beside its controller is unfenced as fast as the disk syncs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use milena_metadata::supported_features;
+use milena_protocol::Text;
+use milena_protocol::messages::broker_registration_request::{Feature, Listener};
+use milena_protocol::messages::{
+    BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
+};
+use milena_types::{BrokerId, ErrorCode, Uuid};
+use tokio::sync::{oneshot, watch};
+
+use crate::config::Endpoint;
+use crate::controller_handle::{ControllerHandle, ForController};
+
+/// Between two tries while the controller does not answer (`RESEND_EXPONENTIAL_BACKOFF` begins at it).
+const RETRY: Duration = Duration::from_millis(100);
+
+/// Who registers.
+#[derive(Clone, Debug)]
+pub struct BrokerIdentity {
+    pub id: BrokerId,
+    pub cluster_id: String,
+    /// Different at every start.
+    pub incarnation_id: Uuid,
+    /// As advertised.
+    pub listeners: Vec<Endpoint>,
+    pub rack: Option<String>,
+    /// The ids of the log directories.
+    pub log_dirs: Vec<Uuid>,
+    /// The epoch of the last clean shutdown; -1 if the last one was not clean (KIP-966).
+    pub previous_broker_epoch: i64,
+}
+
+/// Times of a broker's life.
+#[derive(Clone, Copy, Debug)]
+pub struct LifecycleTimes {
+    /// `broker.heartbeat.interval.ms`.
+    pub heartbeat: Duration,
+    /// `initial.broker.registration.timeout.ms`.
+    pub registration: Duration,
+}
+
+/// How far the broker has published metadata, shared with whoever publishes. -1 before the first.
+#[derive(Clone, Debug)]
+pub struct MetadataOffset(Arc<AtomicI64>);
+
+impl Default for MetadataOffset {
+    fn default() -> Self {
+        MetadataOffset(Arc::new(AtomicI64::new(-1)))
+    }
+}
+
+impl MetadataOffset {
+    /// Everything up to and including `offset` is published.
+    pub fn set(&self, offset: i64) {
+        self.0.store(offset, Ordering::Release);
+    }
+
+    /// The last offset published.
+    #[must_use]
+    pub fn get(&self) -> i64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Why a broker could not join.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JoinError {
+    /// The controller will never accept this registration.
+    #[error("the controller refused to register this broker: {0}")]
+    Refused(ErrorCode),
+    /// Nobody accepted it in time.
+    #[error("no controller registered this broker within {0:?}")]
+    TimedOut(Duration),
+}
+
+/// A registered broker.
+pub struct BrokerLifecycle {
+    identity: BrokerIdentity,
+    times: LifecycleTimes,
+    controller: Arc<dyn ControllerHandle>,
+    offset: MetadataOffset,
+    epoch: i64,
+}
+
+impl std::fmt::Debug for BrokerLifecycle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BrokerLifecycle").field("identity", &self.identity).field("epoch", &self.epoch).finish()
+    }
+}
+
+impl BrokerLifecycle {
+    /// Registers and returns when the registration is committed.
+    ///
+    /// # Errors
+    /// The controller refuses for good, or none answers within `initial.broker.registration.timeout.ms`.
+    pub async fn register(
+        identity: BrokerIdentity,
+        times: LifecycleTimes,
+        controller: Arc<dyn ControllerHandle>,
+        offset: MetadataOffset,
+    ) -> Result<BrokerLifecycle, JoinError> {
+        let request = registration(&identity);
+        let registered = tokio::time::timeout(times.registration, register_until_accepted(&*controller, &request)).await;
+        let response = registered.map_err(|_| JoinError::TimedOut(times.registration))??;
+        Ok(BrokerLifecycle { identity, times, controller, offset, epoch: response.broker_epoch })
+    }
+
+    /// The epoch of the registration.
+    #[must_use]
+    pub fn epoch(&self) -> i64 {
+        self.epoch
+    }
+
+    /// Sends heartbeats until the controller has unfenced this broker.
+    pub async fn unfence(&self) {
+        loop {
+            match self.heartbeat(false).await {
+                Ok(response) if response.error_code == 0 && !response.is_fenced => return,
+                Ok(response) if response.error_code == 0 => tokio::time::sleep(Duration::from_millis(10)).await,
+                _ => tokio::time::sleep(RETRY).await,
+            }
+        }
+    }
+
+    /// Sends a heartbeat every interval until `stop` says so; then asks to leave and returns when the controller lets
+    /// it, or after `patience`.
+    pub async fn run(self, mut stop: watch::Receiver<bool>, patience: Duration) {
+        let mut interval = tokio::time::interval(self.times.heartbeat);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while !*stop.borrow() {
+            tokio::select! {
+                _ = interval.tick() => match self.heartbeat(false).await {
+                    Ok(response) if response.error_code != 0 => {
+                        let error = ErrorCode(response.error_code);
+                        tracing::warn!(%error, "the controller refused a heartbeat");
+                    }
+                    Ok(_) => {}
+                    Err(error) => tracing::warn!(%error, "no controller took a heartbeat"),
+                },
+                changed = stop.changed() => if changed.is_err() { break },
+            }
+        }
+        if tokio::time::timeout(patience, self.leave()).await.is_err() {
+            tracing::warn!("the controller did not move this broker's leaderships in time");
+        }
+    }
+
+    async fn leave(&self) {
+        loop {
+            match self.heartbeat(true).await {
+                Ok(response) if response.error_code == 0 && response.should_shut_down => return,
+                // The controller goes away together with this broker, or knows it no more.
+                Ok(response) if response.error_code != 0 => return,
+                Err(ErrorCode::NOT_CONTROLLER) => return,
+                _ => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+
+    async fn heartbeat(&self, want_shut_down: bool) -> Result<BrokerHeartbeatResponse, ErrorCode> {
+        let request = BrokerHeartbeatRequest {
+            broker_id: self.identity.id.0,
+            broker_epoch: self.epoch,
+            current_metadata_offset: self.offset.get(),
+            want_fence: false,
+            want_shut_down,
+            ..BrokerHeartbeatRequest::default()
+        };
+        ask(&*self.controller, request).await
+    }
+}
+
+async fn register_until_accepted(
+    controller: &dyn ControllerHandle,
+    request: &BrokerRegistrationRequest,
+) -> Result<BrokerRegistrationResponse, JoinError> {
+    loop {
+        match ask(controller, request.clone()).await {
+            Ok(response) => match ErrorCode(response.error_code) {
+                ErrorCode::NONE => return Ok(response),
+                // The last incarnation's session may still be running: it expires.
+                ErrorCode::DUPLICATE_BROKER_REGISTRATION | ErrorCode::NOT_CONTROLLER => {}
+                error @ (ErrorCode::INCONSISTENT_CLUSTER_ID
+                | ErrorCode::UNSUPPORTED_VERSION
+                | ErrorCode::INVALID_REGISTRATION
+                | ErrorCode::INVALID_REQUEST) => return Err(JoinError::Refused(error)),
+                error => tracing::warn!(%error, "the controller did not register this broker yet"),
+            },
+            Err(error) => tracing::debug!(%error, "no controller took the registration yet"),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Asks the controller and waits.
+pub(crate) async fn ask<R: ForController>(
+    controller: &dyn ControllerHandle,
+    request: R,
+) -> Result<R::Response, ErrorCode>
+where
+    R::Response: Send + 'static,
+{
+    let (sender, receiver) = oneshot::channel();
+    let done = Box::new(move |result: Result<crate::ControllerResponse, ErrorCode>| drop(sender.send(result)));
+    controller.submit(request.into_request(), done);
+    let response = receiver.await.unwrap_or(Err(ErrorCode::NOT_CONTROLLER))?;
+    R::from_response(response).ok_or(ErrorCode::UNKNOWN_SERVER_ERROR)
+}
+
+fn registration(identity: &BrokerIdentity) -> BrokerRegistrationRequest {
+    let listener = |endpoint: &Endpoint| Listener {
+        name: Text::from(endpoint.name.as_str()),
+        host: Text::from(endpoint.host.as_str()),
+        port: endpoint.port,
+        security_protocol: endpoint.protocol.code(),
+        ..Listener::default()
+    };
+    let feature = |(name, min, max): (&'static str, i16, i16)| Feature {
+        name: Text::from_static(name),
+        min_supported_version: min,
+        max_supported_version: max,
+        ..Feature::default()
+    };
+    BrokerRegistrationRequest {
+        broker_id: identity.id.0,
+        cluster_id: Text::from(identity.cluster_id.as_str()),
+        incarnation_id: identity.incarnation_id,
+        listeners: identity.listeners.iter().map(listener).collect(),
+        features: supported_features().map(feature).collect(),
+        rack: identity.rack.as_deref().map(Text::from),
+        log_dirs: identity.log_dirs.clone(),
+        previous_broker_epoch: identity.previous_broker_epoch,
+        ..BrokerRegistrationRequest::default()
+    }
+}
