@@ -2,7 +2,6 @@
 //! in the cluster. One thread owns all of them; callers hand it events and are called back.
 
 mod broker_lifecycle;
-mod controller_requests;
 mod metadata_log;
 mod metadata_loop;
 mod raft_requests;

@@ -107,7 +107,8 @@ impl BrokerLifecycle {
         offset: MetadataOffset,
     ) -> Result<BrokerLifecycle, JoinError> {
         let request = registration(&identity);
-        let registered = tokio::time::timeout(times.registration, register_until_accepted(&*controller, &request)).await;
+        let registered =
+            tokio::time::timeout(times.registration, register_until_accepted(&*controller, &request)).await;
         let response = registered.map_err(|_| JoinError::TimedOut(times.registration))??;
         Ok(BrokerLifecycle { identity, times, controller, offset, epoch: response.broker_epoch })
     }

@@ -9,10 +9,10 @@ use milena_protocol::{FileSource, Records};
 use milena_raft::{ElectionState, EpochCache, KRaftState, LeaderBatch, OffsetAndEpoch, ReplicaKey};
 use milena_records::{Batch, Batches};
 use milena_storage::checkpoint::{
-    QuorumState, SnapshotId, SnapshotWriter, list_snapshots, open_snapshot, read_topic_id, remove_snapshot,
-    write_topic_id,
+    PARTITION_METADATA, QuorumState, SnapshotId, SnapshotWriter, list_snapshots, open_snapshot, read_topic_id,
+    remove_snapshot,
 };
-use milena_storage::disk::Disk;
+use milena_storage::disk::{Disk, write_atomic};
 use milena_storage::{AppendError, Error, FileCache, Log, LogConfig, LogOpen, ReadError, Result};
 use milena_types::{BrokerId, LeaderEpoch, Offset, Timestamp, Uuid};
 
@@ -52,14 +52,17 @@ impl<D: Disk> MetadataLog<D> {
         let found = disk.metadata(&directory).map_err(|source| io("look at", &directory, source))?;
         if found.is_none() {
             disk.create_directory(&directory).map_err(|source| io("create", &directory, source))?;
+            disk.sync_directory(log_dir).map_err(|source| io("sync", log_dir, source))?;
         }
-        if read_topic_id(&disk, &directory)?.is_none() {
-            write_topic_id(&disk, &directory, Uuid::ONE)?;
+        if !matches!(read_topic_id(&disk, &directory), Ok(Some(Uuid::ONE))) {
+            // A power cut may have torn it; what it says never changes.
+            let path = directory.join(PARTITION_METADATA);
+            let text = format!("version: 0\ntopic_id: {}", Uuid::ONE);
+            write_atomic(&disk, &path, text.as_bytes()).map_err(|source| io("write", &path, source))?;
         }
         let snapshots: Vec<OffsetAndEpoch> = list_snapshots(&disk, &directory)?.into_iter().map(from_file).collect();
         let oldest = snapshots.first().map_or(Offset(0), |id| id.offset);
-        let open =
-            LogOpen { recovery_point: Offset(0), log_start_offset: Offset(0), clean_shutdown: false, now };
+        let open = LogOpen { recovery_point: Offset(0), log_start_offset: Offset(0), clean_shutdown: false, now };
         let (mut log, report) = Log::open(cache, &directory, &Arc::new(log_config(settings)), open)?;
         if report.bytes_truncated > 0 {
             tracing::warn!(bytes = report.bytes_truncated, "cut a torn tail off the metadata log");

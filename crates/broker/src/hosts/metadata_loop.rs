@@ -6,6 +6,7 @@
 //! `QuorumController`, `MetadataLoader`).
 
 mod proposals;
+mod requests;
 mod serving;
 mod snapshots;
 
@@ -375,12 +376,8 @@ impl<D: Disk> MetadataLoop<D> {
             Err(error) => tracing::error!(%error, "a downloaded metadata snapshot cannot be kept"),
         }
     }
-
-    /// Random bits for topic ids and placement.
-    fn next_random(random: &mut u64) -> u64 {
-        *random ^= *random << 13;
-        *random ^= *random >> 7;
-        *random ^= *random << 17;
-        *random
-    }
 }
+
+#[cfg(test)]
+#[path = "metadata_loop_tests.rs"]
+mod tests;

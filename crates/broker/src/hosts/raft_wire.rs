@@ -287,10 +287,7 @@ pub(crate) fn vote_ask(request: &VoteRequest) -> Option<VoteAsk> {
         voter: Some(voter).filter(|voter| voter.id.is_some()),
         candidate: ReplicaKey { id: BrokerId(partition.replica_id), directory_id: partition.replica_directory_id },
         epoch: LeaderEpoch(partition.replica_epoch),
-        last: OffsetAndEpoch {
-            offset: Offset(partition.last_offset),
-            epoch: LeaderEpoch(partition.last_offset_epoch),
-        },
+        last: OffsetAndEpoch { offset: Offset(partition.last_offset), epoch: LeaderEpoch(partition.last_offset_epoch) },
         pre_vote: partition.pre_vote,
     })
 }
@@ -331,7 +328,8 @@ pub(crate) fn begin_epoch_response(error: ErrorCode, leader: LeaderAndEpoch) -> 
         ..Default::default()
     };
     let topic_name = Text::from(METADATA_TOPIC);
-    let topic = begin_quorum_epoch_response::TopicData { topic_name, partitions: vec![partition], ..Default::default() };
+    let topic =
+        begin_quorum_epoch_response::TopicData { topic_name, partitions: vec![partition], ..Default::default() };
     BeginQuorumEpochResponse { topics: vec![topic], ..Default::default() }
 }
 

@@ -11,7 +11,7 @@ use milena_storage::{Error, Result};
 use milena_types::{LeaderEpoch, Offset, Timestamp};
 
 /// An image that follows the log, and what changed since it was last published.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Replayer {
     pub(crate) image: Image,
     pub(crate) delta: Delta,
@@ -27,7 +27,14 @@ pub(crate) struct Replayer {
 
 impl Replayer {
     pub(crate) fn new() -> Replayer {
-        Replayer { next_offset: Offset(0), ..Replayer::default() }
+        Replayer {
+            image: Image::default(),
+            delta: Delta::default(),
+            next_offset: Offset(0),
+            last_timestamp: Timestamp(0),
+            bytes_since_snapshot: 0,
+            has_records: false,
+        }
     }
 
     /// Replays the metadata records of one batch of the log.

@@ -52,11 +52,7 @@ impl<D: Disk> MetadataLoop<D> {
     }
 
     /// Queues the records; returns the offset of the first and the size of all.
-    fn append(
-        &mut self,
-        records: &[VersionedRecord],
-        atomic: bool,
-    ) -> std::result::Result<(Offset, u64), AppendError> {
+    fn append(&mut self, records: &[VersionedRecord], atomic: bool) -> std::result::Result<(Offset, u64), AppendError> {
         let now = self.clock.now();
         let base = self.quorum.next_append_offset().ok_or(AppendError::NotLeader)?;
         let mut chunk = Vec::new();

@@ -33,8 +33,11 @@ impl<D: Disk> MetadataLoop<D> {
             }
             RaftRequest::Vote(request) => {
                 let now = self.clock.now();
-                let refused =
-                    |error, quorum: &milena_raft::Quorum| VoteReply { error, leader: quorum.leader_and_epoch(), granted: false };
+                let refused = |error, quorum: &milena_raft::Quorum| VoteReply {
+                    error,
+                    leader: quorum.leader_and_epoch(),
+                    granted: false,
+                };
                 let reply = match vote_ask(&request) {
                     _ if is_other_cluster(request.cluster_id.as_ref(), &self.cluster_id) => {
                         refused(ErrorCode::INCONSISTENT_CLUSTER_ID, &self.quorum)
@@ -161,7 +164,8 @@ impl<D: Disk> MetadataLoop<D> {
             ErrorCode::UNKNOWN_SERVER_ERROR
         })?;
         let (source, size) = file.ok_or(ErrorCode::SNAPSHOT_NOT_FOUND)?;
-        let left = u64::try_from(position).ok().and_then(|position| size.checked_sub(position)).filter(|left| *left > 0);
+        let left =
+            u64::try_from(position).ok().and_then(|position| size.checked_sub(position)).filter(|left| *left > 0);
         let (Some(left), Ok(at)) = (left, u64::try_from(position)) else {
             return Err(ErrorCode::POSITION_OUT_OF_RANGE);
         };

@@ -64,7 +64,7 @@ impl Wanted {
             }
         }
         for (name, count) in std::mem::take(&mut self.names) {
-            match topics.by_name(&name) {
+            match topics.named(&name) {
                 _ if count > 1 => {
                     let message = Some("Duplicate topic name.");
                     self.refuse(Some(name), TopicId::ZERO, ErrorCode::INVALID_REQUEST, message);

@@ -1,0 +1,140 @@
+//! Requests to the active controller: each is decided by the core and proposed to the quorum (class `ControllerApis`).
+
+mod configs;
+mod topics;
+
+use std::time::Duration;
+
+use milena_controller::{ApiError, Controller, Decision};
+use milena_protocol::Message;
+use milena_protocol::messages::{
+    AlterPartitionRequest, BrokerHeartbeatResponse, BrokerRegistrationResponse, UpdateFeaturesRequest,
+};
+use milena_storage::disk::Disk;
+use milena_types::{BrokerId, ErrorCode, Offset};
+
+use super::MetadataLoop;
+use crate::controller_handle::{ControllerDone, ControllerRequest, ControllerResponse};
+use crate::hosts::raft_wire::describe_response;
+
+/// xorshift: the controller wants spread, not secrets.
+fn next_random(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
+}
+
+impl<D: Disk> MetadataLoop<D> {
+    pub(super) fn handle_request(&mut self, request: ControllerRequest, done: ControllerDone) {
+        if let ControllerRequest::DescribeQuorum(_) = request {
+            let description = self.quorum.describe(self.clock.now());
+            let response = describe_response(description, &self.quorum.kraft().voters);
+            return done(Ok(ControllerResponse::DescribeQuorum(response)));
+        }
+        let now = self.uptime();
+        let kraft_version = self.quorum.kraft().kraft_version;
+        let (Some(controller), Some(next_offset)) = (&mut self.controller, self.quorum.next_append_offset()) else {
+            return done(Err(ErrorCode::NOT_CONTROLLER));
+        };
+        let turn = Turn { next_offset, now, kraft_version };
+        let decision = decide(controller, request, turn, &mut self.random);
+        self.propose(decision, done);
+    }
+
+    /// Does what time demands of the controller: fences silent brokers, one after the other.
+    pub(super) fn tick_controller(&mut self) {
+        let now = self.uptime();
+        while let Some(controller) = &self.controller {
+            let decision = controller.decide_fence_stale_broker(now);
+            let Some(broker) = decision.response else {
+                return;
+            };
+            tracing::info!(broker = broker.0, "fenced: its session has expired");
+            self.propose(decision, |_| ());
+        }
+    }
+
+    /// Until the next broker's session expires.
+    pub(super) fn until_controller_deadline(&self) -> Option<Duration> {
+        let deadline = self.controller.as_ref()?.next_deadline()?;
+        Some(deadline.saturating_sub(self.uptime()))
+    }
+}
+
+/// What decisions depend on besides the controller's state.
+#[derive(Clone, Copy)]
+struct Turn {
+    /// Where the first record of the decision will lie.
+    next_offset: Offset,
+    now: Duration,
+    kraft_version: i16,
+}
+
+fn decide(
+    controller: &mut Controller,
+    request: ControllerRequest,
+    turn: Turn,
+    random: &mut u64,
+) -> Decision<ControllerResponse> {
+    use ControllerRequest as Ask;
+    use ControllerResponse as Answer;
+    let mut random = || next_random(random);
+    match request {
+        Ask::CreateTopics(request) => {
+            wrap(controller.decide_create_topics(&request, &|_| true, &mut random), Answer::CreateTopics)
+        }
+        Ask::DeleteTopics(request) => wrap(topics::delete(controller, &request), Answer::DeleteTopics),
+        Ask::CreatePartitions(request) => {
+            wrap(controller.decide_create_partitions(&request, &mut random), Answer::CreatePartitions)
+        }
+        Ask::AlterConfigs(request) => wrap(configs::replace(controller, &request), Answer::AlterConfigs),
+        Ask::IncrementalAlterConfigs(request) => {
+            wrap(configs::change(controller, &request), Answer::IncrementalAlterConfigs)
+        }
+        Ask::UpdateFeatures(request) => {
+            let version = UpdateFeaturesRequest::MAX_VERSION;
+            wrap(controller.decide_update_features(&request, version, turn.kraft_version), Answer::UpdateFeatures)
+        }
+        Ask::UnregisterBroker(request) => {
+            wrap(controller.decide_unregister_broker(BrokerId(request.broker_id)), Answer::UnregisterBroker)
+        }
+        Ask::AllocateProducerIds(request) => {
+            wrap(controller.decide_allocate_producer_ids(&request), Answer::AllocateProducerIds)
+        }
+        Ask::AlterPartition(request) => {
+            let version = AlterPartitionRequest::MAX_VERSION;
+            wrap(controller.decide_alter_partition(&request, version), Answer::AlterPartition)
+        }
+        Ask::BrokerRegistration(request) => {
+            wrap(controller.decide_register_broker(&request, turn.next_offset, turn.now), |outcome| {
+                Answer::BrokerRegistration(outcome.unwrap_or_else(|error| BrokerRegistrationResponse {
+                    error_code: logged(&error, "registration"),
+                    ..BrokerRegistrationResponse::default()
+                }))
+            })
+        }
+        Ask::BrokerHeartbeat(request) => {
+            wrap(controller.decide_broker_heartbeat(&request, turn.next_offset, turn.now), |outcome| {
+                Answer::BrokerHeartbeat(outcome.unwrap_or_else(|error| BrokerHeartbeatResponse {
+                    error_code: logged(&error, "heartbeat"),
+                    ..BrokerHeartbeatResponse::default()
+                }))
+            })
+        }
+        Ask::ControllerRegistration(request) => {
+            wrap(controller.decide_register_controller(&request), Answer::ControllerRegistration)
+        }
+        Ask::DescribeQuorum(_) => unreachable!("answered before the controller is asked"),
+    }
+}
+
+/// The code of a refusal whose response has no room for its text.
+fn logged(error: &ApiError, what: &'static str) -> i16 {
+    tracing::info!(error = %error.error, reason = error.message.as_deref(), "refused a broker's {what}");
+    error.error.0
+}
+
+fn wrap<R, W>(decision: Decision<R>, into: impl FnOnce(R) -> W) -> Decision<W> {
+    Decision { records: decision.records, response: into(decision.response), atomic: decision.atomic }
+}
