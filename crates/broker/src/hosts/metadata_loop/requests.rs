@@ -6,10 +6,7 @@ mod topics;
 use std::time::Duration;
 
 use milena_controller::{ApiError, Controller, Decision};
-use milena_protocol::Message;
-use milena_protocol::messages::{
-    AlterPartitionRequest, BrokerHeartbeatResponse, BrokerRegistrationResponse, UpdateFeaturesRequest,
-};
+use milena_protocol::messages::{BrokerHeartbeatResponse, BrokerRegistrationResponse};
 use milena_storage::disk::Disk;
 use milena_types::{BrokerId, ErrorCode, Offset};
 
@@ -93,8 +90,7 @@ fn decide(
             wrap(configs::change(controller, &request), Answer::IncrementalAlterConfigs)
         }
         Ask::UpdateFeatures(request) => {
-            let version = UpdateFeaturesRequest::MAX_VERSION;
-            wrap(controller.decide_update_features(&request, version, turn.kraft_version), Answer::UpdateFeatures)
+            wrap(controller.decide_update_features(&request, turn.kraft_version), Answer::UpdateFeatures)
         }
         Ask::UnregisterBroker(request) => {
             wrap(controller.decide_unregister_broker(BrokerId(request.broker_id)), Answer::UnregisterBroker)
@@ -102,10 +98,7 @@ fn decide(
         Ask::AllocateProducerIds(request) => {
             wrap(controller.decide_allocate_producer_ids(&request), Answer::AllocateProducerIds)
         }
-        Ask::AlterPartition(request) => {
-            let version = AlterPartitionRequest::MAX_VERSION;
-            wrap(controller.decide_alter_partition(&request, version), Answer::AlterPartition)
-        }
+        Ask::AlterPartition(request) => wrap(controller.decide_alter_partition(&request), Answer::AlterPartition),
         Ask::BrokerRegistration(request) => {
             wrap(controller.decide_register_broker(&request, turn.next_offset, turn.now), |outcome| {
                 Answer::BrokerRegistration(outcome.unwrap_or_else(|error| BrokerRegistrationResponse {
