@@ -1,0 +1,143 @@
+// One of the conformance run's clients: franz-go.
+//
+//	go-client produce BOOTSTRAP TOPIC PARTITIONS CODEC lines|files keyed|unkeyed PATH
+//	go-client consume BOOTSTRAP OUT_DIR PARTITIONS TOPIC...
+//
+// Record i goes to partition i modulo PARTITIONS, with the key i if keyed. What is consumed is written to OUT_DIR/TOPIC-PARTITION,
+// each record as key and value, each of them as a 32-bit big-endian length (-1: null) and its bytes.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+func check(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "go-client:", err)
+		os.Exit(1)
+	}
+}
+
+func codec(name string) kgo.CompressionCodec {
+	switch name {
+	case "gzip":
+		return kgo.GzipCompression()
+	case "snappy":
+		return kgo.SnappyCompression()
+	case "lz4":
+		return kgo.Lz4Compression()
+	case "zstd":
+		return kgo.ZstdCompression()
+	}
+	return kgo.NoCompression()
+}
+
+func values(mode, path string, each func([]byte)) {
+	content, err := os.ReadFile(path)
+	check(err)
+	for _, line := range bytes.Split(bytes.TrimSuffix(content, []byte("\n")), []byte("\n")) {
+		if mode == "files" {
+			file, err := os.ReadFile(string(line))
+			check(err)
+			each(file)
+		} else {
+			each(line)
+		}
+	}
+}
+
+func produce(args []string) {
+	partitions, err := strconv.Atoi(args[2])
+	check(err)
+	client, err := kgo.NewClient(kgo.SeedBrokers(args[0]), kgo.DefaultProduceTopic(args[1]),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(codec(args[3])), kgo.MaxBufferedRecords(20000))
+	check(err)
+	defer client.Close()
+	n := 0
+	var failure atomic.Pointer[error]
+	values(args[4], args[6], func(value []byte) {
+		record := &kgo.Record{Value: value, Partition: int32(n % partitions)}
+		if args[5] == "keyed" {
+			record.Key = []byte(strconv.Itoa(n))
+		}
+		n++
+		client.Produce(context.Background(), record, func(_ *kgo.Record, err error) {
+			if err != nil {
+				failure.Store(&err)
+			}
+		})
+	})
+	check(client.Flush(context.Background()))
+	if err := failure.Load(); err != nil {
+		check(*err)
+	}
+}
+
+func field(out *bufio.Writer, value []byte) {
+	length := int32(len(value))
+	if value == nil {
+		length = -1
+	}
+	check(binary.Write(out, binary.BigEndian, length))
+	_, err := out.Write(value)
+	check(err)
+}
+
+func consume(args []string) {
+	offsets := map[string]map[int32]kgo.Offset{}
+	out := map[string]*bufio.Writer{}
+	for _, topic := range args[3:] {
+		offsets[topic] = map[int32]kgo.Offset{}
+		partitions, err := strconv.Atoi(args[2])
+		check(err)
+		for p := 0; p < partitions; p++ {
+			offsets[topic][int32(p)] = kgo.NewOffset().AtStart()
+			file, err := os.Create(fmt.Sprintf("%s/%s-%d", args[1], topic, p))
+			check(err)
+			out[fmt.Sprintf("%s-%d", topic, p)] = bufio.NewWriter(file)
+		}
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(args[0]), kgo.ConsumePartitions(offsets))
+	check(err)
+	defer client.Close()
+	ends, err := kadm.NewClient(client).ListEndOffsets(context.Background(), args[3:]...)
+	check(err)
+	left := int64(0)
+	ends.Each(func(end kadm.ListedOffset) {
+		check(end.Err)
+		left += end.Offset
+	})
+	for left > 0 {
+		fetches := client.PollFetches(context.Background())
+		for _, failed := range fetches.Errors() {
+			check(failed.Err)
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			file := out[fmt.Sprintf("%s-%d", r.Topic, r.Partition)]
+			field(file, r.Key)
+			field(file, r.Value)
+			left--
+		})
+	}
+	for _, file := range out {
+		check(file.Flush())
+	}
+}
+
+func main() {
+	if os.Args[1] == "produce" {
+		produce(os.Args[2:])
+	} else {
+		consume(os.Args[2:])
+	}
+}

@@ -1,0 +1,163 @@
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicLong;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.serialization.ByteArrayDeserializer;
+import org.apache.kafka.common.serialization.ByteArraySerializer;
+
+/**
+ * The load of the kill rounds: idempotent producers that go on over the server's deaths, and a reader that checks what they were told.
+ *
+ * Each codec has a topic; the records of a partition are numbered from 0, so the value at each place says what must be there: no gap,
+ * no duplicate, no other order. An acknowledged record is remembered with its offset. Commands on standard input: `verify` stops the
+ * load, reads all that is new since the last time and compares; `quit`. Answers: `ready`, `verified ACKNOWLEDGED READ`, `broken ...`.
+ */
+public final class KillLoad {
+    private static final List<String> CODECS = List.of("none", "lz4", "zstd");
+    private static final int PARTITIONS = 2;
+    /** Unacknowledged records a producer may have; bounds how long a verification waits. */
+    private static final int IN_FLIGHT_MAX = 3000;
+
+    private final String bootstrap;
+    private final Map<TopicPartition, Map<Long, Long>> acknowledged = new HashMap<>();
+    private final Map<TopicPartition, Long> verifiedTo = new HashMap<>();
+    private final List<String> failures = java.util.Collections.synchronizedList(new ArrayList<>());
+    private volatile boolean isLoading = true;
+    private volatile boolean isOver;
+
+    private KillLoad(String bootstrap) {
+        this.bootstrap = bootstrap;
+    }
+
+    public static void main(String[] args) throws Exception {
+        var load = new KillLoad(args[0]);
+        Client.main(new String[] {"create", args[0], "" + PARTITIONS, "kill-none", "kill-lz4", "kill-zstd"});
+        List<Thread> threads = new ArrayList<>();
+        for (String codec : CODECS) {
+            for (int p = 0; p < PARTITIONS; p++) {
+                load.acknowledged.put(new TopicPartition("kill-" + codec, p), new ConcurrentHashMap<>());
+                load.verifiedTo.put(new TopicPartition("kill-" + codec, p), 0L);
+            }
+            Thread thread = new Thread(() -> load.produce(codec));
+            thread.setDaemon(true);
+            thread.start();
+            threads.add(thread);
+        }
+        System.out.println("ready");
+        var in = new BufferedReader(new InputStreamReader(System.in));
+        for (String command = in.readLine(); command != null && !command.equals("quit"); command = in.readLine()) {
+            System.out.println(load.verify());
+            System.out.flush();
+        }
+        load.isOver = true;
+        System.exit(0);
+    }
+
+    private void produce(String codec) {
+        Map<String, Object> configs = Map.of(
+            "bootstrap.servers", bootstrap, "compression.type", codec, "enable.idempotence", true, "acks", "all", "linger.ms", 1,
+            "delivery.timeout.ms", 600_000, "request.timeout.ms", 5000, "retry.backoff.ms", 10, "retry.backoff.max.ms", 50);
+        Map<String, Object> quick = new HashMap<>(configs);
+        quick.put("reconnect.backoff.ms", 10);
+        quick.put("reconnect.backoff.max.ms", 50);
+        long[] next = new long[PARTITIONS];
+        AtomicLong inFlight = new AtomicLong();
+        try (var producer = new KafkaProducer<>(quick, new ByteArraySerializer(), new ByteArraySerializer())) {
+            for (int n = 0; !isOver; n++) {
+                int p = n % PARTITIONS;
+                while (!isLoading && !isOver || inFlight.get() >= IN_FLIGHT_MAX) {
+                    producer.flush();
+                    Thread.sleep(2);
+                }
+                long number = next[p]++;
+                var partition = new TopicPartition("kill-" + codec, p);
+                inFlight.incrementAndGet();
+                producer.send(new ProducerRecord<>(partition.topic(), p, null, value(number)), (done, error) -> {
+                    if (error != null) {
+                        failures.add(partition + " record " + number + " failed: " + error);
+                    } else {
+                        acknowledged.get(partition).put(number, done.offset());
+                    }
+                    inFlight.decrementAndGet();
+                });
+            }
+        } catch (Exception error) {
+            failures.add(codec + ": " + error);
+        }
+    }
+
+    private static byte[] value(long number) {
+        return (number + " " + "abcdefgh".repeat((int) (number % 40))).getBytes(StandardCharsets.US_ASCII);
+    }
+
+    /** Everything acknowledged until now is there, and everything there is the next number: stops and restarts the load. */
+    private String verify() {
+        isLoading = false;
+        long read = 0;
+        long told = 0;
+        // What was acknowledged before the reading begins must be read; the producers may still be finishing the rest.
+        Map<TopicPartition, Map<Long, Long>> before = new HashMap<>();
+        acknowledged.forEach((partition, numbers) -> before.put(partition, Map.copyOf(numbers)));
+        Map<String, Object> configs = Map.of("bootstrap.servers", bootstrap, "auto.offset.reset", "none", "allow.auto.create.topics", false);
+        try (var consumer = new KafkaConsumer<>(configs, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
+            var ends = consumer.endOffsets(verifiedTo.keySet());
+            consumer.assign(verifiedTo.keySet());
+            verifiedTo.forEach(consumer::seek);
+            Map<TopicPartition, Long> due = new HashMap<>(verifiedTo);
+            long deadline = System.currentTimeMillis() + 60_000;
+            while (due.entrySet().stream().anyMatch(e -> e.getValue() < ends.get(e.getKey()))) {
+                if (System.currentTimeMillis() > deadline) {
+                    failures.add("reading to " + ends + " stopped at " + due);
+                    break;
+                }
+                for (var record : consumer.poll(Duration.ofMillis(500))) {
+                    var partition = new TopicPartition(record.topic(), record.partition());
+                    check(partition, record.offset(), due.get(partition), record.value());
+                    due.put(partition, record.offset() + 1);
+                    read++;
+                }
+            }
+            for (var entry : before.entrySet()) {
+                for (var one : entry.getValue().entrySet()) {
+                    told++;
+                    if (!one.getKey().equals(one.getValue()) || one.getValue() >= due.get(entry.getKey())) {
+                        failures.add(entry.getKey() + ": record " + one.getKey() + " was acknowledged at " + one.getValue()
+                            + ", read up to " + due.get(entry.getKey()));
+                    }
+                    acknowledged.get(entry.getKey()).remove(one.getKey());
+                }
+            }
+            verifiedTo.putAll(due);
+        } catch (Exception error) {
+            failures.add("verify: " + error);
+        }
+        isLoading = true;
+        if (failures.isEmpty()) {
+            return "verified " + told + " " + read;
+        }
+        String broken = "broken " + failures.size() + ": " + String.join(" | ", List.copyOf(failures.subList(0, Math.min(5, failures.size()))));
+        failures.clear();
+        return broken.replace('\n', ' ');
+    }
+
+    private void check(TopicPartition partition, long offset, long due, byte[] value) {
+        if (offset != due) {
+            failures.add(partition + ": offset " + offset + " where " + due + " was due");
+        }
+        // Numbers are sent in order and never skipped, so that the record at an offset has the offset's number.
+        if (!java.util.Arrays.equals(value, value(offset))) {
+            String text = new String(value, StandardCharsets.US_ASCII);
+            failures.add(partition + "@" + offset + " holds " + text.substring(0, Math.min(20, text.length())));
+        }
+    }
+}
