@@ -10,6 +10,7 @@ mod bench;
 mod conformance;
 mod layers;
 mod process;
+mod schemas;
 mod setup;
 mod source;
 mod steps;
@@ -24,6 +25,7 @@ const USAGE: &str = "usage: cargo xtask <task>
   conformance [flags]     the same scripts on Milena and on Apache Kafka (see docs/TESTING.md)
   kill [--rounds N]       kill -9 under load, restart, verify (default 200)
   bench [--side-by-side PATH] [flags]  drive an external side-by-side benchmark
+  schemas [--check]       import the message schemas from Kafka's jars, or compare with them
   setup                   install what the tests need (jars, clients) under target/
 ";
 
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         "kill" => conformance::kill(&rest),
         "bench" => bench::run(&rest),
         "setup" => setup::run(),
+        "schemas" => schemas::run(&rest),
         "" | "help" | "--help" | "-h" => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use crate::steps::{Counts, Steps, count_cargo_test, count_closing_line};
-use crate::{conformance, layers, process, setup, tidy};
+use crate::{conformance, layers, process, schemas, setup, tidy};
 
 /// How many kill rounds CI runs; `cargo xtask kill` runs more.
 const KILL_ROUNDS: &str = "10";
@@ -47,6 +47,13 @@ fn run_steps(args: &[String]) -> anyhow::Result<Counts> {
         steps.absent(name, reason);
     }
     steps.run("unit", unit_tests);
+    if !absent.iter().any(|(name, _)| *name == "kafka-jars") {
+        steps.run("schemas", |_| {
+            let jars = setup::jar_folder().display().to_string();
+            schemas::run(&["--jars".to_owned(), jars, "--check".to_owned()]).map(|()| Counts::one(true))
+        });
+        steps.run("wire", wire_bytes);
+    }
     let mut milena = None;
     steps.run("build", |_| {
         milena = Some(conformance::build_milena()?);
@@ -75,6 +82,13 @@ fn unit_tests(log: &Path) -> anyhow::Result<Counts> {
     command.args(["test", "--workspace", "--locked", "--no-fail-fast"]).env("KAFKA_JARS", setup::jar_folder());
     let ended = process::run_logged(&mut command, log);
     counted(ended, count_cargo_test(&read(log)))
+}
+
+/// Our messages against Kafka's classes, byte for byte, both directions.
+fn wire_bytes(log: &Path) -> anyhow::Result<Counts> {
+    let mut command = process::cargo();
+    command.args(["run", "--quiet", "--release", "-p", "milena-oracle-wire", "--", "--jars"]).arg(setup::jar_folder());
+    check(&mut command, log)
 }
 
 /// A task of the conformance runner.

@@ -14,6 +14,7 @@ const load = createRequire(path.join(process.env.NODE_MODULES, 'from.js'))
 const { Kafka, CompressionTypes, CompressionCodecs, Partitioners, logLevel } = load('kafkajs')
 const SnappyJS = load('snappyjs')
 const lz4 = load('lz4js')
+const xxhash = load('lz4js/xxh32.js')
 const zstd = load('@bokuweb/zstd-wasm')
 
 const XERIAL = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0])
@@ -29,12 +30,29 @@ function unsnap(buffer) {
   return Buffer.concat(blocks)
 }
 
+// A frame of independent blocks, as Kafka asks for; the library's own frames declare dependent ones.
+function lz4Frame(buffer) {
+  const head = Buffer.from([0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0])
+  head[6] = (xxhash.hash(0, head, 4, 2) >> 8) & 0xff
+  const pieces = [head]
+  for (let at = 0; at < buffer.length; at += 65536) {
+    const block = buffer.subarray(at, at + 65536)
+    const packed = Buffer.alloc(lz4.compressBound(block.length))
+    const size = lz4.compressBlock(block, packed, 0, block.length, new Uint32Array(1 << 16))
+    const length = Buffer.alloc(4)
+    // A block that does not become smaller is stored as it is, with the high bit of its length set.
+    length.writeUInt32LE(size > 0 && size < block.length ? size : (block.length | 0x80000000) >>> 0)
+    pieces.push(length, size > 0 && size < block.length ? packed.subarray(0, size) : block)
+  }
+  return Buffer.concat([...pieces, Buffer.alloc(4)])
+}
+
 CompressionCodecs[CompressionTypes.Snappy] = () => ({
   compress: async encoder => Buffer.from(SnappyJS.compress(encoder.buffer)),
   decompress: async buffer => unsnap(buffer),
 })
 CompressionCodecs[CompressionTypes.LZ4] = () => ({
-  compress: async encoder => Buffer.from(lz4.compress(encoder.buffer)),
+  compress: async encoder => lz4Frame(encoder.buffer),
   decompress: async buffer => Buffer.from(lz4.decompress(buffer)),
 })
 CompressionCodecs[CompressionTypes.ZSTD] = () => ({
@@ -96,6 +114,7 @@ async function consume([bootstrap, out, partitions, ...topics]) {
     enforceRequestTimeout: false, metadataMaxAge: 300000, maxInFlightRequests: 5, offsets: new Map(), retry: {},
   })
   await cluster.connect()
+  await cluster.addMultipleTargetTopics(topics)
   const broker = await cluster.findControllerBroker()
   for (const topic of topics) {
     for (const { partition, high } of await admin.fetchTopicOffsets(topic)) {

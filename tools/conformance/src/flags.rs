@@ -1,0 +1,98 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+
+use crate::server::Kind;
+
+const USAGE: &str = "usage: milena-conformance run|kill [flags]
+  --milena PATH        the milena binary (default: target/release/milena)
+  --servers A,B        the servers compared, of kafka and milena (default kafka,milena; kafka,kafka checks the scripts themselves)
+  --parts NAMES        of scripts, tools, clients, disks (default all)
+  --only PREFIX        only the cases whose name starts with it
+  --slice              the small run of CI (the default amount of data; kept as a name for it)
+  --gigabytes N        send N GB of the machine's own files through the clients
+  --rounds N           kill rounds (default 200)
+  --keep               leave the folders of the servers";
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// Scripts, tools, clients, disks.
+    Run,
+    /// Kill rounds.
+    Kill,
+}
+
+/// The parsed command line.
+#[derive(Debug)]
+pub(crate) struct Flags {
+    pub(crate) task: Task,
+    pub(crate) milena: Option<PathBuf>,
+    /// Reference first, candidate second.
+    pub(crate) servers: (Kind, Kind),
+    pub(crate) only: String,
+    pub(crate) gigabytes: f64,
+    pub(crate) rounds: u32,
+    pub(crate) keep: bool,
+    parts: Vec<String>,
+}
+
+impl Flags {
+    pub(crate) fn parse(args: &[String]) -> anyhow::Result<Self> {
+        let mut words = args.iter();
+        let task = match words.next().map(String::as_str) {
+            Some("run") => Task::Run,
+            Some("kill") => Task::Kill,
+            _ => bail!("{USAGE}"),
+        };
+        let mut flags = Self {
+            task,
+            milena: None,
+            servers: (Kind::Kafka, Kind::Milena),
+            only: String::new(),
+            gigabytes: 0.0,
+            rounds: 200,
+            keep: false,
+            parts: Vec::new(),
+        };
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--keep" => flags.keep = true,
+                "--slice" => {}
+                other => {
+                    let value = words.next().with_context(|| format!("{other} wants a value\n{USAGE}"))?;
+                    flags.set(other, value)?;
+                }
+            }
+        }
+        Ok(flags)
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> anyhow::Result<()> {
+        match name {
+            "--milena" => self.milena = Some(PathBuf::from(value)),
+            "--servers" => {
+                let (first, second) = value.split_once(',').context("--servers wants two names")?;
+                self.servers = (Kind::parse(first)?, Kind::parse(second)?);
+            }
+            "--parts" => self.parts = value.split(',').map(str::to_owned).collect(),
+            "--only" => value.clone_into(&mut self.only),
+            "--gigabytes" => self.gigabytes = value.parse().context("--gigabytes wants a number")?,
+            "--rounds" => self.rounds = value.parse().context("--rounds wants a number")?,
+            other => bail!("unknown flag {other}\n{USAGE}"),
+        }
+        Ok(())
+    }
+
+    /// True if this part was asked for, or none was.
+    pub(crate) fn wants(&self, part: &str) -> bool {
+        self.parts.is_empty() || self.parts.iter().any(|wanted| wanted == part)
+    }
+
+    /// True if a case's name was asked for.
+    pub(crate) fn selects(&self, case: &str) -> bool {
+        case.starts_with(&self.only)
+    }
+}

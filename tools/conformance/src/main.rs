@@ -1,0 +1,55 @@
+//! The conformance run: the same scripts on Milena and on Apache Kafka, compared; the clients of other languages; exchanged disks; kills.
+//!
+//! `milena-conformance run [flags]` and `milena-conformance kill [flags]`; both close with `N passed, N failed[, N skipped]`. What
+//! is needed (jars, clients) `cargo xtask setup` has put under `target/`; what is missing there is skipped by name, on CI it fails.
+#![expect(clippy::print_stdout, reason = "a command-line tool speaks through its standard output")]
+
+use std::process::ExitCode;
+
+mod clients;
+mod data;
+mod disks;
+mod flags;
+mod kill;
+mod layout;
+mod matrix;
+mod ports;
+mod process;
+mod report;
+mod scripts;
+mod server;
+mod text;
+mod tools;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match run(&args) {
+        Ok(report) => report.close(),
+        Err(error) => {
+            println!("error: {error:#}\n0 passed, 1 failed");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[String]) -> anyhow::Result<report::Report> {
+    let flags = flags::Flags::parse(args)?;
+    let mut report = report::Report::default();
+    if flags.task == flags::Task::Kill {
+        kill::run(&flags, &mut report)?;
+        return Ok(report);
+    }
+    if flags.wants("scripts") {
+        scripts::run(&flags, &mut report)?;
+    }
+    if flags.wants("tools") {
+        tools::run(&flags, &mut report)?;
+    }
+    if flags.wants("clients") {
+        matrix::run(&flags, &mut report)?;
+    }
+    if flags.wants("disks") {
+        disks::run(&flags, &mut report)?;
+    }
+    Ok(report)
+}

@@ -1,0 +1,79 @@
+//! Running programs with a time limit: a client that hangs on a server's silence must not hang the run.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+
+use crate::layout;
+
+/// How a program ended.
+pub(crate) struct Ended {
+    /// Its exit code; -1 if it was killed or ran out of time.
+    pub(crate) code: i32,
+    pub(crate) output: String,
+    pub(crate) errors: String,
+}
+
+/// A Java program with our classes and Kafka's jars; made for short runs.
+pub(crate) fn java(class: &str) -> Command {
+    let mut command = Command::new("java");
+    command.args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]);
+    command.arg(format!("-Dlog4j2.configurationFile={}", layout::source("log4j2.properties").display()));
+    command.arg("-cp").arg(layout::class_path()).arg(class);
+    command
+}
+
+/// Runs a program with `input` as its standard input; its streams go through files `<at>.out` and `<at>.err`.
+pub(crate) fn run(command: &mut Command, input: Option<&Path>, at: &Path, limit: Duration) -> anyhow::Result<Ended> {
+    let (out, err) = (at.with_extension("out"), at.with_extension("err"));
+    let input = match input {
+        Some(path) => Stdio::from(File::open(path).with_context(|| format!("open {}", path.display()))?),
+        None => Stdio::null(),
+    };
+    let mut child = command
+        .stdin(input)
+        .stdout(File::create(&out)?)
+        .stderr(File::create(&err)?)
+        .spawn()
+        .with_context(|| format!("start {:?}", command.get_program()))?;
+    let code = wait(&mut child, limit)?;
+    Ok(Ended { code, output: read(&out)?, errors: read(&err)? })
+}
+
+/// Runs a program that must succeed; an error carries the end of what it wrote.
+pub(crate) fn succeed(command: &mut Command, at: &Path, limit: Duration) -> anyhow::Result<String> {
+    let ended = run(command, None, at, limit)?;
+    if ended.code != 0 {
+        bail!(
+            "{:?} ended with {}: {}",
+            command.get_program(),
+            ended.code,
+            crate::text::end_of(&(ended.output + &ended.errors), 12)
+        );
+    }
+    Ok(ended.output)
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Waits until the program has ended; at the limit it is killed and counts as -1.
+pub(crate) fn wait(child: &mut Child, limit: Duration) -> anyhow::Result<i32> {
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status.code().unwrap_or(-1));
+        }
+        if Instant::now() >= end {
+            child.kill()?;
+            child.wait()?;
+            return Ok(-1);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,71 @@
+//! The Java scripts (`java/*Cases.java`) on both servers at once; each case is one check.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use crate::flags::Flags;
+use crate::report::Report;
+use crate::server::{self, Kind, Node};
+use crate::{process, text};
+
+const LIMIT: Duration = Duration::from_secs(900);
+
+/// Runs the scripts on the two servers and compares case by case.
+pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
+    if let Some(reason) = server::missing(flags.servers.0, flags).or_else(|| server::missing(flags.servers.1, flags)) {
+        report.skip("scripts", &reason);
+        return Ok(());
+    }
+    let (reference, candidate) = both(flags.servers, |name, kind| script(name, kind, flags));
+    let reference = text::sections(&reference.context("the reference")?);
+    let candidate = match candidate {
+        Ok(output) => text::sections(&output),
+        Err(error) => {
+            report.check("scripts", Some(format!("     {error:#}")));
+            return Ok(());
+        }
+    };
+    for (name, lines) in &reference {
+        let broken = lines.iter().find(|line| line.starts_with("BROKEN"));
+        if let Some(broken) = broken {
+            report.check(&format!("script {name}"), Some(format!("     the reference itself: {broken}")));
+            continue;
+        }
+        let difference = match candidate.get(name) {
+            Some(found) => text::difference(lines, found),
+            None => Some("     the script did not get here".to_owned()),
+        };
+        report.check(&format!("script {name}"), difference);
+    }
+    Ok(())
+}
+
+/// Does the same on both servers at the same time.
+pub(crate) fn both<T: Send>(servers: (Kind, Kind), one: impl Fn(&str, Kind) -> T + Sync) -> (T, T) {
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| one("reference", servers.0));
+        let second = one("candidate", servers.1);
+        match first.join() {
+            Ok(first) => (first, second),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+fn script(name: &str, kind: Kind, flags: &Flags) -> anyhow::Result<String> {
+    let node = Node::new(&format!("scripts-{name}"), flags)?;
+    let mut server = node.format_and_start(kind)?;
+    let mut command = process::java("Conformance");
+    command.arg(node.bootstrap()).arg(node.data()).arg(&flags.only);
+    let ended = process::run(&mut command, None, &node.at("scripts"), LIMIT)?;
+    if !server.is_alive() {
+        println!("     {} died: {}", kind.name(), server.last_words());
+    }
+    if ended.code != 0 {
+        println!("     the scripts on {} ended with {}: {}", kind.name(), ended.code, text::end_of(&ended.errors, 12));
+    }
+    server.stop()?;
+    node.remove(flags);
+    Ok(ended.output)
+}

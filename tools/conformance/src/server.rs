@@ -1,0 +1,237 @@
+//! A server under test: Milena or Apache Kafka, one node that is broker and controller, with the same configuration.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+
+use crate::flags::Flags;
+use crate::{layout, ports, process, text};
+
+const CLUSTER_ID: &str = "AAAAAAAAAAAAAAAAAAAAAQ";
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// Which server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Apache Kafka, the oracle.
+    Kafka,
+    /// Milena.
+    Milena,
+}
+
+impl Kind {
+    pub(crate) fn parse(name: &str) -> anyhow::Result<Self> {
+        match name {
+            "kafka" => Ok(Self::Kafka),
+            "milena" => Ok(Self::Milena),
+            other => bail!("no server named {other}"),
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Kafka => "kafka",
+            Self::Milena => "milena",
+        }
+    }
+}
+
+/// A node's folder and configuration; it outlives the processes that run on it.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) folder: PathBuf,
+    pub(crate) port: u16,
+    milena: PathBuf,
+}
+
+impl Node {
+    /// A new node with an empty log dir.
+    pub(crate) fn new(name: &str, flags: &Flags) -> anyhow::Result<Self> {
+        let folder = layout::scratch(name)?;
+        let node =
+            Self { folder, port: ports::free_pair()?, milena: flags.milena.clone().unwrap_or_else(layout::milena) };
+        std::fs::write(node.config(), node.properties())?;
+        Ok(node)
+    }
+
+    /// Where clients connect.
+    pub(crate) fn bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The log dir.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// A path for the output of a program that works on this node.
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.join("server.properties")
+    }
+
+    fn properties(&self) -> String {
+        let mut text = String::from("process.roles=broker,controller\nnode.id=1\n");
+        let (port, controller) = (self.port, self.port + 1);
+        let listeners = format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}");
+        let _ = writeln!(text, "controller.quorum.bootstrap.servers=127.0.0.1:{controller}");
+        let _ = writeln!(text, "listeners={listeners}\nadvertised.listeners={listeners}");
+        let _ = writeln!(text, "controller.listener.names=CONTROLLER\nlog.dirs={}", self.data().display());
+        text.push_str("offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n");
+        text.push_str("transaction.state.log.min.isr=1\nshare.coordinator.state.topic.replication.factor=1\n");
+        text.push_str("share.coordinator.state.topic.min.isr=1\nlog.segment.delete.delay.ms=1000\n");
+        text
+    }
+
+    /// Formats the log dir with the server's own tool.
+    pub(crate) fn format(&self, kind: Kind) -> anyhow::Result<()> {
+        let mut command = match kind {
+            Kind::Kafka => process::java("kafka.tools.StorageTool"),
+            Kind::Milena => Command::new(&self.milena),
+        };
+        command.args(["format", "-t", CLUSTER_ID, "-c"]).arg(self.config()).arg("--standalone");
+        process::succeed(&mut command, &self.at("format"), START_LIMIT).map(|_| ()).context("format the log dir")
+    }
+
+    /// Starts a process on this node and waits until it answers.
+    pub(crate) fn start(&self, kind: Kind) -> anyhow::Result<Server> {
+        let mut command = match kind {
+            Kind::Kafka => kafka(),
+            Kind::Milena => {
+                let mut command = Command::new(&self.milena);
+                command.arg("start");
+                command
+            }
+        };
+        let output = File::options().create(true).append(true).open(self.at("server.log"))?;
+        command.arg(self.config()).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        let child = command.spawn().with_context(|| format!("start {}", kind.name()))?;
+        let mut server = Server { child, log: self.at("server.log") };
+        server.await_answer(self.port)?;
+        Ok(server)
+    }
+
+    /// Formats and starts.
+    pub(crate) fn format_and_start(&self, kind: Kind) -> anyhow::Result<Server> {
+        self.format(kind)?;
+        self.start(kind)
+    }
+
+    /// Removes the folder unless it is to be kept.
+    pub(crate) fn remove(self, flags: &Flags) {
+        if !flags.keep {
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+fn kafka() -> Command {
+    let mut command = Command::new("java");
+    command.args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]);
+    command.arg(format!("-Dlog4j2.configurationFile={}", layout::source("log4j2.properties").display()));
+    command.arg("-cp").arg(layout::class_path()).arg("kafka.Kafka");
+    command
+}
+
+/// A running process; dropped, it is killed.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Server {
+    fn await_answer(&mut self, port: u16) -> anyhow::Result<()> {
+        let end = Instant::now() + START_LIMIT;
+        while !answers(port) {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the server ended with {status}: {}", self.last_words());
+            }
+            if Instant::now() >= end {
+                bail!("the server did not answer within {START_LIMIT:?}: {}", self.last_words());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// The end of the server's log.
+    pub(crate) fn last_words(&self) -> String {
+        text::end_of(&String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()), 15)
+    }
+
+    /// True as long as the process runs.
+    pub(crate) fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// SIGTERM, and waits for a clean end.
+    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args(["-TERM", &pid]).status().context("kill -TERM")?;
+        if !status.success() {
+            bail!("the server was gone before it was stopped: {}", self.last_words());
+        }
+        let code = process::wait(&mut self.child, Duration::from_secs(30))?;
+        // A JVM ends with 143 after its shutdown hooks.
+        if code == 0 || code == 143 {
+            return Ok(());
+        }
+        bail!("the server did not stop cleanly ({code}): {}", self.last_words())
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// True if something answers ApiVersions version 0 on the port.
+fn answers(port: u16) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        // Size 10, key 18, version 0, correlation id 1, no client id.
+        stream.write_all(&[0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff])?;
+        let mut answer = [0_u8; 10];
+        stream.read_exact(&mut answer)?;
+        Ok(answer.ends_with(&[0, 0, 0, 1, 0, 0]))
+    };
+    ask().unwrap_or(false)
+}
+
+/// Why a server cannot be run here, if it cannot.
+pub(crate) fn missing(kind: Kind, flags: &Flags) -> Option<String> {
+    if kind == Kind::Milena {
+        let binary = flags.milena.clone().unwrap_or_else(layout::milena);
+        return (!binary.is_file()).then(|| format!("{} is not there", binary.display()));
+    }
+    missing_java()
+}
+
+/// Why Java programs cannot be run here, if they cannot.
+pub(crate) fn missing_java() -> Option<String> {
+    let is_there = |path: &Path| path.is_dir() && std::fs::read_dir(path).is_ok_and(|mut files| files.next().is_some());
+    if !is_there(&layout::jars()) {
+        return Some("Apache Kafka's jars are not installed".to_owned());
+    }
+    (!is_there(&layout::installed("classes"))).then(|| "the Java programs are not compiled".to_owned())
+}
