@@ -135,3 +135,40 @@ fn the_compatibility_document_has_the_table_of_keys() {
         "docs/COMPATIBILITY.md is stale: run UPDATE_EXPECT=1 cargo test -p milena-broker compatibility"
     );
 }
+
+#[test]
+fn the_parts_get_their_share_of_the_config() {
+    let mut keys = base();
+    keys.extend(texts(&[
+        ("listeners", "PLAINTEXT://:19092,CONTROLLER://127.0.0.1:19093"),
+        ("max.connections.per.ip", "7"),
+        ("max.connections.per.ip.overrides", "127.0.0.1:3"),
+        ("connections.max.idle.ms", "-1"),
+        ("socket.request.max.bytes", "1000000"),
+        ("listener.name.plaintext.max.connections", "5"),
+        ("controller.quorum.election.timeout.ms", "1234"),
+    ]));
+    let config = ServerConfig::from_texts(keys).unwrap();
+    let limits = config.connection_limits();
+    assert_eq!((limits.max_connections_per_ip, limits.socket_request_max_bytes), (7, 1_000_000));
+    assert_eq!(limits.max_connections_per_ip_overrides[&std::net::Ipv4Addr::LOCALHOST.into()], 3);
+    assert_eq!(limits.connections_max_idle, None);
+    let bound = config.listener_config(&config.listeners.bound[0]).unwrap();
+    assert!(bound.address.ip().is_unspecified());
+    assert_eq!((bound.address.port(), bound.max_connections), (19092, 5));
+    let controller = config.listener_config(&config.listeners.bound[1]).unwrap();
+    assert_eq!(controller.address.to_string(), "127.0.0.1:19093");
+    assert!(!config.advertised_broker_listeners()[0].host.is_empty());
+    let dir = crate::format::LogDirIdentity { path: "data".into(), id: milena_types::Uuid::ONE };
+    let formatted = crate::format::Formatted {
+        cluster_id: "cluster".to_owned(),
+        log_dirs: vec![dir.clone()],
+        metadata_log_dir: dir,
+        is_new: false,
+    };
+    assert_eq!(config.quorum_config(&formatted, 1).election_timeout_ms, 1234);
+    assert_eq!(config.broker_settings(&formatted).log_dirs.len(), 1);
+    let controller = config.controller_settings(&formatted, &milena_raft::VoterSet::default());
+    assert!(controller.static_configs.contains_key("listeners"));
+    assert!(!controller.static_configs.contains_key("listener.name.plaintext.max.connections"));
+}

@@ -6,6 +6,7 @@ mod built_in;
 mod endpoint;
 mod listeners;
 mod load;
+mod parts;
 mod properties;
 mod rules;
 mod server_config;
@@ -15,10 +16,11 @@ pub use built_in::built_in_defaults;
 pub use endpoint::{Endpoint, SecurityProtocol};
 pub use listeners::Listeners;
 pub use load::{ConfigSource, LoadError, load_config};
+pub use milena_replication::Durability;
 pub use properties::{MalformedProperties, parse_properties};
 pub use server_config::{
-    Durability, FetchSettings, GroupSettings, LogSettings, MetadataLogSettings, NodeSettings, QuorumSettings,
-    ServerConfig, SocketSettings, TopicSettings, Voter,
+    FetchSettings, GroupSettings, LogSettings, MetadataLogSettings, NodeSettings, QuorumSettings, ServerConfig,
+    SocketSettings, TopicSettings, Voter,
 };
 
 #[cfg(test)]

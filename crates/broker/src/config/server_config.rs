@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use milena_metadata::config::{ConfigError, ConfigValue, TOPIC_CONFIGS, split_address, topic_default};
+use milena_replication::Durability;
 use milena_types::BrokerId;
 
 use super::listeners::{Listeners, parse_map};
@@ -18,16 +19,6 @@ pub(super) const OWN_KEYS: [&str; 1] = [DURABILITY_KEY];
 
 const DURABILITY_KEY: &str = "milena.durability";
 
-/// What must have happened to a record before `acks=all` is answered. Key: `milena.durability`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// Every in-sync replica has handed it to its operating system, as in Apache Kafka.
-    #[default]
-    Os,
-    /// It is on disk.
-    Fsync,
-}
-
 /// Who the node is and where it keeps its data.
 #[derive(Clone, Debug)]
 pub struct NodeSettings {
@@ -38,6 +29,7 @@ pub struct NodeSettings {
     pub log_dirs: Vec<PathBuf>,
     /// Holds `__cluster_metadata-0`; the first log dir unless `metadata.log.dir` says otherwise.
     pub metadata_log_dir: PathBuf,
+    /// `milena.durability`: what must have happened to a record before `acks=all` is answered.
     pub durability: Durability,
     pub broker_heartbeat_interval_ms: i32,
     pub broker_session_timeout_ms: i32,
@@ -202,8 +194,7 @@ impl ServerConfig {
 
 fn durability(texts: &BTreeMap<String, String>) -> Result<Durability, ConfigError> {
     match texts.get(DURABILITY_KEY).map(|text| text.trim()) {
-        None => Ok(Durability::default()),
-        Some("os") => Ok(Durability::Os),
+        None | Some("os") => Ok(Durability::Os),
         Some("fsync") => Ok(Durability::Fsync),
         Some(other) => Err(ConfigError::invalid(DURABILITY_KEY, other, "String must be one of: os, fsync")),
     }

@@ -5,6 +5,7 @@ mod broker_status;
 mod definition;
 mod dynamic;
 mod group_configs;
+mod status;
 mod synonyms;
 mod topic_configs;
 mod topic_rules;
@@ -12,10 +13,11 @@ mod validator;
 mod value;
 
 pub use broker_configs::BROKER_CONFIGS;
-pub use broker_status::{BROKER_STATUS, KeyStatus, broker_key_status, compatibility_table};
+pub use broker_status::BROKER_STATUS;
 pub use definition::{ConfigDef, ConfigKey, DefaultValue, Importance, UpdateMode, Validator, ValueType};
 pub use dynamic::{DYNAMIC_ONLY_BROKER_CONFIGS, is_listener_prefixed, validate_dynamic_broker_configs};
 pub use group_configs::GROUP_CONFIGS;
+pub use status::{KeyStatus, broker_key_status, compatibility_table};
 pub use synonyms::{
     BrokerSynonym, TOPIC_SYNONYMS, TopicSynonym, Unit, broker_key_synonyms, topic_default, topic_synonyms,
 };

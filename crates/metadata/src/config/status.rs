@@ -1,0 +1,80 @@
+//! Whether Milena acts on a broker key, and if not, why.
+//!
+//! A key that is set and has no effect is named in the log when the broker starts. The same rows make
+//! the table of `docs/COMPATIBILITY.md`.
+
+use std::fmt::Write as _;
+
+use super::BROKER_CONFIGS;
+use super::broker_status::BROKER_STATUS;
+use KeyStatus::{Honoured, NoEffectYet};
+
+/// Whether a key does anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyStatus {
+    /// The key does what Apache Kafka's does.
+    Honoured,
+    /// The value is checked and shown, and nothing else; the reason is meant for a person.
+    NoEffectYet(&'static str),
+}
+
+/// The status of a key, `None` for a name that is no broker key.
+pub fn broker_key_status(name: &str) -> Option<KeyStatus> {
+    let index = BROKER_STATUS.binary_search_by(|(key, _)| (*key).cmp(name)).ok()?;
+    BROKER_STATUS.get(index).map(|(_, status)| *status)
+}
+
+/// Every broker key as a Markdown table, for `docs/COMPATIBILITY.md`.
+pub fn compatibility_table() -> String {
+    let mut table = String::from("| key | type | default | change | in Milena |\n|---|---|---|---|---|\n");
+    for key in BROKER_CONFIGS.keys() {
+        let status = match broker_key_status(key.name) {
+            Some(Honoured) => "honoured",
+            Some(NoEffectYet(reason)) => reason,
+            None => "unknown",
+        };
+        let default = match key.default {
+            super::DefaultValue::Required => "required".to_owned(),
+            super::DefaultValue::Null => "none".to_owned(),
+            super::DefaultValue::Value("") => String::new(),
+            super::DefaultValue::Value(text) => format!("`{text}`"),
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            table,
+            "| `{}` | {} | {default} | {} | {status} |",
+            key.name,
+            key.value_type.name().to_lowercase(),
+            key.update_mode.name()
+        );
+    }
+    table
+}
+
+// Why keys have no effect.
+pub(super) const TLS: &str = "TLS listeners are not built yet: a listener that asks for SSL refuses to start";
+pub(super) const SASL: &str = "SASL listeners are not built yet: a listener that asks for SASL refuses to start";
+pub(super) const TOKENS: &str = "delegation tokens need SASL listeners, which are not built yet";
+pub(super) const AUTHORIZER: &str = "authorization is not built yet";
+pub(super) const GROUPS: &str = "consumer groups are not built yet";
+pub(super) const SHARE_GROUPS: &str = "share groups are not built yet";
+pub(super) const STREAMS_GROUPS: &str = "streams groups are not built yet";
+pub(super) const TRANSACTIONS: &str = "transactions are not built yet";
+pub(super) const TIERED: &str = "tiered storage is not built yet";
+pub(super) const QUORUM: &str = "a quorum of more than one controller is not built yet";
+pub(super) const QUOTAS: &str = "quotas are not built yet";
+pub(super) const METRICS: &str = "metrics are not built yet";
+pub(super) const TELEMETRY: &str = "client telemetry is not built yet";
+pub(super) const COMPACTION: &str = "log compaction is not built yet";
+pub(super) const JAVA_CLASS: &str = "Milena loads no Java classes";
+pub(super) const THREADS: &str = "Milena runs on one pool with a worker thread per core";
+pub(super) const PURGATORY: &str =
+    "a request that waits is forgotten when it completes, so nothing piles up to be purged";
+pub(super) const CONNECTION_RATE: &str = "limits on the rate of new connections are not built yet";
+pub(super) const CORDON: &str = "cordoned log directories are not built yet";
+pub(super) const MOVES: &str = "moving replicas between log directories is not built yet";
+pub(super) const PREALLOCATE: &str = "segments are not preallocated yet";
+pub(super) const PROVIDERS: &str = "config providers are Java classes, and Milena loads none: write the value itself";
+pub(super) const UNSTABLE: &str = "Milena serves stable versions only";
+pub(super) const INTERNAL: &str = "tunes the inside of Apache Kafka; Milena has nothing that corresponds to it";
+pub(super) const SELECTION: &str = "fetching from the nearest replica is not built yet";
