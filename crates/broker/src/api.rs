@@ -1,6 +1,8 @@
 //! The table of everything this broker serves, sorted by key. ApiVersions is computed from it: what is not here cannot
 //! be advertised. Versions are those of the protocol table (Kafka's stable ones), so a row is all or nothing.
 
+pub(crate) mod k00_produce;
+pub(crate) mod k01_fetch;
 pub(crate) mod k18_api_versions;
 
 use crate::call::{Call, Outcome};
@@ -32,7 +34,7 @@ pub struct Api {
 }
 
 /// All rows, sorted by key.
-static TABLE: &[Api] = &[k18_api_versions::API];
+static TABLE: &[Api] = &[k00_produce::API, k01_fetch::API, k18_api_versions::API];
 
 /// All rows, sorted by key.
 #[must_use]

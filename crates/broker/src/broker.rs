@@ -1,10 +1,17 @@
-//! What every handler may use: settings, the way to the controller, the clock.
+//! What every handler may use: settings, the cluster's image, the partitions, the way to the controller, the clock.
 
 use crate::clock::Clock;
 use crate::controller_handle::{ControllerHandle, ForController};
+use crate::partitions::{Assigner, Deadlines, FlushQueue, LocalTopic, Lookup, Partitions};
+use crate::producer_ids::ProducerIds;
 use crate::settings::BrokerSettings;
-use milena_types::{ErrorCode, Timestamp};
-use std::sync::Arc;
+use arc_swap::{ArcSwap, Guard};
+use milena_metadata::{Delta, Image, Topic};
+use milena_replication::{CacheLimits, FetchSessionCache};
+use milena_types::{ErrorCode, PartitionIndex, Timestamp, TopicId};
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a broker is made of.
 pub struct BrokerParts {
@@ -16,22 +23,64 @@ pub struct BrokerParts {
 /// One broker.
 pub struct Broker {
     pub settings: BrokerSettings,
+    /// Every partition with a replica here.
+    pub partitions: Partitions,
     clock: Clock,
     controller: Arc<dyn ControllerHandle>,
+    image: ArcSwap<Image>,
+    assigner: Mutex<Assigner>,
+    deadlines: Arc<Deadlines>,
+    flush_queue: FlushQueue,
+    fetch_sessions: Mutex<FetchSessionCache>,
+    producer_ids: ProducerIds,
 }
 
 impl Broker {
-    /// A broker that serves nothing yet.
-    #[must_use]
-    pub fn new(parts: BrokerParts) -> Arc<Self> {
+    /// A broker with an empty image. Lists the log directories but opens no log: that is done when the first image is
+    /// applied.
+    ///
+    /// # Errors
+    /// A log directory that cannot be read.
+    pub fn open(parts: BrokerParts) -> io::Result<Arc<Self>> {
         let BrokerParts { settings, clock, controller } = parts;
-        Arc::new(Self { settings, clock, controller })
+        let assigner = Assigner::open(&settings, clock.now())?;
+        let sessions_max = settings.max_incremental_fetch_session_cache_slots;
+        let limits = CacheLimits { sessions_max, ..CacheLimits::default() };
+        Ok(Arc::new(Self {
+            settings,
+            partitions: Partitions::default(),
+            clock,
+            controller,
+            image: ArcSwap::default(),
+            assigner: Mutex::new(assigner),
+            deadlines: Arc::default(),
+            flush_queue: FlushQueue::default(),
+            fetch_sessions: Mutex::new(FetchSessionCache::new(limits)),
+            producer_ids: ProducerIds::default(),
+        }))
     }
 
     /// The time of day.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The cluster as this broker knows it.
+    #[must_use]
+    pub fn image(&self) -> Guard<Arc<Image>> {
+        self.image.load()
+    }
+
+    /// Follows the cluster to `image`: partitions are made, led, reconfigured, deleted; then clients see the image.
+    /// `delta` is what changed since the image before, `None` for the first one. Opens logs: blocks for as long as that
+    /// takes, and must not be called on a thread that serves connections.
+    pub fn apply(&self, image: Arc<Image>, delta: Option<&Delta>) {
+        let mut assigner = self.assigner.lock().unwrap_or_else(PoisonError::into_inner);
+        if delta.is_none_or(|delta| delta.has_topics() || !delta.configs.is_empty()) {
+            assigner.apply(&self.partitions, &self.settings, &image, delta, self.now());
+        }
+        self.image.store(image);
     }
 
     /// Asks the controller; `done` gets its answer, or the reason why there is none, from any thread.
@@ -45,5 +94,59 @@ impl Broker {
             done(result.and_then(|response| R::from_response(response).ok_or(ErrorCode::UNKNOWN_SERVER_ERROR)));
         });
         self.controller.submit(request.into_request(), done);
+    }
+
+    pub(crate) fn deadlines(&self) -> &Arc<Deadlines> {
+        &self.deadlines
+    }
+
+    pub(crate) fn flush_queue(&self) -> &FlushQueue {
+        &self.flush_queue
+    }
+
+    pub(crate) fn fetch_sessions(&self) -> MutexGuard<'_, FetchSessionCache> {
+        self.fetch_sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn producer_ids(&self) -> &ProducerIds {
+        &self.producer_ids
+    }
+
+    /// The directories of deleted partitions whose time has come.
+    pub(crate) fn take_doomed(&self, now: Timestamp) -> Vec<PathBuf> {
+        self.assigner.lock().unwrap_or_else(PoisonError::into_inner).take_doomed(now)
+    }
+
+    /// A partition by topic name, as a request that must find it here sees it.
+    pub(crate) fn lookup(&self, topic: &str, index: PartitionIndex) -> Lookup {
+        let local = self.partitions.named(topic);
+        self.lookup_in(local.as_deref(), index, || self.image().topics.named(topic).cloned())
+    }
+
+    /// A partition by topic id.
+    pub(crate) fn lookup_by_id(&self, id: TopicId, index: PartitionIndex) -> Lookup {
+        let local = self.partitions.by_id(id);
+        if local.is_none() && self.image().topics.get(id).is_none() {
+            return Lookup::Refused(ErrorCode::UNKNOWN_TOPIC_ID);
+        }
+        self.lookup_in(local.as_deref(), index, || self.image().topics.get(id).cloned())
+    }
+
+    /// A partition of a topic that may be here.
+    pub(crate) fn lookup_in(
+        &self,
+        local: Option<&LocalTopic>,
+        index: PartitionIndex,
+        known: impl FnOnce() -> Option<Arc<Topic>>,
+    ) -> Lookup {
+        if let Some(partition) = local.and_then(|local| local.get(index)) {
+            return Lookup::Here(Arc::clone(partition));
+        }
+        let Some(assigned) = known().and_then(|topic| topic.partition(index).cloned()) else {
+            return Lookup::Refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        };
+        // A replica of ours that is not here could not be opened.
+        let is_ours = assigned.has_replica(self.settings.node_id);
+        Lookup::Refused(if is_ours { ErrorCode::KAFKA_STORAGE_ERROR } else { ErrorCode::NOT_LEADER_OR_FOLLOWER })
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::broker::Broker;
 use crate::dispatch::Session;
+use crate::partitions::AppendGroup;
 use milena_network::{Replies, Reply};
 use milena_protocol::{ApiKey, DecodeError, Message, Reader, RequestHeader, Segment, encode_response};
 use milena_types::ErrorCode;
@@ -98,6 +99,17 @@ impl<'a, 'r> Call<'a, 'r> {
     {
         let later = self.park();
         self.broker.submit(request, move |result| later.answer(&finish(result)));
+        Outcome::Pending
+    }
+
+    /// Appends a produce request by itself.
+    pub(crate) fn append_alone(&mut self) -> Outcome {
+        let mut group = AppendGroup::new(self.broker, &self.session.peer.listener);
+        let body = std::mem::replace(&mut self.body, Reader::new(bytes::Bytes::new()));
+        group.add(self.header.clone(), body, self.replies);
+        group.flush(self.replies);
+        // The group has answered, or parked the answer.
+        self.parked = true;
         Outcome::Pending
     }
 

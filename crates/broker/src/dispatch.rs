@@ -5,6 +5,7 @@
 use crate::api::{self, k18_api_versions};
 use crate::broker::Broker;
 use crate::call::{Call, Outcome};
+use crate::partitions::AppendGroup;
 use bytes::Bytes;
 use milena_network::{Peer, Replies, Service};
 use milena_protocol::{ApiKey, Reader, RequestHeader, frame};
@@ -39,6 +40,7 @@ impl Service for Dispatcher {
     }
 
     fn handle(&self, session: &mut Session, frames: &mut Vec<Bytes>, replies: &mut Replies<'_>) {
+        let mut group = AppendGroup::new(&self.broker, &session.peer.listener);
         for frame in frames.drain(..) {
             if replies.is_closing() {
                 break;
@@ -48,12 +50,19 @@ impl Service for Dispatcher {
                 Ok(header) => header,
                 Err(error) => {
                     tracing::debug!(peer = %session.peer.remote, %error, "closed: no request header");
+                    group.flush(replies);
                     replies.close();
                     break;
                 }
             };
+            if header.api_key == ApiKey::PRODUCE && api::find(header.api_key, header.api_version).is_some() {
+                group.add(header, reader, replies);
+                continue;
+            }
+            group.flush(replies);
             self.dispatch(session, header, reader, replies);
         }
+        group.flush(replies);
     }
 }
 

@@ -10,6 +10,10 @@ mod controller_handle;
 mod dispatch;
 pub mod format;
 pub mod hosts;
+mod leaders;
+mod partitions;
+mod producer_ids;
+mod random;
 mod settings;
 
 pub use api::{Api, Handle, Lane, apis, find as find_api};
@@ -18,4 +22,5 @@ pub use call::{Call, Later, Outcome};
 pub use clock::Clock;
 pub use controller_handle::{ControllerDone, ControllerHandle, ControllerRequest, ControllerResponse, ForController};
 pub use dispatch::{Dispatcher, Session};
+pub use partitions::{Maintenance, Partition, Partitions};
 pub use settings::{BrokerSettings, LogDirectory};

@@ -1,0 +1,122 @@
+//! The data plane: every partition with a replica here, found by topic name or id. Nothing here spawns; the tasks that
+//! flush, checkpoint and delete are in `maintenance` and are started by the node.
+
+mod append;
+mod assignment;
+mod directories;
+mod fetch;
+mod maintenance;
+mod partition;
+mod settings;
+mod waiting;
+
+pub(crate) use append::AppendGroup;
+pub(crate) use assignment::Assigner;
+pub(crate) use fetch::{FetchParams, FetchWork, ParkedFetch};
+pub(crate) use maintenance::FlushQueue;
+pub use maintenance::Maintenance;
+pub use partition::Partition;
+pub(crate) use partition::is_internal;
+pub(crate) use waiting::Deadlines;
+
+use milena_protocol::Text;
+use milena_types::{ErrorCode, PartitionIndex, TopicId};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// A partition that was asked for.
+pub(crate) enum Lookup {
+    Here(Arc<Partition>),
+    /// Unknown, or led elsewhere.
+    Refused(ErrorCode),
+}
+
+/// A topic with replicas here.
+#[derive(Debug)]
+pub(crate) struct LocalTopic {
+    pub(crate) name: Text,
+    pub(crate) id: TopicId,
+    /// By partition number; `None` where there is no replica here.
+    pub(crate) partitions: Vec<Option<Arc<Partition>>>,
+}
+
+impl LocalTopic {
+    pub(crate) fn get(&self, index: PartitionIndex) -> Option<&Arc<Partition>> {
+        self.partitions.get(usize::try_from(index.0).ok()?)?.as_ref()
+    }
+}
+
+/// Every partition here.
+#[derive(Debug, Default)]
+pub struct Partitions {
+    topics: RwLock<Topics>,
+}
+
+#[derive(Debug, Default)]
+struct Topics {
+    by_name: HashMap<Text, Arc<LocalTopic>>,
+    by_id: HashMap<TopicId, Arc<LocalTopic>>,
+}
+
+impl Partitions {
+    fn read(&self) -> RwLockReadGuard<'_, Topics> {
+        self.topics.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Topics> {
+        self.topics.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A topic by its name.
+    pub(crate) fn named(&self, name: &str) -> Option<Arc<LocalTopic>> {
+        self.read().by_name.get(name).cloned()
+    }
+
+    /// A topic by its id.
+    pub(crate) fn by_id(&self, id: TopicId) -> Option<Arc<LocalTopic>> {
+        self.read().by_id.get(&id).cloned()
+    }
+
+    /// A partition by topic name.
+    #[must_use]
+    pub fn get(&self, topic: &str, index: PartitionIndex) -> Option<Arc<Partition>> {
+        self.named(topic)?.get(index).cloned()
+    }
+
+    /// All partitions, by topic name and number.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Partition>> {
+        let mut topics: Vec<Arc<LocalTopic>> = self.read().by_name.values().cloned().collect();
+        topics.sort_by(|one, other| one.name.cmp(&other.name));
+        topics.iter().flat_map(|topic| topic.partitions.iter().flatten().cloned()).collect()
+    }
+
+    /// How many partitions there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.read().by_name.values().map(|topic| topic.partitions.iter().flatten().count()).sum()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.read().by_name.is_empty()
+    }
+
+    fn put(&self, topic: LocalTopic) {
+        let topic = Arc::new(topic);
+        let mut topics = self.write();
+        topics.by_id.insert(topic.id, Arc::clone(&topic));
+        topics.by_name.insert(topic.name.clone(), topic);
+    }
+
+    fn remove(&self, id: TopicId) -> Option<Arc<LocalTopic>> {
+        let mut topics = self.write();
+        let topic = topics.by_id.remove(&id)?;
+        // A topic of the same name may have been made since.
+        if topics.by_name.get(&topic.name).is_some_and(|named| named.id == id) {
+            topics.by_name.remove(&topic.name);
+        }
+        Some(topic)
+    }
+}

@@ -1,0 +1,333 @@
+//! Produce: everything one read brought is decoded and checked, grouped by partition, and appended with one lock and
+//! one write for each partition; then all requests are answered in order. Kafka's counterparts are
+//! `KafkaApis.handleProduceRequest` and `ReplicaManager.appendRecords`; error codes, offsets and messages of the answers
+//! follow them.
+
+use super::partition::{Inner, Partition};
+use super::waiting::{AckWaiter, ParkedProduce, Place, Wakes};
+use crate::broker::Broker;
+use crate::call::Later;
+use crate::partitions::Lookup;
+use milena_network::Replies;
+use milena_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+};
+use milena_protocol::messages::{ProduceRequest, ProduceResponse, produce_request::PartitionProduceData};
+use milena_protocol::{Message, Reader, Records, RequestHeader, Text, encode_response};
+use milena_records::{Reject, RejectReason, Scratch, TimestampType, ValidBatch, validate_produce};
+use milena_replication::AckState;
+use milena_storage::Appended;
+use milena_types::{ErrorCode, Offset, PartitionIndex, Timestamp};
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+thread_local! {
+    /// Decompression windows and contexts, one for each worker.
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::new());
+}
+
+/// The first version with topic ids instead of names (KIP-516).
+const TOPIC_IDS_FROM_VERSION: i16 = 13;
+/// The first version that says where the leader is now (KIP-951).
+const CURRENT_LEADER_FROM_VERSION: i16 = 10;
+/// The client id that may write internal topics, as Kafka has it (`AdminUtils.ADMIN_CLIENT_ID`).
+const ADMIN_CLIENT_ID: &str = "__admin_client";
+
+/// The produce requests of one read that are not answered yet.
+pub(crate) struct AppendGroup<'a> {
+    broker: &'a Arc<Broker>,
+    requests: Vec<PendingProduce>,
+    parts: Vec<Part>,
+    now: Timestamp,
+    /// The client's listener: where it is told to find other brokers.
+    listener: Arc<str>,
+}
+
+/// One request, its answer filled in as its partitions are done.
+struct PendingProduce {
+    header: RequestHeader,
+    acks: i16,
+    timeout: Duration,
+    response: ProduceResponse,
+    /// Set once a partition has to wait for replication.
+    parked: Option<Arc<ParkedProduce>>,
+    failed: bool,
+}
+
+/// One partition of one request.
+struct Part {
+    request: usize,
+    place: Place,
+    partition: Arc<Partition>,
+    batch: Result<ValidBatch, RejectReason>,
+}
+
+impl<'a> AppendGroup<'a> {
+    pub(crate) fn new(broker: &'a Arc<Broker>, listener: &Arc<str>) -> Self {
+        let listener = Arc::clone(listener);
+        Self { broker, requests: Vec::new(), parts: Vec::new(), now: Timestamp::NONE, listener }
+    }
+
+    /// Takes one more request. If it cannot be read, the ones before are answered and the connection is closed.
+    pub(crate) fn add(&mut self, header: RequestHeader, mut body: Reader, replies: &mut Replies<'_>) {
+        let request = match ProduceRequest::decode(&mut body, header.api_version) {
+            Ok(request) => request,
+            Err(error) => {
+                tracing::debug!(%error, "closed: no produce request");
+                self.flush(replies);
+                replies.close();
+                return;
+            }
+        };
+        if self.requests.is_empty() {
+            self.now = self.broker.now();
+        }
+        let mut pending = PendingProduce {
+            acks: request.acks,
+            timeout: Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)),
+            response: ProduceResponse { responses: Vec::with_capacity(request.topic_data.len()), ..Default::default() },
+            parked: None,
+            failed: false,
+            header,
+        };
+        for topic in request.topic_data {
+            let by_id = pending.header.api_version >= TOPIC_IDS_FROM_VERSION;
+            let found = if by_id { self.broker.partitions.by_id(topic.topic_id) } else { self.broker.partitions.named(&topic.name) };
+            let name = found.as_ref().map_or(topic.name, |topic| topic.name.clone());
+            let mut answers = TopicProduceResponse {
+                name: if by_id { Text::new() } else { name.clone() },
+                topic_id: topic.topic_id,
+                partition_responses: Vec::with_capacity(topic.partition_data.len()),
+                ..Default::default()
+            };
+            for data in topic.partition_data {
+                let place =
+                    Place { topic: pending.response.responses.len(), partition: answers.partition_responses.len() };
+                let index = PartitionIndex(data.index);
+                let lookup = match found.as_ref().and_then(|found| found.get(index)) {
+                    Some(partition) => Lookup::Here(Arc::clone(partition)),
+                    None if by_id => self.broker.lookup_by_id(topic.topic_id, index),
+                    None => self.broker.lookup(&name, index),
+                };
+                answers.partition_responses.push(self.take(&mut pending, place, lookup, data));
+            }
+            pending.response.responses.push(answers);
+        }
+        self.requests.push(pending);
+    }
+
+    /// Checks one partition's records and keeps them for the append, or answers at once.
+    fn take(
+        &mut self,
+        pending: &mut PendingProduce,
+        place: Place,
+        lookup: Lookup,
+        data: PartitionProduceData,
+    ) -> PartitionProduceResponse {
+        let mut answer = PartitionProduceResponse {
+            index: data.index,
+            base_offset: -1,
+            log_append_time_ms: -1,
+            log_start_offset: -1,
+            ..Default::default()
+        };
+        let refusal = match &lookup {
+            Lookup::Refused(error) => Some(*error),
+            _ if !matches!(pending.acks, -1..=1) => Some(ErrorCode::INVALID_REQUIRED_ACKS),
+            Lookup::Here(partition) if partition.is_internal && !is_admin(&pending.header) => {
+                Some(ErrorCode::INVALID_TOPIC_EXCEPTION)
+            }
+            Lookup::Here(_) => None,
+        };
+        if let Some(error) = refusal {
+            answer.error_code = error.0;
+            pending.failed = true;
+            return answer;
+        }
+        if let Lookup::Here(partition) = lookup {
+            let bytes = match data.records {
+                Some(Records::Bytes(bytes)) => bytes,
+                _ => bytes::Bytes::new(),
+            };
+            let mut rules = partition.settings().produce;
+            rules.request_version = pending.header.api_version;
+            let batch = SCRATCH.with_borrow_mut(|scratch| validate_produce(bytes, &rules, self.now, scratch));
+            self.parts.push(Part { request: self.requests.len(), place, partition, batch });
+        }
+        answer
+    }
+
+    /// Appends everything taken and answers it.
+    pub(crate) fn flush(&mut self, replies: &mut Replies<'_>) {
+        if self.requests.is_empty() {
+            return;
+        }
+        self.append();
+        for request in std::mem::take(&mut self.requests) {
+            self.answer(request, replies);
+        }
+    }
+
+    fn append(&mut self) {
+        let mut parts = std::mem::take(&mut self.parts);
+        // A stable sort: what one connection sent to a partition stays in its order.
+        parts.sort_by_key(|part| Arc::as_ptr(&part.partition).addr());
+        for group in parts.chunk_by_mut(|one, other| Arc::ptr_eq(&one.partition, &other.partition)) {
+            self.append_to_partition(group);
+        }
+        parts.clear();
+        self.parts = parts;
+    }
+
+    fn append_to_partition(&mut self, group: &mut [Part]) {
+        let Some(partition) = group.first().map(|part| Arc::clone(&part.partition)) else { return };
+        let mut inner = partition.lock();
+        let mut ready = Vec::with_capacity(group.len());
+        for (at, part) in group.iter().enumerate() {
+            let Some(request) = self.requests.get_mut(part.request) else { continue };
+            match (inner.state.check_append(request.acks), &part.batch) {
+                (Ok(()), Ok(_)) => ready.push(at),
+                (Err(error), _) => request.refuse(part.place, error, Offset(-1)),
+                (Ok(()), Err(reason)) => request.reject(part.place, reason, &partition, &inner),
+            }
+        }
+        let batches: Vec<&[ValidBatch]> =
+            ready.iter().filter_map(|at| group.get(*at)?.batch.as_ref().ok()).map(std::slice::from_ref).collect();
+        let results = inner.append(&batches, self.now);
+        let log_start = inner.log.log_start_offset();
+        let mut appended_any = false;
+        for (at, result) in ready.iter().zip(results) {
+            let Some(part) = group.get(*at) else { continue };
+            let Some(request) = self.requests.get_mut(part.request) else { continue };
+            match result {
+                Ok(appended) => {
+                    appended_any = true;
+                    let append_time = part.append_time();
+                    request.appended(part.place, &appended, append_time, &mut inner);
+                }
+                Err(error) => request.refuse(part.place, error, log_start),
+            }
+        }
+        let wakes = if appended_any { inner.wakes_after_append(&partition, self.broker) } else { Wakes::default() };
+        drop(inner);
+        wakes.run();
+    }
+
+    fn answer(&self, request: PendingProduce, replies: &mut Replies<'_>) {
+        let PendingProduce { header, acks, timeout, mut response, parked, failed } = request;
+        if acks == 0 {
+            if failed {
+                // The producer expects no answer: closing tells it to look where the leader is.
+                tracing::debug!(client = header.client_id.as_deref(), "closed: a produce with acks=0 failed");
+                replies.close();
+            } else {
+                replies.nothing();
+            }
+            return;
+        }
+        if failed && header.api_version >= CURRENT_LEADER_FROM_VERSION {
+            self.broker.add_current_leaders(&mut response, &self.listener);
+        }
+        if let Some(parked) = parked {
+            let later = Later::new(&header, replies.park());
+            parked.arm(later, response, self.broker.deadlines(), timeout);
+            return;
+        }
+        match encode_response(header.api_key, header.api_version, header.correlation_id, &response) {
+            Ok(segments) => replies.ready(segments),
+            Err(error) => {
+                tracing::error!(%error, "a produce response cannot be encoded; its connection is closed");
+                replies.close();
+            }
+        }
+    }
+}
+
+fn is_admin(header: &RequestHeader) -> bool {
+    header.client_id.as_deref() == Some(ADMIN_CLIENT_ID)
+}
+
+impl Part {
+    /// The append time where the topic uses it, else -1.
+    fn append_time(&self) -> i64 {
+        match &self.batch {
+            Ok(batch) if batch.header.timestamp_type() == TimestampType::LogAppendTime => batch.header.max_timestamp,
+            _ => -1,
+        }
+    }
+}
+
+impl PendingProduce {
+    fn answer_at(&mut self, place: Place) -> Option<&mut PartitionProduceResponse> {
+        self.response.responses.get_mut(place.topic)?.partition_responses.get_mut(place.partition)
+    }
+
+    fn refuse(&mut self, place: Place, error: ErrorCode, log_start: Offset) {
+        self.failed = true;
+        if let Some(answer) = self.answer_at(place) {
+            answer.error_code = error.0;
+            answer.log_start_offset = if is_known_failure(error) { -1 } else { log_start.0 };
+        }
+    }
+
+    fn reject(&mut self, place: Place, reason: &RejectReason, partition: &Partition, inner: &Inner) {
+        let is_request_check = matches!(
+            reason.reject,
+            Reject::NoBatch { .. } | Reject::ManyBatches { .. } | Reject::OldMagic { .. } | Reject::ZstdTooEarly { .. }
+        );
+        let log_start = if is_request_check { Offset(-1) } else { inner.log.log_start_offset() };
+        self.refuse(place, reason.error, log_start);
+        if reason.reject != Reject::Records {
+            return;
+        }
+        if let Some(answer) = self.answer_at(place) {
+            answer.error_message = Some(reason.message(partition).into());
+            answer.record_errors = reason
+                .record_errors
+                .iter()
+                .map(|error| BatchIndexAndErrorMessage {
+                    batch_index: error.index,
+                    batch_index_error_message: Some(error.fault.message(partition).into()),
+                    ..Default::default()
+                })
+                .collect();
+        }
+    }
+
+    fn appended(&mut self, place: Place, appended: &Appended, append_time: i64, inner: &mut Inner) {
+        let log_start = inner.log.log_start_offset();
+        let mut error = ErrorCode::NONE;
+        if self.acks == -1 {
+            let required = appended.last_offset + 1;
+            match inner.state.ack_state(required) {
+                AckState::Done(result) => error = result.err().unwrap_or(ErrorCode::NONE),
+                AckState::Pending => {
+                    let produce = Arc::clone(self.parked.get_or_insert_default());
+                    produce.expect();
+                    inner.wait_for_ack(AckWaiter { required, produce, place });
+                    error = ErrorCode::REQUEST_TIMED_OUT;
+                }
+            }
+        }
+        if let Some(answer) = self.answer_at(place) {
+            answer.error_code = error.0;
+            answer.base_offset = appended.first_offset.0;
+            answer.log_append_time_ms = append_time;
+            answer.log_start_offset = log_start.0;
+        }
+    }
+}
+
+/// Failures for which Kafka answers no log start offset (`ReplicaManager.appendToLocalLog`).
+fn is_known_failure(error: ErrorCode) -> bool {
+    matches!(
+        error,
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+            | ErrorCode::NOT_LEADER_OR_FOLLOWER
+            | ErrorCode::MESSAGE_TOO_LARGE
+            | ErrorCode::RECORD_LIST_TOO_LARGE
+            | ErrorCode::CORRUPT_MESSAGE
+            | ErrorCode::KAFKA_STORAGE_ERROR
+    )
+}

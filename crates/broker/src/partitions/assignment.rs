@@ -1,0 +1,311 @@
+//! Follows the cluster image: makes, reconfigures and deletes partitions. One thread at a time applies images. Kafka's
+//! counterparts are `BrokerMetadataPublisher`, `ReplicaManager.applyDelta` and `LogManager`.
+
+use super::directories::{self, Found, FoundLog};
+use super::partition::Partition;
+use super::settings::{TopicSettings, broker_texts, own_configs};
+use super::{LocalTopic, Partitions};
+use crate::settings::BrokerSettings;
+use milena_metadata::{ConfigResource, Delta, Image, Topic};
+use milena_replication::{Assignment, PartitionState};
+use milena_storage::disk::{Disk, RealDisk};
+use milena_storage::{FileCache, Log, LogOpen, TopicPartition};
+use milena_types::{Offset, PartitionIndex, Timestamp, TopicId};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// From this many partitions on, opening them is spread over threads.
+const PARALLEL_FROM: usize = 8;
+
+/// Log files kept open.
+const OPEN_FILES_MAX: usize = 2048;
+
+/// Applies images to the partitions; owns what only that needs.
+#[derive(Debug)]
+pub(crate) struct Assigner {
+    files: Arc<FileCache<RealDisk>>,
+    found: Found,
+    /// Whether an image was applied: what was found and is in no image is then a stray.
+    is_settled: bool,
+    /// Directories of deleted partitions and when they may go.
+    doomed: Vec<(Timestamp, PathBuf)>,
+}
+
+/// A partition to be opened.
+struct Opening {
+    topic: usize,
+    index: PartitionIndex,
+    name: TopicPartition,
+    found: Option<FoundLog>,
+    log_dir: PathBuf,
+}
+
+impl Assigner {
+    /// Looks at the log directories.
+    ///
+    /// # Errors
+    /// A log directory that cannot be read.
+    pub(crate) fn open(settings: &BrokerSettings, now: Timestamp) -> io::Result<Self> {
+        let found = directories::look_around(&RealDisk, &settings.log_dirs)?;
+        let doomed = found.deleted.iter().map(|path| (now, path.clone())).collect();
+        Ok(Self { files: FileCache::new(RealDisk, OPEN_FILES_MAX), found, is_settled: false, doomed })
+    }
+
+    /// Brings the partitions to where `image` is; `delta` says what changed. Without a delta everything is looked at.
+    pub(crate) fn apply(
+        &mut self,
+        partitions: &Partitions,
+        settings: &BrokerSettings,
+        image: &Image,
+        delta: Option<&Delta>,
+        now: Timestamp,
+    ) {
+        let texts = broker_texts(settings, image);
+        if let Some(delta) = delta {
+            for id in delta.deleted_topics.keys() {
+                if let Some(topic) = partitions.remove(*id) {
+                    topic.partitions.iter().flatten().for_each(|partition| self.delete(partition, now));
+                }
+            }
+        }
+        let changed: Vec<&Arc<Topic>> = match delta {
+            None => image.topics.iter_by_id().collect(),
+            Some(delta) => delta.changed_partitions.keys().filter_map(|id| image.topics.get(*id)).collect(),
+        };
+        self.place(partitions, settings, image, &texts, &changed, now);
+        self.reconfigure(partitions, settings, image, &texts, delta, now);
+        if !self.is_settled {
+            self.is_settled = true;
+            self.set_strays_aside();
+        }
+    }
+
+    /// Makes and updates the partitions of `topics`.
+    fn place(
+        &mut self,
+        partitions: &Partitions,
+        settings: &BrokerSettings,
+        image: &Image,
+        texts: &BTreeMap<String, String>,
+        topics: &[&Arc<Topic>],
+        now: Timestamp,
+    ) {
+        let mut locals: Vec<(LocalTopic, TopicSettings)> = Vec::with_capacity(topics.len());
+        let mut openings = Vec::new();
+        let mut counts = directory_counts(partitions);
+        for topic in topics {
+            let known = partitions.by_id(topic.id);
+            let mut local = LocalTopic {
+                name: known.as_ref().map_or_else(|| topic.name.detached(), |known| known.name.clone()),
+                id: topic.id,
+                partitions: known.map_or_else(Vec::new, |known| known.partitions.clone()),
+            };
+            local.partitions.resize(topic.partitions.len(), None);
+            for (index, assigned) in topic.iter() {
+                let is_here = assigned.has_replica(settings.node_id);
+                let slot = usize::try_from(index.0).ok().and_then(|at| local.partitions.get_mut(at));
+                match slot {
+                    Some(Some(partition)) if is_here => assign(partition, assigned, now),
+                    Some(slot) if slot.is_some() => {
+                        if let Some(partition) = slot.take() {
+                            self.delete(&partition, now);
+                        }
+                    }
+                    Some(_) if is_here => {
+                        let directory = assigned.directory(settings.node_id);
+                        let name = directories::directory_name(&local.name, index);
+                        let found = self.found.logs.remove(&name);
+                        let found_in = found.as_ref().map(|found| found.log_dir.clone());
+                        let Some(log_dir) =
+                            found_in.or_else(|| directories::choose(&settings.log_dirs, directory, &counts))
+                        else {
+                            continue;
+                        };
+                        *counts.entry(log_dir.clone()).or_default() += 1;
+                        openings.push(Opening { topic: locals.len(), index, name, found, log_dir });
+                    }
+                    _ => {}
+                }
+            }
+            locals.push((local, TopicSettings::resolve(settings, texts, own_configs(image, &topic.name))));
+        }
+        for (at, index, partition) in self.open_all(settings, &locals, openings, now) {
+            let assigned = locals.get(at).and_then(|(local, _)| image.topics.partition(local.id, index));
+            let Some(assigned) = assigned else { continue };
+            assign(&partition, assigned, now);
+            let slot = locals.get_mut(at).and_then(|(local, _)| local.partitions.get_mut(usize::try_from(index.0).ok()?));
+            if let Some(slot) = slot {
+                *slot = Some(Arc::new(partition));
+            }
+        }
+        for (local, _) in locals {
+            if local.partitions.iter().any(Option::is_some) {
+                partitions.put(local);
+            } else {
+                partitions.remove(local.id);
+            }
+        }
+    }
+
+    fn open_all(
+        &self,
+        settings: &BrokerSettings,
+        locals: &[(LocalTopic, TopicSettings)],
+        openings: Vec<Opening>,
+        now: Timestamp,
+    ) -> Vec<(usize, PartitionIndex, Partition)> {
+        let open = |opening: &Opening| {
+            let (local, topic_settings) = locals.get(opening.topic)?;
+            match open_one(&self.files, settings, local, topic_settings, opening, now) {
+                Ok(partition) => Some((opening.topic, opening.index, partition)),
+                Err(error) => {
+                    tracing::error!(partition = %opening.name, %error, "the log cannot be opened; the partition is offline");
+                    None
+                }
+            }
+        };
+        let threads = settings.num_recovery_threads_per_data_dir.max(1) * settings.log_dirs.len().max(1);
+        if openings.len() < PARALLEL_FROM || threads == 1 {
+            return openings.iter().filter_map(open).collect();
+        }
+        let share = openings.len().div_ceil(threads);
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = openings
+                .chunks(share)
+                .map(|chunk| scope.spawn(|| chunk.iter().filter_map(open).collect::<Vec<_>>()))
+                .collect();
+            workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
+        })
+    }
+
+    /// Puts changed topic and broker configs into force.
+    fn reconfigure(
+        &self,
+        partitions: &Partitions,
+        settings: &BrokerSettings,
+        image: &Image,
+        texts: &BTreeMap<String, String>,
+        delta: Option<&Delta>,
+        now: Timestamp,
+    ) {
+        let Some(delta) = delta else { return };
+        let all = delta.configs.iter().any(|resource| resource.kind == ConfigResource::BROKER);
+        for topic in image.topics.iter() {
+            let resource = ConfigResource::topic(topic.name.clone());
+            if !all && !delta.configs.contains(&resource) {
+                continue;
+            }
+            let Some(local) = partitions.by_id(topic.id) else { continue };
+            let resolved = TopicSettings::resolve(settings, texts, own_configs(image, &topic.name));
+            for partition in local.partitions.iter().flatten() {
+                partition.reconfigure(resolved.clone(), settings, now);
+            }
+        }
+    }
+
+    /// Takes a partition out of service and renames its directory; the files go after `file.delete.delay.ms`.
+    fn delete(&mut self, partition: &Partition, now: Timestamp) {
+        partition.go_offline().run();
+        let from = partition.lock().log.directory().to_owned();
+        let name = directories::directory_name(&partition.topic, partition.index);
+        let to = partition.log_dir.join(name.delete_name(crate::random::uuid()));
+        let delay = partition.settings().log.file_delete_delay_ms;
+        match RealDisk.rename(&from, &to) {
+            Ok(()) => self.doomed.push((Timestamp(now.0.saturating_add(delay)), to)),
+            Err(error) => tracing::error!(%partition, %error, "the directory of a deleted partition cannot be renamed"),
+        }
+    }
+
+    /// Logs that no image knows are kept, under a name that says so (`LogManager.STRAY_DIR_SUFFIX`).
+    fn set_strays_aside(&mut self) {
+        for (name, found) in std::mem::take(&mut self.found.logs) {
+            let from = found.log_dir.join(name.to_string());
+            let to = found.log_dir.join(name.stray_name(crate::random::uuid()));
+            tracing::warn!(log = %name, "no topic of the cluster has this log; it is set aside");
+            rename_or_log(&from, &to);
+        }
+    }
+
+    /// The directories whose time has come.
+    pub(crate) fn take_doomed(&mut self, now: Timestamp) -> Vec<PathBuf> {
+        let (due, left) = std::mem::take(&mut self.doomed).into_iter().partition(|(at, _)| *at <= now);
+        self.doomed = left;
+        due.into_iter().map(|(_, path)| path).collect()
+    }
+}
+
+fn rename_or_log(from: &Path, to: &Path) {
+    if let Err(error) = RealDisk.rename(from, to) {
+        tracing::error!(from = %from.display(), to = %to.display(), %error, "a directory cannot be renamed");
+    }
+}
+
+fn directory_counts(partitions: &Partitions) -> BTreeMap<PathBuf, usize> {
+    let mut counts = BTreeMap::new();
+    for partition in partitions.all() {
+        *counts.entry(partition.log_dir.clone()).or_default() += 1;
+    }
+    counts
+}
+
+/// Opens or makes one partition's log.
+fn open_one(
+    files: &Arc<FileCache<RealDisk>>,
+    settings: &BrokerSettings,
+    local: &LocalTopic,
+    topic_settings: &TopicSettings,
+    opening: &Opening,
+    now: Timestamp,
+) -> Result<Partition, milena_storage::Error> {
+    let directory = opening.log_dir.join(opening.name.to_string());
+    let mut found = opening.found.clone();
+    if found.is_some() && !is_of_topic(&directory, local.id) {
+        let stray = opening.log_dir.join(opening.name.stray_name(crate::random::uuid()));
+        tracing::warn!(log = %opening.name, "the log belongs to another topic of this name; it is set aside");
+        rename_or_log(&directory, &stray);
+        found = None;
+    }
+    let (log, high_watermark) = match found {
+        None => (Log::create(files, &directory, &topic_settings.log, Some(local.id), now)?, Offset(0)),
+        Some(found) => {
+            let open = LogOpen {
+                recovery_point: found.recovery_point,
+                log_start_offset: found.log_start_offset,
+                clean_shutdown: found.clean_shutdown,
+                now,
+            };
+            let (log, report) = Log::open(files, &directory, &topic_settings.log, open)?;
+            if report.bytes_truncated > 0 {
+                let bytes = report.bytes_truncated;
+                tracing::warn!(log = %opening.name, bytes, "a torn or damaged end of the log was cut off");
+            }
+            (log, found.high_watermark)
+        }
+    };
+    let high_watermark = high_watermark.max(log.log_start_offset());
+    let state = PartitionState::new(topic_settings.replication(settings), log.log_end_offset(), high_watermark);
+    let identity = (local.name.clone(), local.id, opening.index);
+    Ok(Partition::new(identity, opening.log_dir.clone(), topic_settings.clone(), state, log))
+}
+
+/// Whether the log on disk is of this topic; a log without `partition.metadata` is taken to be.
+fn is_of_topic(directory: &Path, id: TopicId) -> bool {
+    match milena_storage::checkpoint::read_topic_id(&RealDisk, directory) {
+        Ok(Some(found)) => found == id,
+        Ok(None) | Err(_) => true,
+    }
+}
+
+/// Tells the replication core what the controller decided.
+fn assign(partition: &Partition, assigned: &milena_metadata::Partition, now: Timestamp) {
+    let assignment = Assignment {
+        leader: assigned.leader,
+        leader_epoch: assigned.leader_epoch,
+        partition_epoch: assigned.partition_epoch,
+        replicas: assigned.replicas.to_vec(),
+        isr: assigned.isr.to_vec(),
+    };
+    partition.assign(&assignment, now).run();
+}

@@ -1,0 +1,351 @@
+//! Fetch: reads the partitions of a request up to its limits, and if there is too little, waits for an append or the
+//! deadline. Records are never read here: a read yields slices of files. Kafka's counterparts are
+//! `ReplicaManager.fetchMessages`, `readFromLog` and `DelayedFetch`.
+
+use super::partition::Partition;
+use super::waiting::{Deadline, Parked};
+use crate::broker::Broker;
+use crate::call::Later;
+use crate::partitions::Lookup;
+use milena_protocol::messages::FetchResponse;
+use milena_protocol::messages::fetch_response::{
+    AbortedTransaction, EpochEndOffset, FetchableTopicResponse, PartitionData,
+};
+use milena_protocol::{Records, Text};
+use milena_replication::{
+    FetchContext, Isolation, PartitionOutcome, ReadBound, ReadRequest, RequestedPartition, TopicKey,
+};
+use milena_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionIndex, Uuid};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+/// How a fetch reads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FetchParams {
+    pub(crate) version: i16,
+    /// The follower that fetches, if it is one.
+    pub(crate) replica: Option<BrokerId>,
+    pub(crate) isolation: Isolation,
+    pub(crate) leader_only: bool,
+    pub(crate) min_bytes: u64,
+    pub(crate) max_bytes: u32,
+    pub(crate) max_wait: Duration,
+}
+
+/// One partition to read; its place is that in the context's list.
+struct Wanted {
+    place: usize,
+    partition: Result<Arc<Partition>, ErrorCode>,
+    /// Unknown topics and partitions: they are answered, but never waited for.
+    is_unknown: bool,
+}
+
+/// A fetch with its session looked up and its partitions found.
+pub(crate) struct FetchWork {
+    params: FetchParams,
+    /// The client's listener: where it is told to find other brokers.
+    listener: Arc<str>,
+    context: FetchContext,
+    wanted: Vec<Wanted>,
+}
+
+/// What one partition's read gave.
+struct ReadOutcome {
+    error: ErrorCode,
+    bound: Option<ReadBound>,
+    log_start: Offset,
+    records: Records,
+    aborted: Option<Vec<AbortedTransaction>>,
+    diverging: Option<(LeaderEpoch, Offset)>,
+}
+
+/// What a pass over all partitions gave.
+pub(crate) struct Pass {
+    outcomes: Vec<ReadOutcome>,
+    is_enough: bool,
+}
+
+impl ReadOutcome {
+    fn failed(error: ErrorCode) -> Self {
+        Self { error, bound: None, log_start: Offset(-1), records: Records::EMPTY, aborted: None, diverging: None }
+    }
+}
+
+impl FetchWork {
+    /// Finds the partitions of `context`.
+    pub(crate) fn new(broker: &Broker, params: FetchParams, context: FetchContext, listener: Arc<str>) -> Self {
+        let mut wanted: Vec<Wanted> = context
+            .partitions()
+            .iter()
+            .enumerate()
+            .map(|(place, requested)| {
+                let index = PartitionIndex(requested.partition);
+                let lookup = match &requested.topic {
+                    TopicKey::Id(id) => broker.lookup_by_id(*id, index),
+                    TopicKey::Name(name) => broker.lookup(std::str::from_utf8(name).unwrap_or_default(), index),
+                };
+                let (partition, is_unknown) = match lookup {
+                    Lookup::Here(partition) => (Ok(partition), false),
+                    Lookup::Refused(error) => (
+                        Err(error),
+                        matches!(error, ErrorCode::UNKNOWN_TOPIC_ID | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+                    ),
+                };
+                Wanted { place, partition, is_unknown }
+            })
+            .collect();
+        // Kafka answers what it does not know after what it read.
+        wanted.sort_by_key(|wanted| wanted.is_unknown);
+        Self { params, listener, context, wanted }
+    }
+
+    /// Whether waiting can change the answer.
+    pub(crate) fn may_wait(&self) -> bool {
+        !self.params.max_wait.is_zero() && self.wanted.iter().any(|wanted| !wanted.is_unknown)
+    }
+
+    /// Reads every partition once. With `parked`, it is registered where there was nothing to read, under the lock that
+    /// an append takes.
+    pub(crate) fn read(&self, parked: Option<&Arc<ParkedFetch>>) -> Pass {
+        let mut left_bytes = self.params.max_bytes;
+        // Before version 3 the limit was per partition and hard.
+        let mut is_first = self.params.version > 2;
+        let mut total_bytes = 0u64;
+        let mut failed = false;
+        let mut outcomes = Vec::with_capacity(self.wanted.len());
+        for wanted in &self.wanted {
+            let requested = self.context.partitions().get(wanted.place);
+            let outcome = match (&wanted.partition, requested) {
+                (Ok(partition), Some(requested)) => {
+                    self.read_partition(partition, requested, left_bytes, is_first, parked)
+                }
+                (Err(error), _) => ReadOutcome::failed(*error),
+                (Ok(_), None) => ReadOutcome::failed(ErrorCode::UNKNOWN_SERVER_ERROR),
+            };
+            let size = outcome.records.len();
+            is_first &= size == 0;
+            left_bytes = left_bytes.saturating_sub(u32::try_from(size).unwrap_or(u32::MAX));
+            total_bytes += size as u64;
+            failed |= !wanted.is_unknown && (!outcome.error.is_none() || outcome.diverging.is_some());
+            outcomes.push(outcome);
+        }
+        Pass { outcomes, is_enough: failed || total_bytes >= self.params.min_bytes }
+    }
+
+    fn read_partition(
+        &self,
+        partition: &Partition,
+        requested: &RequestedPartition,
+        left_bytes: u32,
+        is_first: bool,
+        parked: Option<&Arc<ParkedFetch>>,
+    ) -> ReadOutcome {
+        let params = &self.params;
+        let max_bytes = u32::try_from(requested.max_bytes).unwrap_or(0).min(left_bytes);
+        let mut inner = partition.lock();
+        let request = ReadRequest {
+            current_leader_epoch: LeaderEpoch(requested.current_leader_epoch),
+            replica: params.replica,
+            leader_only: params.leader_only,
+            isolation: params.isolation,
+            first_unstable_offset: inner.first_unstable_offset(),
+        };
+        let bound = match inner.state.read_bound(&request) {
+            Ok(bound) => bound,
+            Err(error) => return ReadOutcome::failed(error),
+        };
+        let log_start = inner.log.log_start_offset();
+        let from = Offset(requested.fetch_offset);
+        if from < log_start || from > bound.log_end_offset {
+            return ReadOutcome::failed(ErrorCode::OFFSET_OUT_OF_RANGE);
+        }
+        let mut outcome = ReadOutcome {
+            error: ErrorCode::NONE,
+            bound: Some(bound),
+            log_start,
+            records: Records::EMPTY,
+            aborted: (params.isolation == Isolation::LastStable).then(Vec::new),
+            diverging: None,
+        };
+        match inner.divergence(LeaderEpoch(requested.last_fetched_epoch), from) {
+            Ok(None) => {}
+            Ok(diverging) => {
+                outcome.diverging = diverging;
+                return outcome;
+            }
+            Err(error) => return ReadOutcome::failed(error),
+        }
+        if from < bound.bound {
+            match inner.read(from, max_bytes, bound.bound, is_first) {
+                Ok(read) => {
+                    if let Some(aborted) = &mut outcome.aborted {
+                        *aborted = inner.aborted_transactions(from, &read);
+                    }
+                    outcome.records = read.records;
+                }
+                Err(error) => return ReadOutcome::failed(error),
+            }
+        }
+        if let Some(parked) = parked {
+            inner.wait_for_bytes(parked);
+        }
+        outcome
+    }
+
+    /// Builds the answer and moves the session on.
+    pub(crate) fn respond(&self, broker: &Broker, pass: Pass) -> FetchResponse {
+        let requested = self.context.partitions();
+        let answered: Vec<_> = self
+            .wanted
+            .iter()
+            .zip(&pass.outcomes)
+            .filter_map(|(wanted, outcome)| Some((requested.get(wanted.place)?, outcome.for_session())))
+            .collect();
+        let result = broker.fetch_sessions().finish(&self.context, &answered, broker.now(), crate::random::session_id);
+        let mut response =
+            FetchResponse { error_code: result.error.0, session_id: result.session_id, ..Default::default() };
+        for ((wanted, outcome), included) in self.wanted.iter().zip(pass.outcomes).zip(result.included) {
+            let Some(requested) = requested.get(wanted.place).filter(|_| included) else { continue };
+            self.add(broker, &mut response, requested, outcome);
+        }
+        response
+    }
+
+    /// Adds one partition, under its topic if that is the last one.
+    fn add(
+        &self,
+        broker: &Broker,
+        response: &mut FetchResponse,
+        requested: &RequestedPartition,
+        outcome: ReadOutcome,
+    ) {
+        let (name, id) = match &requested.topic {
+            TopicKey::Id(id) => (Text::new(), *id),
+            TopicKey::Name(name) => (Text::from_bytes(name.clone()).unwrap_or_default(), Uuid::ZERO),
+        };
+        let mut data = outcome.into_data(requested.partition);
+        if self.params.version <= 5 && data.error_code == ErrorCode::KAFKA_STORAGE_ERROR.0 {
+            data.error_code = ErrorCode::NOT_LEADER_OR_FOLLOWER.0;
+        }
+        if self.params.version >= 16 {
+            broker.add_current_leader_to_fetch(&requested.topic, &mut data, &mut response.node_endpoints, &self.listener);
+        }
+        match response.responses.last_mut() {
+            Some(topic) if topic.topic == name && topic.topic_id == id => topic.partitions.push(data),
+            _ => response.responses.push(FetchableTopicResponse {
+                topic: name,
+                topic_id: id,
+                partitions: vec![data],
+                ..Default::default()
+            }),
+        }
+    }
+}
+
+impl ReadOutcome {
+    fn for_session(&self) -> PartitionOutcome {
+        PartitionOutcome {
+            records_size: self.records.len(),
+            high_watermark: self.bound.map_or(Offset(-1), |bound| bound.high_watermark),
+            log_start_offset: self.log_start,
+            error: self.error,
+            has_redirect: self.diverging.is_some(),
+        }
+    }
+
+    fn into_data(self, index: i32) -> PartitionData {
+        let mut data = PartitionData {
+            partition_index: index,
+            error_code: self.error.0,
+            high_watermark: self.bound.map_or(-1, |bound| bound.high_watermark.0),
+            last_stable_offset: self.bound.map_or(-1, |bound| bound.last_stable_offset.0),
+            log_start_offset: self.log_start.0,
+            aborted_transactions: self.aborted,
+            preferred_read_replica: -1,
+            records: Some(self.records),
+            ..Default::default()
+        };
+        if let Some((epoch, end)) = self.diverging {
+            data.diverging_epoch = EpochEndOffset { epoch: epoch.0, end_offset: end.0, ..Default::default() };
+        }
+        data
+    }
+}
+
+impl Pass {
+    /// Whether the answer need not wait.
+    pub(crate) fn is_enough(&self) -> bool {
+        self.is_enough
+    }
+}
+
+/// A fetch that waits for more bytes.
+pub(crate) struct ParkedFetch {
+    broker: Weak<Broker>,
+    state: Mutex<Option<Waiting>>,
+    /// Beside the lock, because partitions ask while they are locked themselves.
+    answered: AtomicBool,
+}
+
+struct Waiting {
+    work: FetchWork,
+    later: Later,
+    deadline: Option<Deadline>,
+}
+
+impl ParkedFetch {
+    fn state(&self) -> MutexGuard<'_, Option<Waiting>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Parks a fetch for as long as it wants to wait.
+    pub(crate) fn park(broker: &Arc<Broker>, work: FetchWork, later: Later) {
+        let max_wait = work.params.max_wait;
+        let waiting = Waiting { work, later, deadline: None };
+        let parked = Arc::new(Self { broker: Arc::downgrade(broker), state: Mutex::new(Some(waiting)), answered: AtomicBool::new(false) });
+        // The timer first: its deadline must be there when an append completes the fetch.
+        let weak: Weak<Self> = Arc::downgrade(&parked);
+        if let Some(waiting) = parked.state().as_mut() {
+            waiting.deadline = Some(broker.deadlines().add(max_wait, weak));
+        }
+        parked.attempt();
+    }
+
+    /// Whether it is not answered yet.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Reads again, and answers if there is enough; else it waits on.
+    pub(crate) fn attempt(self: &Arc<Self>) {
+        let Some(broker) = self.broker.upgrade() else { return };
+        let mut state = self.state();
+        let Some(waiting) = state.as_ref() else { return };
+        let pass = waiting.work.read(Some(self));
+        if pass.is_enough() {
+            let waiting = state.take();
+            self.answered.store(true, Ordering::Relaxed);
+            drop(state);
+            answer(&broker, waiting, pass);
+        }
+    }
+}
+
+impl Parked for ParkedFetch {
+    fn expire(self: Arc<Self>) {
+        let Some(broker) = self.broker.upgrade() else { return };
+        let Some(waiting) = self.state().take() else { return };
+        self.answered.store(true, Ordering::Relaxed);
+        let pass = waiting.work.read(None);
+        answer(&broker, Some(waiting), pass);
+    }
+}
+
+fn answer(broker: &Arc<Broker>, waiting: Option<Waiting>, pass: Pass) {
+    let Some(Waiting { work, later, deadline }) = waiting else { return };
+    if let Some(deadline) = deadline {
+        broker.deadlines().remove(deadline);
+    }
+    later.answer(&work.respond(broker, pass));
+}

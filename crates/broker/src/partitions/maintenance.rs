@@ -1,0 +1,282 @@
+//! What goes on beside the requests: flushing (group commit), checkpoints, retention, deletion of files, and the orderly
+//! end. Kafka's counterparts are the tasks of `LogManager` and `ReplicaManager`'s high watermark checkpoint.
+
+use super::partition::Partition;
+use crate::broker::Broker;
+use milena_storage::checkpoint::{
+    CleanShutdown, LOG_START_OFFSET_CHECKPOINT, OffsetCheckpoint, RECOVERY_POINT_CHECKPOINT,
+    REPLICATION_OFFSET_CHECKPOINT, write_offsets,
+};
+use milena_storage::disk::{Disk, RealDisk};
+use milena_types::Offset;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How often the ticker looks whether something is due.
+const TICK: Duration = Duration::from_millis(200);
+
+/// How often files are looked for that may go.
+const DELETIONS_MS: u64 = 1000;
+
+/// How long a start waits before it looks at retention first (`LogManager.InitialTaskDelayMs`).
+const FIRST_RETENTION: Duration = Duration::from_secs(30);
+
+/// Partitions with appends that are to be made durable.
+#[derive(Default)]
+pub(crate) struct FlushQueue {
+    state: Mutex<FlushState>,
+    added: Condvar,
+}
+
+#[derive(Default)]
+struct FlushState {
+    partitions: Vec<Arc<Partition>>,
+    is_stopping: bool,
+}
+
+impl FlushQueue {
+    fn state(&self) -> MutexGuard<'_, FlushState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for a flush of `partition`, unless one is already asked for.
+    pub(crate) fn add(&self, partition: &Arc<Partition>) {
+        if partition.flush_asked.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let mut state = self.state();
+        state.partitions.push(Arc::clone(partition));
+        drop(state);
+        self.added.notify_one();
+    }
+
+    /// The partitions to flush now; `None` at the end.
+    fn take(&self) -> Option<Vec<Arc<Partition>>> {
+        let mut state = self.state();
+        while state.partitions.is_empty() && !state.is_stopping {
+            state = self.added.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.partitions.is_empty() { None } else { Some(std::mem::take(&mut state.partitions)) }
+    }
+
+    fn stop(&self) {
+        self.state().is_stopping = true;
+        self.added.notify_all();
+    }
+}
+
+/// The threads and tasks of a broker; ended by `stop`.
+pub struct Maintenance {
+    broker: Arc<Broker>,
+    threads: Vec<JoinHandle<()>>,
+    deadlines: tokio::task::JoinHandle<()>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Maintenance {
+    /// Starts them. Needs a tokio runtime.
+    #[must_use]
+    pub fn start(broker: &Arc<Broker>) -> Self {
+        let stopping = Arc::new(AtomicBool::new(false));
+        let deadlines = Arc::clone(broker.deadlines());
+        let deadlines = tokio::spawn(async move { deadlines.run().await });
+        let mut threads = Vec::new();
+        let flusher = Arc::clone(broker);
+        threads.extend(spawn("flush", move || {
+            while let Some(partitions) = flusher.flush_queue().take() {
+                partitions.iter().for_each(|partition| flush(&flusher, partition));
+            }
+        }));
+        let (ticker, stop) = (Arc::clone(broker), Arc::clone(&stopping));
+        threads.extend(spawn("maintenance", move || tick(&ticker, &stop)));
+        Self { broker: Arc::clone(broker), threads, deadlines, stopping }
+    }
+
+    /// Ends all of them, closes every log and marks the directories as cleanly shut down. `broker_epoch` is kept in the
+    /// mark (KIP-966). Blocks; the network must have ended before.
+    pub fn stop(self, broker_epoch: i64) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.broker.flush_queue().stop();
+        self.deadlines.abort();
+        for thread in self.threads {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+        close_all(&self.broker, broker_epoch);
+    }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
+    match std::thread::Builder::new().name(name.to_owned()).stack_size(256 << 10).spawn(body) {
+        Ok(thread) => Some(thread),
+        Err(error) => {
+            tracing::error!(%error, thread = name, "cannot start a thread");
+            None
+        }
+    }
+}
+
+/// Makes what was appended durable, without holding the partition's lock while the device works.
+fn flush(broker: &Broker, partition: &Partition) {
+    partition.flush_asked.store(false, Ordering::Release);
+    let mut inner = partition.lock();
+    let handle = match inner.log.prepare_flush() {
+        Ok(Some(handle)) => handle,
+        Ok(None) => return,
+        Err(error) => {
+            drop(inner);
+            fail(partition, &error);
+            return;
+        }
+    };
+    drop(inner);
+    match handle.run() {
+        Ok(flushed) => partition.on_flushed(flushed, broker.now()),
+        Err(error) => fail(partition, &error),
+    }
+}
+
+/// After a failed sync nothing is known about the log's end: the partition goes offline.
+fn fail(partition: &Partition, error: &milena_storage::Error) {
+    tracing::error!(%partition, %error, "a flush failed; the partition is offline until the broker starts again");
+    partition.lock().log.mark_failed();
+    partition.go_offline().run();
+}
+
+/// When something is next due.
+struct Schedule {
+    next: Instant,
+    every: Duration,
+}
+
+impl Schedule {
+    fn new(first: Duration, every_ms: u64) -> Self {
+        // Very long intervals mean never.
+        let every = Duration::from_millis(every_ms.min(u64::from(u32::MAX)));
+        Self { next: Instant::now() + first.min(every), every }
+    }
+
+    fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let due = self.next <= now;
+        if due {
+            self.next = now + self.every;
+        }
+        due
+    }
+}
+
+fn tick(broker: &Arc<Broker>, stopping: &AtomicBool) {
+    let settings = &broker.settings;
+    let every = |ms: u64| Schedule::new(Duration::from_millis(ms), ms);
+    let mut high_watermarks = every(settings.replica_high_watermark_checkpoint_interval_ms);
+    let mut recovery_points = every(settings.log_flush_offset_checkpoint_interval_ms);
+    let mut log_starts = every(settings.log_flush_start_offset_checkpoint_interval_ms);
+    let mut retention = Schedule::new(FIRST_RETENTION, settings.log_retention_check_interval_ms);
+    let mut timed_flush = every(settings.log_flush_scheduler_interval_ms);
+    let mut deletions = every(DELETIONS_MS);
+    while !stopping.load(Ordering::Relaxed) {
+        std::thread::park_timeout(TICK);
+        if high_watermarks.is_due() {
+            checkpoint(broker, REPLICATION_OFFSET_CHECKPOINT, |_, inner| Some(inner.state.high_watermark()));
+        }
+        if recovery_points.is_due() {
+            checkpoint_recovery_points(broker);
+        }
+        if log_starts.is_due() {
+            checkpoint_log_starts(broker);
+        }
+        if timed_flush.is_due() {
+            broker.partitions.all().iter().for_each(|partition| broker.flush_queue().add(partition));
+        }
+        if retention.is_due() {
+            broker.partitions.all().iter().for_each(|partition| retain(broker, partition));
+        }
+        if deletions.is_due() {
+            remove_files(broker);
+        }
+    }
+}
+
+fn checkpoint_recovery_points(broker: &Broker) {
+    checkpoint(broker, RECOVERY_POINT_CHECKPOINT, |_, inner| Some(inner.log.recovery_point()));
+}
+
+fn checkpoint_log_starts(broker: &Broker) {
+    checkpoint(broker, LOG_START_OFFSET_CHECKPOINT, |_, inner| {
+        Some(inner.log.log_start_offset()).filter(|offset| offset.0 > 0)
+    });
+}
+
+/// Writes one offset of every partition into the file `name` of its log directory.
+fn checkpoint(broker: &Broker, name: &str, offset: impl Fn(&Partition, &super::partition::Inner) -> Option<Offset>) {
+    let mut files: BTreeMap<PathBuf, OffsetCheckpoint> =
+        broker.settings.log_dirs.iter().map(|log_dir| (log_dir.path.clone(), OffsetCheckpoint::new())).collect();
+    for partition in broker.partitions.all() {
+        let inner = partition.lock();
+        if let Some(offset) = offset(&partition, &inner) {
+            let key = super::directories::directory_name(&partition.topic, partition.index);
+            files.entry(partition.log_dir.clone()).or_default().insert(key, offset);
+        }
+    }
+    for (path, offsets) in files {
+        if let Err(error) = write_offsets(&RealDisk, &path, name, &offsets) {
+            tracing::error!(path = %path.display(), name, %error, "a checkpoint cannot be written");
+        }
+    }
+}
+
+fn retain(broker: &Broker, partition: &Partition) {
+    let now = broker.now();
+    let mut inner = partition.lock();
+    inner.log.remove_expired_producers(now);
+    let high_watermark = inner.state.high_watermark();
+    let deleted = inner.log.delete_old_segments(high_watermark, now);
+    drop(inner);
+    match deleted {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(%partition, count, "old segments were deleted"),
+        Err(error) => tracing::error!(%partition, %error, "old segments cannot be deleted"),
+    }
+}
+
+/// Removes renamed files and directories whose time has come.
+fn remove_files(broker: &Broker) {
+    let now = broker.now();
+    for path in broker.take_doomed(now) {
+        if let Err(error) = RealDisk.remove_directory(&path) {
+            tracing::error!(path = %path.display(), %error, "a deleted partition's directory cannot be removed");
+        }
+    }
+    for partition in broker.partitions.all() {
+        let mut inner = partition.lock();
+        if inner.log.next_file_deletion().is_some_and(|at| at <= now)
+            && let Err(error) = inner.log.remove_deleted_files(now)
+        {
+            tracing::error!(%partition, %error, "deleted segments cannot be removed");
+        }
+    }
+}
+
+fn close_all(broker: &Broker, broker_epoch: i64) {
+    let mut failed: Vec<PathBuf> = Vec::new();
+    for partition in broker.partitions.all() {
+        let mut inner = partition.lock();
+        if let Err(error) = inner.log.close() {
+            tracing::error!(%partition, %error, "the log cannot be closed");
+            failed.push(partition.log_dir.clone());
+        }
+    }
+    checkpoint(broker, REPLICATION_OFFSET_CHECKPOINT, |_, inner| Some(inner.state.high_watermark()));
+    checkpoint_recovery_points(broker);
+    checkpoint_log_starts(broker);
+    for log_dir in broker.settings.log_dirs.iter().filter(|log_dir| !failed.contains(&log_dir.path)) {
+        if let Err(error) = CleanShutdown::write(&RealDisk, &log_dir.path, broker_epoch) {
+            tracing::error!(path = %log_dir.path.display(), %error, "the mark of a clean shutdown cannot be written");
+        }
+    }
+}

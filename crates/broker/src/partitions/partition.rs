@@ -1,0 +1,291 @@
+//! One partition: replication core, log, and what waits on it, behind one lock that is never held over an await or an
+//! fsync. Kafka's counterpart is `Partition`.
+
+use super::waiting::{AckWaiter, Wakes};
+use super::fetch::ParkedFetch;
+use super::settings::TopicSettings;
+use arc_swap::ArcSwap;
+use milena_protocol::Text;
+use crate::broker::Broker;
+use crate::settings::BrokerSettings;
+use milena_protocol::Records;
+use milena_protocol::messages::fetch_response::AbortedTransaction;
+use milena_records::ValidBatch;
+use milena_replication::{AckState, Assignment, Durability, PartitionState};
+use milena_storage::disk::RealDisk;
+use milena_storage::{AppendContext, AppendOrigin, Flushed, Log, ReadError, ReadResult};
+use milena_types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The topics that coordinators write (`Topic.isInternal`).
+const INTERNAL_TOPICS: [&str; 3] = ["__consumer_offsets", "__transaction_state", "__share_group_state"];
+
+/// Whether a topic is one of Kafka's own.
+pub(crate) fn is_internal(topic: &str) -> bool {
+    INTERNAL_TOPICS.contains(&topic)
+}
+
+/// A list of waiting fetches is swept when it has grown by this much.
+const SWEEP_AFTER: usize = 16;
+
+/// One partition that has a replica here.
+pub struct Partition {
+    /// The topic's name; a copy of its own, not a view of a request.
+    pub topic: Text,
+    pub topic_id: TopicId,
+    pub index: PartitionIndex,
+    /// The log directory it lives in, of `log.dirs`.
+    pub log_dir: PathBuf,
+    /// One of Kafka's own topics, which clients may not write.
+    pub(crate) is_internal: bool,
+    /// Whether the flush queue holds this partition.
+    pub(crate) flush_asked: AtomicBool,
+    settings: ArcSwap<TopicSettings>,
+    inner: Mutex<Inner>,
+}
+
+/// What the lock protects.
+pub(crate) struct Inner {
+    pub(crate) state: PartitionState,
+    pub(crate) log: Log<RealDisk>,
+    acks: Vec<AckWaiter>,
+    fetches: Vec<Arc<ParkedFetch>>,
+    sweep_at: usize,
+}
+
+impl std::fmt::Debug for Partition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.topic, self.index)
+    }
+}
+
+impl std::fmt::Display for Partition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.topic, self.index)
+    }
+}
+
+impl Partition {
+    pub(crate) fn new(
+        topic: (Text, TopicId, PartitionIndex),
+        log_dir: PathBuf,
+        settings: TopicSettings,
+        state: PartitionState,
+        log: Log<RealDisk>,
+    ) -> Self {
+        let (topic, topic_id, index) = topic;
+        let inner = Inner { state, log, acks: Vec::new(), fetches: Vec::new(), sweep_at: SWEEP_AFTER };
+        Self {
+            is_internal: is_internal(&topic),
+            topic,
+            topic_id,
+            index,
+            log_dir,
+            flush_asked: AtomicBool::new(false),
+            settings: ArcSwap::from_pointee(settings),
+            inner: Mutex::new(inner),
+        }
+    }
+
+    /// What the topic's configuration says now.
+    pub(crate) fn settings(&self) -> arc_swap::Guard<Arc<TopicSettings>> {
+        self.settings.load()
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something was made durable.
+    pub(crate) fn on_flushed(&self, flushed: Flushed, now: Timestamp) {
+        let mut inner = self.lock();
+        let end = flushed.end_offset;
+        inner.log.flushed(flushed);
+        let moved = inner.state.on_durable(end, now);
+        let wakes = inner.wakes_after(moved);
+        drop(inner);
+        wakes.run();
+    }
+
+    /// Follows the controller; what waits on an older role is answered.
+    pub(crate) fn assign(&self, assignment: &Assignment, now: Timestamp) -> Wakes {
+        let mut inner = self.lock();
+        if inner.state.assign(assignment, now)
+            && let Some(start) = inner.state.leader_epoch_start_offset()
+        {
+            inner.log.assign_epoch_start(assignment.leader_epoch, start);
+        }
+        let high_watermark = inner.state.high_watermark();
+        inner.log.on_high_watermark(high_watermark);
+        inner.wakes()
+    }
+
+    /// Puts other settings into force.
+    pub(crate) fn reconfigure(&self, settings: TopicSettings, broker: &BrokerSettings, now: Timestamp) {
+        let mut inner = self.lock();
+        inner.log.update_config(Arc::clone(&settings.log));
+        inner.state.reconfigure(settings.replication(broker), now);
+        self.settings.store(Arc::new(settings));
+        let wakes = inner.wakes();
+        drop(inner);
+        wakes.run();
+    }
+
+    /// The partition goes away or its disk failed: whatever waits is answered.
+    pub(crate) fn go_offline(&self) -> Wakes {
+        let mut inner = self.lock();
+        inner.state.go_offline();
+        inner.wakes()
+    }
+}
+
+impl Inner {
+    /// A produce waits for the high watermark.
+    pub(crate) fn wait_for_ack(&mut self, waiter: AckWaiter) {
+        self.acks.push(waiter);
+    }
+
+    /// A fetch waits for more than what is visible now.
+    pub(crate) fn wait_for_bytes(&mut self, fetch: &Arc<ParkedFetch>) {
+        if self.fetches.len() >= self.sweep_at {
+            self.fetches.retain(|fetch| fetch.is_waiting());
+            self.sweep_at = self.fetches.len() * 2 + SWEEP_AFTER;
+        }
+        self.fetches.push(Arc::clone(fetch));
+    }
+
+    /// Appends several requests' batches with one write; an outcome for each.
+    pub(crate) fn append(
+        &mut self,
+        groups: &[&[ValidBatch]],
+        now: Timestamp,
+    ) -> Vec<Result<milena_storage::Appended, ErrorCode>> {
+        if groups.is_empty() {
+            return Vec::new();
+        }
+        let context =
+            AppendContext { leader_epoch: self.state.leader_epoch(), now, origin: AppendOrigin::Client };
+        match self.log.append_groups(groups, context) {
+            Ok(outcomes) => {
+                outcomes.into_iter().map(|outcome| outcome.map_err(|rejected| rejected.error)).collect()
+            }
+            Err(error) => {
+                tracing::error!(log = %self.log.directory().display(), %error, "an append failed");
+                groups.iter().map(|_| Err(ErrorCode::KAFKA_STORAGE_ERROR)).collect()
+            }
+        }
+    }
+
+    /// Moves the high watermark after an append, asks for a flush if one is due, and says who may go on.
+    pub(crate) fn wakes_after_append(&mut self, partition: &Arc<Partition>, broker: &Broker) -> Wakes {
+        let end = self.log.log_end_offset();
+        let moved = self.state.on_local_append(end, broker.now());
+        let unflushed = end - self.log.recovery_point();
+        if broker.settings.durability == Durability::Fsync || unflushed >= partition.settings().flush_messages {
+            broker.flush_queue().add(partition);
+        }
+        self.wakes_after(moved)
+    }
+
+    /// Who may go on after the high watermark moved, if it did.
+    pub(crate) fn wakes_after(&mut self, moved: Option<Offset>) -> Wakes {
+        match moved {
+            Some(high_watermark) => {
+                self.log.on_high_watermark(high_watermark);
+                self.wakes()
+            }
+            // Followers read up to the log's end.
+            None if self.state.replicas().len() > 1 => {
+                Wakes { acks: Vec::new(), fetches: std::mem::take(&mut self.fetches) }
+            }
+            None => Wakes::default(),
+        }
+    }
+
+    /// The start of the oldest transaction that is open below the high watermark.
+    pub(crate) fn first_unstable_offset(&self) -> Option<Offset> {
+        let high_watermark = self.state.high_watermark();
+        let last_stable = self.log.last_stable_offset(high_watermark);
+        (last_stable < high_watermark).then_some(last_stable)
+    }
+
+    /// Reads below `bound`.
+    ///
+    /// # Errors
+    /// `OFFSET_OUT_OF_RANGE`, `KAFKA_STORAGE_ERROR`.
+    pub(crate) fn read(
+        &self,
+        from: Offset,
+        max_bytes: u32,
+        bound: Offset,
+        is_first: bool,
+    ) -> Result<ReadResult, ErrorCode> {
+        match self.log.read(from, max_bytes, bound, is_first) {
+            Ok(mut read) => {
+                if read.first_batch_incomplete {
+                    // Half a batch is of no use to anyone (`ReplicaManager.readFromLog`).
+                    read.records = Records::EMPTY;
+                }
+                Ok(read)
+            }
+            Err(ReadError::OutOfRange { .. }) => Err(ErrorCode::OFFSET_OUT_OF_RANGE),
+            Err(ReadError::Storage(error)) => {
+                tracing::error!(log = %self.log.directory().display(), %error, "a read failed");
+                Err(ErrorCode::KAFKA_STORAGE_ERROR)
+            }
+        }
+    }
+
+    /// The aborted transactions within what was read.
+    pub(crate) fn aborted_transactions(&self, from: Offset, read: &ReadResult) -> Vec<AbortedTransaction> {
+        match self.log.aborted_transactions(from, read) {
+            Ok(found) => found
+                .into_iter()
+                .map(|aborted| AbortedTransaction {
+                    producer_id: aborted.producer_id.0,
+                    first_offset: aborted.first_offset.0,
+                    ..Default::default()
+                })
+                .collect(),
+            Err(error) => {
+                tracing::error!(log = %self.log.directory().display(), %error, "the transaction index cannot be read");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Where the reader's log parts from ours, if it does (KIP-595; `Partition.readRecords`): `last_fetched` is the
+    /// epoch of its last record, `from` the offset after it.
+    pub(crate) fn divergence(
+        &self,
+        last_fetched: LeaderEpoch,
+        from: Offset,
+    ) -> Result<Option<(LeaderEpoch, Offset)>, ErrorCode> {
+        if !last_fetched.is_some() {
+            return Ok(None);
+        }
+        match self.log.epoch_end_offset(last_fetched) {
+            None => Err(ErrorCode::OFFSET_OUT_OF_RANGE),
+            Some((epoch, end)) if epoch < last_fetched || end < from => Ok(Some((epoch, end))),
+            Some(_) => Ok(None),
+        }
+    }
+
+    /// What may go on after the high watermark or the role changed.
+    pub(crate) fn wakes(&mut self) -> Wakes {
+        let mut acks = Vec::new();
+        if !self.acks.is_empty() {
+            let state = &self.state;
+            self.acks.retain(|waiter| match state.ack_state(waiter.required) {
+                AckState::Pending => true,
+                AckState::Done(result) => {
+                    acks.push((Arc::clone(&waiter.produce), waiter.place, result.err().unwrap_or(ErrorCode::NONE)));
+                    false
+                }
+            });
+        }
+        Wakes { acks, fetches: std::mem::take(&mut self.fetches) }
+    }
+}
