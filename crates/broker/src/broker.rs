@@ -8,9 +8,12 @@ use crate::settings::BrokerSettings;
 use arc_swap::{ArcSwap, Guard};
 use milena_metadata::{Delta, Image, Topic};
 use milena_replication::{CacheLimits, FetchSessionCache};
+use milena_storage::LogDir;
+use milena_storage::disk::RealDisk;
 use milena_types::{ErrorCode, PartitionIndex, Timestamp, TopicId};
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicI16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a broker is made of.
@@ -18,6 +21,8 @@ pub struct BrokerParts {
     pub settings: BrokerSettings,
     pub clock: Clock,
     pub controller: Arc<dyn ControllerHandle>,
+    /// The log directories of the settings, locked, in the same order, with one cache of open files.
+    pub log_dirs: Vec<LogDir<RealDisk>>,
 }
 
 /// One broker.
@@ -27,12 +32,14 @@ pub struct Broker {
     pub partitions: Partitions,
     clock: Clock,
     controller: Arc<dyn ControllerHandle>,
+    log_dirs: Vec<LogDir<RealDisk>>,
     image: ArcSwap<Image>,
     assigner: Mutex<Assigner>,
     deadlines: Arc<Deadlines>,
     flush_queue: FlushQueue,
     fetch_sessions: Mutex<FetchSessionCache>,
     producer_ids: ProducerIds,
+    kraft_version: AtomicI16,
 }
 
 impl Broker {
@@ -42,8 +49,8 @@ impl Broker {
     /// # Errors
     /// A log directory that cannot be read.
     pub fn open(parts: BrokerParts) -> io::Result<Arc<Self>> {
-        let BrokerParts { settings, clock, controller } = parts;
-        let assigner = Assigner::open(&settings, clock.now())?;
+        let BrokerParts { settings, clock, controller, log_dirs } = parts;
+        let assigner = Assigner::open(&log_dirs, clock.now())?;
         let sessions_max = settings.max_incremental_fetch_session_cache_slots;
         let limits = CacheLimits { sessions_max, ..CacheLimits::default() };
         Ok(Arc::new(Self {
@@ -51,12 +58,14 @@ impl Broker {
             partitions: Partitions::default(),
             clock,
             controller,
+            log_dirs,
             image: ArcSwap::default(),
             assigner: Mutex::new(assigner),
             deadlines: Arc::default(),
             flush_queue: FlushQueue::default(),
             fetch_sessions: Mutex::new(FetchSessionCache::new(limits)),
             producer_ids: ProducerIds::default(),
+            kraft_version: AtomicI16::new(0),
         }))
     }
 
@@ -83,6 +92,17 @@ impl Broker {
         self.image.store(image);
     }
 
+    /// The quorum's `kraft.version`, which is not in the image.
+    #[must_use]
+    pub fn kraft_version(&self) -> i16 {
+        self.kraft_version.load(Ordering::Relaxed)
+    }
+
+    /// Tells the quorum's `kraft.version`.
+    pub fn set_kraft_version(&self, level: i16) {
+        self.kraft_version.store(level, Ordering::Relaxed);
+    }
+
     /// Asks the controller; `done` gets its answer, or the reason why there is none, from any thread.
     pub fn submit<R: ForController>(
         &self,
@@ -94,6 +114,10 @@ impl Broker {
             done(result.and_then(|response| R::from_response(response).ok_or(ErrorCode::UNKNOWN_SERVER_ERROR)));
         });
         self.controller.submit(request.into_request(), done);
+    }
+
+    pub(crate) fn log_dirs(&self) -> &[LogDir<RealDisk>] {
+        &self.log_dirs
     }
 
     pub(crate) fn deadlines(&self) -> &Arc<Deadlines> {

@@ -18,7 +18,11 @@ impl Broker {
     }
 
     /// Where a broker listens for clients of this `listener`.
-    pub(crate) fn endpoint_of(&self, broker: BrokerId, listener: &str) -> Option<(Endpoint, Option<milena_protocol::Text>)> {
+    pub(crate) fn endpoint_of(
+        &self,
+        broker: BrokerId,
+        listener: &str,
+    ) -> Option<(Endpoint, Option<milena_protocol::Text>)> {
         let image = self.image();
         let registration = image.cluster.broker(broker).filter(|registration| !registration.is_fenced)?;
         Some((registration.endpoint(listener)?.clone(), registration.rack.clone()))
@@ -36,7 +40,9 @@ impl Broker {
                 if partition.error_code != ErrorCode::NOT_LEADER_OR_FOLLOWER.0 {
                     continue;
                 }
-                let Some((leader, epoch)) = self.current_leader(&key, PartitionIndex(partition.index)) else { continue };
+                let Some((leader, epoch)) = self.current_leader(&key, PartitionIndex(partition.index)) else {
+                    continue;
+                };
                 partition.current_leader.leader_id = leader.0;
                 partition.current_leader.leader_epoch = epoch.0;
                 if response.node_endpoints.iter().any(|node| node.node_id == leader.0) {

@@ -76,7 +76,9 @@ impl ProducerIds {
 
     fn answered(&self, result: Result<AllocateProducerIdsResponse, ErrorCode>) {
         let block = result.and_then(|response| match ErrorCode(response.error_code) {
-            ErrorCode::NONE => Ok(response.producer_id_start..response.producer_id_start + i64::from(response.producer_id_len)),
+            ErrorCode::NONE => {
+                Ok(response.producer_id_start..response.producer_id_start + i64::from(response.producer_id_len))
+            }
             error => Err(error),
         });
         let mut state = self.state();

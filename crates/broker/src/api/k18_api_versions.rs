@@ -4,9 +4,10 @@
 
 use super::{Api, Lane, apis};
 use crate::call::{Call, Outcome};
-use milena_protocol::messages::api_versions_response::ApiVersion;
+use milena_metadata::{Features, KRAFT_VERSION, METADATA_VERSION, supported_features};
+use milena_protocol::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
 use milena_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
-use milena_protocol::{ApiKey, encode_response};
+use milena_protocol::{ApiKey, Text, encode_response};
 use milena_types::ErrorCode;
 
 /// The row of the table.
@@ -19,12 +20,43 @@ fn handle(call: &mut Call<'_, '_>) -> Outcome {
     {
         return call.answer(&ApiVersionsResponse { error_code: ErrorCode::INVALID_REQUEST.0, ..Default::default() });
     }
+    let image = call.broker.image();
     let response = ApiVersionsResponse {
         api_keys: apis().iter().map(row).collect(),
-        finalized_features_epoch: -1,
+        supported_features: supported(call.version()),
+        finalized_features_epoch: image.offset.0,
+        finalized_features: finalized(&image.features, call.broker.kraft_version()),
         ..Default::default()
     };
     call.answer(&response)
+}
+
+/// Clients before version 4 cannot read a feature whose lowest level is 0 (KAFKA-17492).
+fn supported(version: i16) -> Vec<SupportedFeatureKey> {
+    supported_features()
+        .filter(|(_, min, _)| version >= 4 || *min > 0)
+        .map(|(name, min_version, max_version)| SupportedFeatureKey {
+            name: Text::from_static(name),
+            min_version,
+            max_version,
+            ..Default::default()
+        })
+        .collect()
+}
+
+fn finalized(features: &Features, kraft_version: i16) -> Vec<FinalizedFeatureKey> {
+    let others = features.levels.iter().map(|(name, level)| (name.clone(), *level));
+    others
+        .chain([(Text::from_static(KRAFT_VERSION), kraft_version)])
+        .filter(|(_, level)| *level > 0)
+        .chain([(Text::from_static(METADATA_VERSION), features.metadata_version.level())])
+        .map(|(name, level)| FinalizedFeatureKey {
+            name,
+            max_version_level: level,
+            min_version_level: level,
+            ..Default::default()
+        })
+        .collect()
 }
 
 /// The answer to a version of ApiVersions that is not served.

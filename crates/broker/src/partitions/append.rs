@@ -93,7 +93,11 @@ impl<'a> AppendGroup<'a> {
         };
         for topic in request.topic_data {
             let by_id = pending.header.api_version >= TOPIC_IDS_FROM_VERSION;
-            let found = if by_id { self.broker.partitions.by_id(topic.topic_id) } else { self.broker.partitions.named(&topic.name) };
+            let found = if by_id {
+                self.broker.partitions.by_id(topic.topic_id)
+            } else {
+                self.broker.partitions.named(&topic.name)
+            };
             let name = found.as_ref().map_or(topic.name, |topic| topic.name.clone());
             let mut answers = TopicProduceResponse {
                 name: if by_id { Text::new() } else { name.clone() },

@@ -9,7 +9,7 @@ use crate::settings::BrokerSettings;
 use milena_metadata::{ConfigResource, Delta, Image, Topic};
 use milena_replication::{Assignment, PartitionState};
 use milena_storage::disk::{Disk, RealDisk};
-use milena_storage::{FileCache, Log, LogOpen, TopicPartition};
+use milena_storage::{FileCache, Log, LogDir, LogOpen, TopicPartition};
 use milena_types::{Offset, PartitionIndex, Timestamp, TopicId};
 use std::collections::BTreeMap;
 use std::io;
@@ -18,9 +18,6 @@ use std::sync::Arc;
 
 /// From this many partitions on, opening them is spread over threads.
 const PARALLEL_FROM: usize = 8;
-
-/// Log files kept open.
-const OPEN_FILES_MAX: usize = 2048;
 
 /// Applies images to the partitions; owns what only that needs.
 #[derive(Debug)]
@@ -47,10 +44,14 @@ impl Assigner {
     ///
     /// # Errors
     /// A log directory that cannot be read.
-    pub(crate) fn open(settings: &BrokerSettings, now: Timestamp) -> io::Result<Self> {
-        let found = directories::look_around(&RealDisk, &settings.log_dirs)?;
+    pub(crate) fn open(log_dirs: &[LogDir<RealDisk>], now: Timestamp) -> io::Result<Self> {
+        let found = directories::look_around(log_dirs)?;
         let doomed = found.deleted.iter().map(|path| (now, path.clone())).collect();
-        Ok(Self { files: FileCache::new(RealDisk, OPEN_FILES_MAX), found, is_settled: false, doomed })
+        let files = match log_dirs.first() {
+            Some(log_dir) => Arc::clone(log_dir.cache()),
+            None => FileCache::new(RealDisk, 0),
+        };
+        Ok(Self { files, found, is_settled: false, doomed })
     }
 
     /// Brings the partitions to where `image` is; `delta` says what changed. Without a delta everything is looked at.
@@ -135,7 +136,8 @@ impl Assigner {
             let assigned = locals.get(at).and_then(|(local, _)| image.topics.partition(local.id, index));
             let Some(assigned) = assigned else { continue };
             assign(&partition, assigned, now);
-            let slot = locals.get_mut(at).and_then(|(local, _)| local.partitions.get_mut(usize::try_from(index.0).ok()?));
+            let slot =
+                locals.get_mut(at).and_then(|(local, _)| local.partitions.get_mut(usize::try_from(index.0).ok()?));
             if let Some(slot) = slot {
                 *slot = Some(Arc::new(partition));
             }

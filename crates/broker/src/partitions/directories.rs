@@ -5,10 +5,10 @@ use crate::settings::LogDirectory;
 use milena_protocol::Text;
 use milena_storage::checkpoint::{
     CleanShutdown, LOG_START_OFFSET_CHECKPOINT, OffsetCheckpoint, RECOVERY_POINT_CHECKPOINT,
-    REPLICATION_OFFSET_CHECKPOINT, read_offsets,
+    REPLICATION_OFFSET_CHECKPOINT,
 };
 use milena_storage::disk::{Disk, RealDisk};
-use milena_storage::{DirectoryKind, TopicPartition};
+use milena_storage::{DirectoryKind, LogDir, TopicPartition};
 use milena_types::{Offset, PartitionIndex, Uuid};
 use std::collections::BTreeMap;
 use std::io;
@@ -36,17 +36,23 @@ pub(crate) struct Found {
 ///
 /// # Errors
 /// A log directory that cannot be read.
-pub(crate) fn look_around(disk: &RealDisk, log_dirs: &[LogDirectory]) -> io::Result<Found> {
+pub(crate) fn look_around(log_dirs: &[LogDir<RealDisk>]) -> io::Result<Found> {
     let mut found = Found::default();
     for log_dir in log_dirs {
-        let path = &log_dir.path;
-        let read = |name| read_offsets(disk, path, name).unwrap_or_default();
-        let recovery_points: OffsetCheckpoint = read(RECOVERY_POINT_CHECKPOINT);
-        let log_starts: OffsetCheckpoint = read(LOG_START_OFFSET_CHECKPOINT);
-        let high_watermarks: OffsetCheckpoint = read(REPLICATION_OFFSET_CHECKPOINT);
-        let clean_shutdown = CleanShutdown::read(disk, path).ok().flatten().is_some();
-        CleanShutdown::remove(disk, path).map_err(|error| io::Error::other(error.to_string()))?;
-        for entry in disk.list(path)? {
+        let path = log_dir.path();
+        let read = |name| {
+            // Without its checkpoints a log is recovered from its beginning.
+            log_dir.read_checkpoint(name).unwrap_or_else(|error| {
+                tracing::error!(path = %path.display(), name, %error, "a checkpoint cannot be read");
+                OffsetCheckpoint::new()
+            })
+        };
+        let recovery_points = read(RECOVERY_POINT_CHECKPOINT);
+        let log_starts = read(LOG_START_OFFSET_CHECKPOINT);
+        let high_watermarks = read(REPLICATION_OFFSET_CHECKPOINT);
+        let clean_shutdown = log_dir.previous_shutdown().is_some();
+        CleanShutdown::remove(&RealDisk, path).map_err(|error| io::Error::other(error.to_string()))?;
+        for entry in RealDisk.list(path)? {
             if !entry.is_directory {
                 continue;
             }
@@ -54,7 +60,7 @@ pub(crate) fn look_around(disk: &RealDisk, log_dirs: &[LogDirectory]) -> io::Res
                 Some(DirectoryKind::Log(name)) if &*name.topic != CLUSTER_METADATA_TOPIC => {
                     let at = |offsets: &OffsetCheckpoint| offsets.get(&name).copied().unwrap_or(Offset(0));
                     let log = FoundLog {
-                        log_dir: path.clone(),
+                        log_dir: path.to_owned(),
                         recovery_point: at(&recovery_points),
                         log_start_offset: at(&log_starts),
                         high_watermark: at(&high_watermarks),
@@ -75,7 +81,11 @@ const CLUSTER_METADATA_TOPIC: &str = "__cluster_metadata";
 
 /// The log directory for a new partition: the one the controller chose if it is ours, else the one with the fewest
 /// partitions.
-pub(crate) fn choose(log_dirs: &[LogDirectory], assigned: Option<Uuid>, counts: &BTreeMap<PathBuf, usize>) -> Option<PathBuf> {
+pub(crate) fn choose(
+    log_dirs: &[LogDirectory],
+    assigned: Option<Uuid>,
+    counts: &BTreeMap<PathBuf, usize>,
+) -> Option<PathBuf> {
     let chosen = log_dirs.iter().find(|log_dir| Some(log_dir.id) == assigned);
     let emptiest = || log_dirs.iter().min_by_key(|log_dir| counts.get(&log_dir.path).copied().unwrap_or(0));
     chosen.or_else(emptiest).map(|log_dir| log_dir.path.clone())

@@ -213,13 +213,7 @@ impl FetchWork {
     }
 
     /// Adds one partition, under its topic if that is the last one.
-    fn add(
-        &self,
-        broker: &Broker,
-        response: &mut FetchResponse,
-        requested: &RequestedPartition,
-        outcome: ReadOutcome,
-    ) {
+    fn add(&self, broker: &Broker, response: &mut FetchResponse, requested: &RequestedPartition, outcome: ReadOutcome) {
         let (name, id) = match &requested.topic {
             TopicKey::Id(id) => (Text::new(), *id),
             TopicKey::Name(name) => (Text::from_bytes(name.clone()).unwrap_or_default(), Uuid::ZERO),
@@ -229,7 +223,12 @@ impl FetchWork {
             data.error_code = ErrorCode::NOT_LEADER_OR_FOLLOWER.0;
         }
         if self.params.version >= 16 {
-            broker.add_current_leader_to_fetch(&requested.topic, &mut data, &mut response.node_endpoints, &self.listener);
+            broker.add_current_leader_to_fetch(
+                &requested.topic,
+                &mut data,
+                &mut response.node_endpoints,
+                &self.listener,
+            );
         }
         match response.responses.last_mut() {
             Some(topic) if topic.topic == name && topic.topic_id == id => topic.partitions.push(data),
@@ -303,7 +302,11 @@ impl ParkedFetch {
     pub(crate) fn park(broker: &Arc<Broker>, work: FetchWork, later: Later) {
         let max_wait = work.params.max_wait;
         let waiting = Waiting { work, later, deadline: None };
-        let parked = Arc::new(Self { broker: Arc::downgrade(broker), state: Mutex::new(Some(waiting)), answered: AtomicBool::new(false) });
+        let parked = Arc::new(Self {
+            broker: Arc::downgrade(broker),
+            state: Mutex::new(Some(waiting)),
+            answered: AtomicBool::new(false),
+        });
         // The timer first: its deadline must be there when an append completes the fetch.
         let weak: Weak<Self> = Arc::downgrade(&parked);
         if let Some(waiting) = parked.state().as_mut() {

@@ -3,9 +3,10 @@
 
 use super::partition::Partition;
 use crate::broker::Broker;
+use milena_storage::LogDir;
 use milena_storage::checkpoint::{
     CleanShutdown, LOG_START_OFFSET_CHECKPOINT, OffsetCheckpoint, RECOVERY_POINT_CHECKPOINT,
-    REPLICATION_OFFSET_CHECKPOINT, write_offsets,
+    REPLICATION_OFFSET_CHECKPOINT,
 };
 use milena_storage::disk::{Disk, RealDisk};
 use milena_types::Offset;
@@ -182,7 +183,7 @@ fn tick(broker: &Arc<Broker>, stopping: &AtomicBool) {
     while !stopping.load(Ordering::Relaxed) {
         std::thread::park_timeout(TICK);
         if high_watermarks.is_due() {
-            checkpoint(broker, REPLICATION_OFFSET_CHECKPOINT, |_, inner| Some(inner.state.high_watermark()));
+            checkpoint(broker, REPLICATION_OFFSET_CHECKPOINT, |inner| Some(inner.state.high_watermark()));
         }
         if recovery_points.is_due() {
             checkpoint_recovery_points(broker);
@@ -203,29 +204,35 @@ fn tick(broker: &Arc<Broker>, stopping: &AtomicBool) {
 }
 
 fn checkpoint_recovery_points(broker: &Broker) {
-    checkpoint(broker, RECOVERY_POINT_CHECKPOINT, |_, inner| Some(inner.log.recovery_point()));
+    // A recovery point must not outlive the name of its log.
+    for log_dir in broker.log_dirs() {
+        if let Err(error) = log_dir.sync() {
+            tracing::error!(path = %log_dir.path().display(), %error, "a log directory cannot be synced");
+            return;
+        }
+    }
+    checkpoint(broker, RECOVERY_POINT_CHECKPOINT, |inner| Some(inner.log.recovery_point()));
 }
 
 fn checkpoint_log_starts(broker: &Broker) {
-    checkpoint(broker, LOG_START_OFFSET_CHECKPOINT, |_, inner| {
-        Some(inner.log.log_start_offset()).filter(|offset| offset.0 > 0)
-    });
+    checkpoint(broker, LOG_START_OFFSET_CHECKPOINT, |inner| inner.log.log_start_to_checkpoint());
 }
 
 /// Writes one offset of every partition into the file `name` of its log directory.
-fn checkpoint(broker: &Broker, name: &str, offset: impl Fn(&Partition, &super::partition::Inner) -> Option<Offset>) {
+fn checkpoint(broker: &Broker, name: &str, offset: impl Fn(&super::partition::Inner) -> Option<Offset>) {
     let mut files: BTreeMap<PathBuf, OffsetCheckpoint> =
-        broker.settings.log_dirs.iter().map(|log_dir| (log_dir.path.clone(), OffsetCheckpoint::new())).collect();
+        broker.log_dirs().iter().map(|log_dir| (log_dir.path().to_owned(), OffsetCheckpoint::new())).collect();
     for partition in broker.partitions.all() {
         let inner = partition.lock();
-        if let Some(offset) = offset(&partition, &inner) {
+        if let Some(offset) = offset(&inner) {
             let key = super::directories::directory_name(&partition.topic, partition.index);
             files.entry(partition.log_dir.clone()).or_default().insert(key, offset);
         }
     }
-    for (path, offsets) in files {
-        if let Err(error) = write_offsets(&RealDisk, &path, name, &offsets) {
-            tracing::error!(path = %path.display(), name, %error, "a checkpoint cannot be written");
+    for log_dir in broker.log_dirs() {
+        let Some(offsets) = files.get(log_dir.path()) else { continue };
+        if let Err(error) = log_dir.write_checkpoint(name, offsets) {
+            tracing::error!(path = %log_dir.path().display(), name, %error, "a checkpoint cannot be written");
         }
     }
 }
@@ -271,12 +278,13 @@ fn close_all(broker: &Broker, broker_epoch: i64) {
             failed.push(partition.log_dir.clone());
         }
     }
-    checkpoint(broker, REPLICATION_OFFSET_CHECKPOINT, |_, inner| Some(inner.state.high_watermark()));
+    checkpoint(broker, REPLICATION_OFFSET_CHECKPOINT, |inner| Some(inner.state.high_watermark()));
     checkpoint_recovery_points(broker);
     checkpoint_log_starts(broker);
-    for log_dir in broker.settings.log_dirs.iter().filter(|log_dir| !failed.contains(&log_dir.path)) {
-        if let Err(error) = CleanShutdown::write(&RealDisk, &log_dir.path, broker_epoch) {
-            tracing::error!(path = %log_dir.path.display(), %error, "the mark of a clean shutdown cannot be written");
+    for log_dir in broker.log_dirs().iter().map(LogDir::path).filter(|path| !failed.iter().any(|failed| failed == path))
+    {
+        if let Err(error) = CleanShutdown::write(&RealDisk, log_dir, broker_epoch) {
+            tracing::error!(path = %log_dir.display(), %error, "the mark of a clean shutdown cannot be written");
         }
     }
 }

@@ -1,14 +1,14 @@
 //! One partition: replication core, log, and what waits on it, behind one lock that is never held over an await or an
 //! fsync. Kafka's counterpart is `Partition`.
 
-use super::waiting::{AckWaiter, Wakes};
 use super::fetch::ParkedFetch;
 use super::settings::TopicSettings;
-use arc_swap::ArcSwap;
-use milena_protocol::Text;
+use super::waiting::{AckWaiter, Wakes};
 use crate::broker::Broker;
 use crate::settings::BrokerSettings;
+use arc_swap::ArcSwap;
 use milena_protocol::Records;
+use milena_protocol::Text;
 use milena_protocol::messages::fetch_response::AbortedTransaction;
 use milena_records::ValidBatch;
 use milena_replication::{AckState, Assignment, Durability, PartitionState};
@@ -165,12 +165,9 @@ impl Inner {
         if groups.is_empty() {
             return Vec::new();
         }
-        let context =
-            AppendContext { leader_epoch: self.state.leader_epoch(), now, origin: AppendOrigin::Client };
+        let context = AppendContext { leader_epoch: self.state.leader_epoch(), now, origin: AppendOrigin::Client };
         match self.log.append_groups(groups, context) {
-            Ok(outcomes) => {
-                outcomes.into_iter().map(|outcome| outcome.map_err(|rejected| rejected.error)).collect()
-            }
+            Ok(outcomes) => outcomes.into_iter().map(|outcome| outcome.map_err(|rejected| rejected.error)).collect(),
             Err(error) => {
                 tracing::error!(log = %self.log.directory().display(), %error, "an append failed");
                 groups.iter().map(|_| Err(ErrorCode::KAFKA_STORAGE_ERROR)).collect()
