@@ -172,7 +172,12 @@ fn check_logger(resource: &AskedResource<'_>, node: BrokerId) -> Result<(), ApiE
 mod tests {
     use super::*;
 
-    fn outcome(kind: i8, resource: &str, configs: &[(&str, i8, Option<&str>)], style: Style) -> Option<Result<(), String>> {
+    fn outcome(
+        kind: i8,
+        resource: &str,
+        configs: &[(&str, i8, Option<&str>)],
+        style: Style,
+    ) -> Option<Result<(), String>> {
         let texts: Vec<(Text, i8, Option<Text>)> = configs
             .iter()
             .map(|(name, operation, value)| (Text::from(*name), *operation, value.map(Text::from)))
@@ -193,7 +198,7 @@ mod tests {
     #[test]
     fn what_a_broker_refuses_is_said_in_kafkas_words() {
         use ConfigResource as R;
-        let cases: [(i8, &str, (&str, i8, Option<&str>), &str); 9] = [
+        let cases = [
             (R::TOPIC, "t", ("retention.ms", 0, None), "Null value not supported for : retention.ms"),
             (R::BROKER, "2", ("log.cleaner.threads", 0, Some("2")), "Unexpected broker id, expected 1, but received 2"),
             (R::BROKER, "x", ("log.cleaner.threads", 0, Some("2")), "Node id must be an integer, but it is: x"),

@@ -71,16 +71,16 @@ impl<'a> ConfigView<'a> {
 
     /// The whole answer.
     pub(crate) fn describe(&self, request: &DescribeConfigsRequest) -> DescribeConfigsResponse {
-        let unknown = request.resources.iter().find(|resource| {
-            matches!(ConfigResource::kind_name(resource.resource_type), "UNKNOWN")
-        });
+        let unknown = request
+            .resources
+            .iter()
+            .find(|resource| matches!(ConfigResource::kind_name(resource.resource_type), "UNKNOWN"));
         let results = request.resources.iter().map(|resource| {
             // A type nobody knows fails the request as a whole.
             let described = match unknown {
-                Some(unknown) => invalid(format!(
-                    "Unexpected resource type UNKNOWN for resource {}",
-                    unknown.resource_name
-                )),
+                Some(unknown) => {
+                    invalid(format!("Unexpected resource type UNKNOWN for resource {}", unknown.resource_name))
+                }
                 None => self.describe_resource(resource, request.include_synonyms),
             };
             result(resource, described)
@@ -272,9 +272,7 @@ fn result(resource: &DescribeConfigsResource, described: Described) -> DescribeC
     };
     match described {
         Ok(configs) => DescribeConfigsResult { configs, ..result },
-        Err(error) => {
-            DescribeConfigsResult { error_code: error.error.0, error_message: error.text(), ..result }
-        }
+        Err(error) => DescribeConfigsResult { error_code: error.error.0, error_message: error.text(), ..result },
     }
 }
 

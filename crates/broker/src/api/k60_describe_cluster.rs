@@ -28,31 +28,35 @@ fn handle(call: &mut Call<'_, '_>) -> Outcome {
     call.answer(&response)
 }
 
-fn describe(request: &DescribeClusterRequest, image: &Image, cluster_id: &str, listener: &str) -> DescribeClusterResponse {
+fn describe(
+    request: &DescribeClusterRequest,
+    image: &Image,
+    cluster_id: &str,
+    listener: &str,
+) -> DescribeClusterResponse {
     match request.endpoint_type {
         ENDPOINT_BROKER => {}
         ENDPOINT_CONTROLLER => {
-            let why = "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER";
+            let why =
+                "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER";
             return refused(ErrorCode::MISMATCHED_ENDPOINT_TYPE, why);
         }
         other => return refused(ErrorCode::UNSUPPORTED_ENDPOINT_TYPE, &format!("Unsupported endpoint type {other}")),
     }
-    let brokers = image
-        .cluster
-        .brokers
-        .values()
-        .filter(|broker| request.include_fenced_brokers || !broker.is_fenced)
-        .filter_map(|broker| {
-            let endpoint = broker.endpoint(listener)?;
-            Some(DescribeClusterBroker {
-                broker_id: broker.id.0,
-                host: endpoint.host.clone(),
-                port: i32::from(endpoint.port),
-                rack: broker.rack.clone(),
-                is_fenced: broker.is_fenced,
-                ..Default::default()
-            })
-        });
+    let brokers =
+        image.cluster.brokers.values().filter(|broker| request.include_fenced_brokers || !broker.is_fenced).filter_map(
+            |broker| {
+                let endpoint = broker.endpoint(listener)?;
+                Some(DescribeClusterBroker {
+                    broker_id: broker.id.0,
+                    host: endpoint.host.clone(),
+                    port: i32::from(endpoint.port),
+                    rack: broker.rack.clone(),
+                    is_fenced: broker.is_fenced,
+                    ..Default::default()
+                })
+            },
+        );
     let operations = DescribeClusterResponse::default().cluster_authorized_operations;
     DescribeClusterResponse {
         cluster_id: Text::from(cluster_id),
@@ -83,7 +87,8 @@ mod tests {
     fn image() -> Image {
         let mut image = Image::default();
         for (id, fenced) in [(1, true), (2, false)] {
-            let endpoint = |name: &str, port| BrokerEndpoint { name: name.into(), host: "h".into(), port, ..Default::default() };
+            let endpoint =
+                |name: &str, port| BrokerEndpoint { name: name.into(), host: "h".into(), port, ..Default::default() };
             let record = RegisterBrokerRecord {
                 broker_id: id,
                 fenced,

@@ -69,7 +69,13 @@ mod tests {
     #[test]
     fn resources_are_listed_by_the_types_asked_for() {
         let mut image = Image::default();
-        let group = ConfigRecord { resource_type: 32, resource_name: "g".into(), name: "k".into(), value: Some("v".into()), ..Default::default() };
+        let group = ConfigRecord {
+            resource_type: 32,
+            resource_name: "g".into(),
+            name: "k".into(),
+            value: Some("v".into()),
+            ..Default::default()
+        };
         let records = [
             MetadataRecord::Topic(TopicRecord { name: "t".into(), ..Default::default() }),
             MetadataRecord::RegisterBroker(RegisterBrokerRecord { broker_id: 1, fenced: false, ..Default::default() }),
