@@ -4,6 +4,16 @@
 pub(crate) mod k00_produce;
 pub(crate) mod k01_fetch;
 pub(crate) mod k18_api_versions;
+mod k19_create_topics;
+mod k20_delete_topics;
+mod k32_describe_configs;
+mod k33_alter_configs;
+mod k37_create_partitions;
+mod k44_incremental_alter_configs;
+mod k57_update_features;
+mod k60_describe_cluster;
+mod k64_unregister_broker;
+mod k74_list_config_resources;
 
 use crate::call::{Call, Outcome};
 use milena_protocol::{ApiKey, ApiKeyInfo, api_keys};
@@ -34,7 +44,21 @@ pub struct Api {
 }
 
 /// All rows, sorted by key.
-static TABLE: &[Api] = &[k00_produce::API, k01_fetch::API, k18_api_versions::API];
+static TABLE: &[Api] = &[
+    k00_produce::API,
+    k01_fetch::API,
+    k18_api_versions::API,
+    k19_create_topics::API,
+    k20_delete_topics::API,
+    k32_describe_configs::API,
+    k33_alter_configs::API,
+    k37_create_partitions::API,
+    k44_incremental_alter_configs::API,
+    k57_update_features::API,
+    k60_describe_cluster::API,
+    k64_unregister_broker::API,
+    k74_list_config_resources::API,
+];
 
 /// All rows, sorted by key.
 #[must_use]
