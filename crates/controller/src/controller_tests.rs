@@ -591,7 +591,7 @@ fn requests_that_name_a_thing_twice_are_refused_for_that_thing() {
         topics: vec![topic("a", 1, 1), topic("b", 1, 1), topic("b", 2, 1), topic("__cluster_metadata", 1, 1)],
         ..CreateTopicsRequest::default()
     };
-    let decision = host.decide_create(&create);
+    let decision = host.controller.decide_create_topics_request(&create, &mut || 0x0123_4567_89ab_cdef);
     host.append(decision.records);
     let codes: Vec<_> =
         decision.response.topics.iter().map(|topic| (topic.name.to_string(), topic.error_code)).collect();
@@ -599,19 +599,35 @@ fn requests_that_name_a_thing_twice_are_refused_for_that_thing() {
     assert_eq!(codes, [("a".into(), 0), ("b".into(), invalid), ("__cluster_metadata".into(), invalid)]);
 
     let id = host.controller.image().topics.id_of("a").unwrap();
-    let twice = host.controller.decide_delete_topics(&[id, id]);
-    assert_eq!(twice.records.len(), 1);
-    host.append(twice.records);
+    let state = |name: Option<&str>, topic_id| delete_topics_request::DeleteTopicState {
+        name: name.map(Text::from),
+        topic_id,
+        ..Default::default()
+    };
+    let delete = |topics| DeleteTopicsRequest { topics, ..DeleteTopicsRequest::default() };
+    let both =
+        host.controller.decide_delete_topics_request(&delete(vec![state(Some("a"), Uuid::ZERO), state(None, id)]));
+    assert!(both.records.is_empty());
+    assert_eq!(
+        both.response.responses[0].error_message.as_deref(),
+        Some("The provided topic name maps to an ID that was already supplied.")
+    );
+    let gone = host.controller.decide_delete_topics_request(&delete(vec![
+        state(Some("zz"), Uuid::ZERO),
+        state(None, Uuid([3; 16])),
+        state(None, Uuid::ZERO),
+        state(Some("a"), Uuid::ZERO),
+    ]));
+    let texts: Vec<_> = gone.response.responses.iter().map(|result| result.error_message.as_deref()).collect();
+    assert_eq!(
+        texts,
+        [
+            Some("Neither topic name nor id were specified."),
+            Some("This server does not host this topic ID."),
+            Some("This server does not host this topic-partition."),
+            None
+        ]
+    );
+    host.append(gone.records);
     assert!(host.controller.image().topics.is_empty());
-}
-
-#[test]
-fn no_topic_is_deleted_where_deletion_is_disabled() {
-    let mut host = Host::with_brokers(1);
-    host.create(vec![topic("a", 1, 1)]);
-    let id = host.controller.image().topics.id_of("a").unwrap();
-    host.controller.settings.static_configs.insert("delete.topic.enable".to_owned(), "false".to_owned());
-    let decision = host.controller.decide_delete_topics(&[id]);
-    assert!(decision.records.is_empty());
-    assert_eq!(decision.response[0].1.as_ref().unwrap_err().error, ErrorCode::TOPIC_DELETION_DISABLED);
 }

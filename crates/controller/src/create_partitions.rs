@@ -12,8 +12,9 @@ use crate::placement::place;
 use crate::{ApiError, Controller, Decision, Random};
 
 impl Controller {
-    /// Adds partitions to topics whose names are unique within the request.
-    pub(crate) fn grow_unique_topics(
+    /// Adds partitions to topics. Names must be unique within the request: the handler refuses duplicates before.
+    #[must_use]
+    pub fn decide_create_partitions(
         &self,
         request: &CreatePartitionsRequest,
         random: &mut dyn Random,

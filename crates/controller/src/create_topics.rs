@@ -20,8 +20,10 @@ use crate::{ApiError, Controller, Decision, Random};
 const PARTITIONS_PER_REQUEST_MAX: i64 = 10_000;
 
 impl Controller {
-    /// Creates topics whose names are unique within the request.
-    pub(crate) fn create_unique_topics(
+    /// Creates topics. Names must be unique within the request: the handler refuses duplicates before. The configs of a
+    /// new topic are answered only for topics that `may_describe`.
+    #[must_use]
+    pub fn decide_create_topics(
         &self,
         request: &CreateTopicsRequest,
         may_describe: &dyn Fn(&str) -> bool,

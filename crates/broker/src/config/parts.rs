@@ -102,7 +102,6 @@ impl ServerConfig {
             max_connections_per_ip: size(sockets.max_connections_per_ip),
             max_connections_per_ip_overrides: overrides,
             connections_max_idle: u64::try_from(sockets.connections_max_idle_ms).ok().map(Duration::from_millis),
-            pending_requests_max: size(sockets.queued_max_requests).max(1),
             ..ConnectionLimits::default()
         }
     }
