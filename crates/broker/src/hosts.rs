@@ -2,6 +2,7 @@
 //! in the cluster. One thread owns all of them; callers hand it events and are called back.
 
 mod broker_lifecycle;
+mod controller_service;
 mod metadata_log;
 mod metadata_loop;
 mod raft_requests;
@@ -9,6 +10,7 @@ mod raft_wire;
 mod replayer;
 
 pub use broker_lifecycle::{BrokerIdentity, BrokerLifecycle, JoinError, LifecycleTimes, MetadataOffset};
+pub use controller_service::ControllerService;
 pub use metadata_log::MetadataLog;
 pub use metadata_loop::{
     Event, MetadataHandle, MetadataInbox, MetadataListener, MetadataParts, NoPeers, RaftSender, metadata_channel,

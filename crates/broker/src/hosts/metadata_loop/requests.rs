@@ -1,8 +1,5 @@
 //! Requests to the active controller: each is decided by the core and proposed to the quorum (class `ControllerApis`).
 
-mod configs;
-mod topics;
-
 use std::time::Duration;
 
 use milena_controller::{ApiError, Controller, Decision};
@@ -79,15 +76,15 @@ fn decide(
     let mut random = || next_random(random);
     match request {
         Ask::CreateTopics(request) => {
-            wrap(controller.decide_create_topics(&request, &|_| true, &mut random), Answer::CreateTopics)
+            wrap(controller.decide_create_topics_request(&request, &mut random), Answer::CreateTopics)
         }
-        Ask::DeleteTopics(request) => wrap(topics::delete(controller, &request), Answer::DeleteTopics),
+        Ask::DeleteTopics(request) => wrap(controller.decide_delete_topics_request(&request), Answer::DeleteTopics),
         Ask::CreatePartitions(request) => {
-            wrap(controller.decide_create_partitions(&request, &mut random), Answer::CreatePartitions)
+            wrap(controller.decide_create_partitions_request(&request, &mut random), Answer::CreatePartitions)
         }
-        Ask::AlterConfigs(request) => wrap(configs::replace(controller, &request), Answer::AlterConfigs),
+        Ask::AlterConfigs(request) => wrap(controller.decide_alter_configs_request(&request), Answer::AlterConfigs),
         Ask::IncrementalAlterConfigs(request) => {
-            wrap(configs::change(controller, &request), Answer::IncrementalAlterConfigs)
+            wrap(controller.decide_incremental_alter_configs_request(&request), Answer::IncrementalAlterConfigs)
         }
         Ask::UpdateFeatures(request) => {
             wrap(controller.decide_update_features(&request, turn.kraft_version), Answer::UpdateFeatures)
