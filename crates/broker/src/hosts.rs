@@ -9,6 +9,7 @@ mod raft_requests;
 mod raft_wire;
 mod replayer;
 
+pub(crate) use broker_lifecycle::ask;
 pub use broker_lifecycle::{BrokerIdentity, BrokerLifecycle, JoinError, LifecycleTimes, MetadataOffset};
 pub use controller_service::ControllerService;
 pub use metadata_log::MetadataLog;

@@ -75,7 +75,7 @@ pub struct MetadataParts<D: Disk> {
     pub log: MetadataLog<D>,
     pub quorum: QuorumConfig,
     pub kraft: KRaftState,
-    /// `None` on a node without the controller role.
+    /// `None` on a node without the controller role. Its voters are replaced by those the log knows.
     pub controller: Option<ControllerSettings>,
     /// The content of `bootstrap.checkpoint`.
     pub bootstrap: Vec<VersionedRecord>,
@@ -170,6 +170,8 @@ impl<D: Disk> MetadataLoop<D> {
         let now = parts.clock.now();
         let (mut kraft, mut log) = (parts.kraft, parts.log);
         log.scan_control_records(&mut kraft)?;
+        let voters = kraft.voters.voters().iter().map(|voter| voter.key.id).collect();
+        let settings = parts.controller.map(|settings| ControllerSettings { voters, ..settings });
         let boot = Boot { election: log.read_election()?, log: log.epoch_cache(), kraft };
         let mut fx = Vec::new();
         let mut replayer = Replayer::new();
@@ -178,7 +180,7 @@ impl<D: Disk> MetadataLoop<D> {
         Ok(MetadataLoop {
             log,
             quorum,
-            settings: parts.controller,
+            settings,
             bootstrap: parts.bootstrap,
             controller: None,
             replayer,

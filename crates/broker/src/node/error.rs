@@ -1,0 +1,34 @@
+//! Why a node does not start.
+
+use std::io;
+
+use milena_types::ErrorCode;
+
+use crate::format::FormatError;
+use crate::hosts::JoinError;
+
+/// What keeps a node from starting.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The files of the metadata, or of the bootstrap.
+    #[error(transparent)]
+    Metadata(#[from] milena_storage::Error),
+    /// The directories of the partitions.
+    #[error("the log directories cannot be opened: {0}")]
+    LogDirectories(#[source] io::Error),
+    /// The random source or the directories' identities.
+    #[error(transparent)]
+    Format(FormatError),
+    /// The host of a listener is unknown.
+    #[error("listener {name}: {source}")]
+    Listener { name: String, source: io::Error },
+    /// An address is taken or not ours.
+    #[error(transparent)]
+    Network(#[from] milena_network::Error),
+    /// The cluster did not take the broker in.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// The cluster did not take the controller in.
+    #[error("the active controller refused to register this controller: {0}")]
+    ControllerRegistration(ErrorCode),
+}
