@@ -20,27 +20,29 @@ use milena_protocol::Text;
 use milena_protocol::messages::ControllerRegistrationRequest;
 use milena_protocol::messages::controller_registration_request::{Feature, Listener};
 use milena_raft::{KRaftState, SnapshotPolicy, VoterSet};
-use milena_storage::FileCache;
-use milena_storage::checkpoint::CleanShutdown;
 use milena_storage::disk::RealDisk;
+use milena_storage::{FileCache, LogDir};
 use milena_types::{ErrorCode, Uuid};
 use tokio::sync::watch;
 
+use crate::broker::{Broker, BrokerParts};
+use crate::clock::Clock;
 use crate::config::{Endpoint, ServerConfig};
 use crate::controller_handle::ControllerHandle;
+use crate::dispatch::Dispatcher;
 use crate::format::{Formatted, random_uuid};
 use crate::hosts::{
     BrokerIdentity, BrokerLifecycle, ControllerService, Event, LifecycleTimes, MetadataHandle, MetadataListener,
-    MetadataLog, MetadataOffset, MetadataParts, NoPeers, RaftSender, ask, metadata_channel, start_metadata,
+    MetadataLog, MetadataOffset, MetadataParts, NoPeers, ask, metadata_channel, start_metadata,
 };
-use crate::{Broker, BrokerParts, Clock, Dispatcher, Maintenance};
+use crate::partitions::Maintenance;
 
 /// How long a stopping broker waits for the controller to move its leaderships
 /// (`controlled.shutdown` gives up after three retries of five seconds).
 const CONTROLLED_SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Open files of the metadata log.
-const METADATA_FILES_MAX: usize = 16;
+/// Log files kept open, of all directories together.
+const OPEN_FILES_MAX: usize = 2048;
 
 /// A running node.
 pub struct Node {
@@ -49,6 +51,8 @@ pub struct Node {
     metadata: MetadataHandle,
     metadata_thread: JoinHandle<()>,
     addresses: Vec<(String, SocketAddr)>,
+    /// The lock on the metadata log's directory where that holds no partitions.
+    _metadata_dir: Option<LogDir<RealDisk>>,
 }
 
 struct RunningBroker {
@@ -74,6 +78,12 @@ impl MetadataListener for Publisher {
         self.is_first = false;
         self.offset.set(image.offset.0);
     }
+
+    fn kraft_version(&mut self, level: i16) {
+        if let Some(broker) = &self.broker {
+            broker.set_kraft_version(level);
+        }
+    }
 }
 
 impl Node {
@@ -85,11 +95,13 @@ impl Node {
         let (metadata, inbox) = metadata_channel();
         let offset = MetadataOffset::default();
         let clock = Clock::System;
-        let previous_epoch = previous_broker_epoch(formatted);
+        let files = FileCache::new(RealDisk, OPEN_FILES_MAX);
+        let (log_dirs, metadata_dir) = lock_directories(&files, formatted)?;
+        let previous_epoch = previous_broker_epoch(&log_dirs);
         let handle: Arc<dyn ControllerHandle> = Arc::new(metadata.clone());
         let broker = if config.node.is_broker {
             let settings = config.broker_settings(formatted);
-            let parts = BrokerParts { settings, clock: clock.clone(), controller: Arc::clone(&handle) };
+            let parts = BrokerParts { settings, clock: clock.clone(), controller: Arc::clone(&handle), log_dirs };
             Some(Broker::open(parts).map_err(NodeError::LogDirectories)?)
         } else {
             None
@@ -105,15 +117,21 @@ impl Node {
         addresses.extend(controller_server.iter().flat_map(|server| server.addresses().to_vec()));
 
         let publisher = Publisher { broker: broker.clone(), offset: offset.clone(), is_first: true };
-        let sender: Box<dyn RaftSender> = Box::new(NoPeers);
-        let parts = metadata_parts(config, formatted, clock, publisher, sender)?;
+        let parts = metadata_parts(config, formatted, &files, clock, publisher)?;
         // Opening logs blocks; nothing is served on this runtime yet.
         let metadata_thread = start_metadata(parts, inbox)?;
         if let Some(server) = &mut controller_server {
             server.start();
             register_controller(config, &addresses, &*handle).await?;
         }
-        let mut node = Node { broker: None, controller: controller_server, metadata, metadata_thread, addresses };
+        let mut node = Node {
+            broker: None,
+            controller: controller_server,
+            metadata,
+            metadata_thread,
+            addresses,
+            _metadata_dir: metadata_dir,
+        };
         if let (Some(broker), Some(server)) = (broker, broker_server) {
             let joined = node.join(config, formatted, previous_epoch, &handle, offset).await;
             match joined {
@@ -232,13 +250,12 @@ fn bind_controller(
 fn metadata_parts(
     config: &ServerConfig,
     formatted: &Formatted,
+    files: &Arc<FileCache<RealDisk>>,
     clock: Clock,
     publisher: Publisher,
-    sender: Box<dyn RaftSender>,
 ) -> Result<MetadataParts<RealDisk>, NodeError> {
     let directory = &formatted.metadata_log_dir.path;
-    let cache = FileCache::new(RealDisk, METADATA_FILES_MAX);
-    let log = MetadataLog::open(&cache, directory, &config.metadata_log, clock.now())?;
+    let log = MetadataLog::open(files, directory, &config.metadata_log, clock.now())?;
     let listener_name = config.listeners.controller_listener_names.first().cloned().unwrap_or_default();
     let voters = bootstrap::static_voters(config, &listener_name);
     let seed = seed()?;
@@ -249,7 +266,7 @@ fn metadata_parts(
         controller: config.node.is_controller.then(|| config.controller_settings(formatted, &VoterSet::default())),
         bootstrap: bootstrap::read(directory)?,
         listener: Box::new(publisher),
-        sender,
+        sender: Box::new(NoPeers),
         clock,
         snapshots: SnapshotPolicy {
             max_bytes: u64::try_from(config.metadata_log.max_record_bytes_between_snapshots).unwrap_or(u64::MAX),
@@ -316,11 +333,23 @@ fn with_bound_ports(endpoints: Vec<Endpoint>, addresses: &[(String, SocketAddr)]
     endpoints.into_iter().map(with_port).collect()
 }
 
+/// Locks the directories of the partitions, and that of the metadata log if it is another one.
+fn lock_directories(
+    files: &Arc<FileCache<RealDisk>>,
+    formatted: &Formatted,
+) -> Result<(Vec<LogDir<RealDisk>>, Option<LogDir<RealDisk>>), NodeError> {
+    let open = |path| LogDir::open(files, path);
+    let log_dirs = formatted.log_dirs.iter().map(|dir| open(&dir.path)).collect::<Result<Vec<_>, _>>()?;
+    let metadata = &formatted.metadata_log_dir.path;
+    let is_locked = formatted.log_dirs.iter().any(|dir| dir.path == *metadata);
+    let metadata_dir = if is_locked { None } else { Some(open(metadata)?) };
+    Ok((log_dirs, metadata_dir))
+}
+
 /// The epoch all log directories say the last broker left with, -1 if they do not agree
 /// (`CleanShutdownFileHandler`).
-fn previous_broker_epoch(formatted: &Formatted) -> i64 {
-    let read = |path| CleanShutdown::read(&RealDisk, path).ok().flatten().and_then(|mark| mark.broker_epoch);
-    let mut epochs = formatted.log_dirs.iter().map(|dir| read(&dir.path));
+fn previous_broker_epoch(log_dirs: &[LogDir<RealDisk>]) -> i64 {
+    let mut epochs = log_dirs.iter().map(|dir| dir.previous_shutdown().and_then(|mark| mark.broker_epoch));
     let Some(Some(first)) = epochs.next() else {
         return -1;
     };

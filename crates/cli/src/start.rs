@@ -5,8 +5,10 @@
 
 use std::process::ExitCode;
 
+use milena_broker::Node;
 use milena_broker::config::{Endpoint, ServerConfig};
 use milena_broker::format::{Formatted, ensure_formatted};
+use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use crate::args::StartArguments;
@@ -25,8 +27,24 @@ pub(crate) fn start(arguments: &StartArguments) -> anyhow::Result<ExitCode> {
     if formatted.is_new {
         info!("formatted {} for a new cluster {}", shown(&formatted), formatted.cluster_id);
     }
-    // The directories are ready; the node that would serve them is not part of this build yet.
-    anyhow::bail!("this build cannot run a node yet: {}", greeting(&config, &formatted))
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(run(&config, &formatted))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the node until a signal asks it to stop.
+async fn run(config: &ServerConfig, formatted: &Formatted) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let node = Node::start(config, formatted).await?;
+    info!("{}", greeting(config, formatted));
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    info!("stopping");
+    node.stop().await;
+    Ok(())
 }
 
 fn shown(formatted: &Formatted) -> String {

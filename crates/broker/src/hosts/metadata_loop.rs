@@ -38,6 +38,9 @@ const EVENTS_PER_TURN_MAX: usize = 1000;
 pub trait MetadataListener: Send {
     /// `image` is the newest committed one, `delta` what changed since the last call.
     fn publish(&mut self, image: &Arc<Image>, delta: &Delta);
+
+    /// The quorum's `kraft.version`, which is not in the image: once before the first image, and when it changes.
+    fn kraft_version(&mut self, level: i16);
 }
 
 /// Sends requests to other members; answers come back as [`Event::Reply`].
@@ -173,6 +176,8 @@ impl<D: Disk> MetadataLoop<D> {
         let voters = kraft.voters.voters().iter().map(|voter| voter.key.id).collect();
         let settings = parts.controller.map(|settings| ControllerSettings { voters, ..settings });
         let boot = Boot { election: log.read_election()?, log: log.epoch_cache(), kraft };
+        let mut listener = parts.listener;
+        listener.kraft_version(boot.kraft.kraft_version);
         let mut fx = Vec::new();
         let mut replayer = Replayer::new();
         log.load_latest_snapshot(&mut replayer)?;
@@ -185,7 +190,7 @@ impl<D: Disk> MetadataLoop<D> {
             controller: None,
             replayer,
             published: Arc::default(),
-            listener: parts.listener,
+            listener,
             sender: parts.sender,
             proposals: VecDeque::new(),
             parked: Vec::new(),
@@ -356,6 +361,9 @@ impl<D: Disk> MetadataLoop<D> {
         self.quorum.on_follower_append(&ends, high_watermark, &mut self.fx);
         let mut kraft = self.quorum.kraft().clone();
         self.log.scan_control_records(&mut kraft)?;
+        if kraft.kraft_version != self.quorum.kraft().kraft_version {
+            self.listener.kraft_version(kraft.kraft_version);
+        }
         self.quorum.on_kraft_state(kraft);
         Ok(())
     }

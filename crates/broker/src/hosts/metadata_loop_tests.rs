@@ -30,6 +30,8 @@ impl MetadataListener for Published {
     fn publish(&mut self, image: &Arc<Image>, _delta: &Delta) {
         self.0.lock().unwrap().push(Arc::clone(image));
     }
+
+    fn kraft_version(&mut self, _level: i16) {}
 }
 
 #[derive(Clone, Default)]
