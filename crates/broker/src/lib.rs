@@ -8,6 +8,7 @@ mod clock;
 pub mod config;
 mod config_checks;
 mod controller_handle;
+mod describe;
 mod describe_configs;
 mod dispatch;
 pub mod format;
@@ -18,6 +19,7 @@ mod partitions;
 mod producer_ids;
 mod random;
 mod settings;
+mod topic_names;
 
 pub use api::{Api, Handle, Lane, apis, find as find_api};
 pub use broker::{Broker, BrokerParts};
