@@ -1,15 +1,19 @@
 //! The table of everything this broker serves, sorted by key. ApiVersions is computed from it: what is not here cannot
 //! be advertised. Versions are those of the protocol table (Kafka's stable ones), so a row is all or nothing.
 
-pub(crate) mod k00_produce;
-pub(crate) mod k01_fetch;
+mod k00_produce;
+mod k01_fetch;
+mod k02_list_offsets;
+mod k03_metadata;
 pub(crate) mod k18_api_versions;
 mod k19_create_topics;
 mod k20_delete_topics;
+mod k22_init_producer_id;
 mod k32_describe_configs;
 mod k33_alter_configs;
 mod k37_create_partitions;
 mod k44_incremental_alter_configs;
+mod k55_describe_quorum;
 mod k57_update_features;
 mod k60_describe_cluster;
 mod k64_unregister_broker;
@@ -47,13 +51,17 @@ pub struct Api {
 static TABLE: &[Api] = &[
     k00_produce::API,
     k01_fetch::API,
+    k02_list_offsets::API,
+    k03_metadata::API,
     k18_api_versions::API,
     k19_create_topics::API,
     k20_delete_topics::API,
+    k22_init_producer_id::API,
     k32_describe_configs::API,
     k33_alter_configs::API,
     k37_create_partitions::API,
     k44_incremental_alter_configs::API,
+    k55_describe_quorum::API,
     k57_update_features::API,
     k60_describe_cluster::API,
     k64_unregister_broker::API,

@@ -7,10 +7,12 @@ use crate::producer_ids::ProducerIds;
 use crate::settings::BrokerSettings;
 use arc_swap::{ArcSwap, Guard};
 use milena_metadata::{Delta, Image, Topic};
+use milena_protocol::Text;
 use milena_replication::{CacheLimits, FetchSessionCache};
 use milena_storage::LogDir;
 use milena_storage::disk::RealDisk;
 use milena_types::{ErrorCode, PartitionIndex, Timestamp, TopicId};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI16, Ordering};
@@ -40,6 +42,8 @@ pub struct Broker {
     fetch_sessions: Mutex<FetchSessionCache>,
     producer_ids: ProducerIds,
     kraft_version: AtomicI16,
+    /// Topics that are being created on use.
+    creating: Mutex<BTreeSet<Text>>,
 }
 
 impl Broker {
@@ -66,6 +70,7 @@ impl Broker {
             fetch_sessions: Mutex::new(FetchSessionCache::new(limits)),
             producer_ids: ProducerIds::default(),
             kraft_version: AtomicI16::new(0),
+            creating: Mutex::default(),
         }))
     }
 
@@ -130,6 +135,10 @@ impl Broker {
 
     pub(crate) fn fetch_sessions(&self) -> MutexGuard<'_, FetchSessionCache> {
         self.fetch_sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn creating_topics(&self) -> MutexGuard<'_, BTreeSet<Text>> {
+        self.creating.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn producer_ids(&self) -> &ProducerIds {

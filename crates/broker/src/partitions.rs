@@ -16,7 +16,7 @@ pub(crate) use fetch::{FetchParams, FetchWork, ParkedFetch};
 pub(crate) use maintenance::FlushQueue;
 pub use maintenance::Maintenance;
 pub use partition::Partition;
-pub(crate) use partition::is_internal;
+pub(crate) use partition::{Inner, is_internal};
 pub(crate) use waiting::Deadlines;
 
 use milena_protocol::Text;

@@ -124,6 +124,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Option<JoinHandle<
 /// Makes what was appended durable, without holding the partition's lock while the device works.
 fn flush(broker: &Broker, partition: &Partition) {
     partition.flush_asked.store(false, Ordering::Release);
+    partition.flushed_at_ms.store(broker.now().0, Ordering::Relaxed);
     let mut inner = partition.lock();
     let handle = match inner.log.prepare_flush() {
         Ok(Some(handle)) => handle,
@@ -192,7 +193,7 @@ fn tick(broker: &Arc<Broker>, stopping: &AtomicBool) {
             checkpoint_log_starts(broker);
         }
         if timed_flush.is_due() {
-            broker.partitions.all().iter().for_each(|partition| broker.flush_queue().add(partition));
+            flush_overdue(broker);
         }
         if retention.is_due() {
             broker.partitions.all().iter().for_each(|partition| retain(broker, partition));
@@ -233,6 +234,17 @@ fn checkpoint(broker: &Broker, name: &str, offset: impl Fn(&super::partition::In
         let Some(offsets) = files.get(log_dir.path()) else { continue };
         if let Err(error) = log_dir.write_checkpoint(name, offsets) {
             tracing::error!(path = %log_dir.path().display(), name, %error, "a checkpoint cannot be written");
+        }
+    }
+}
+
+/// Asks for a flush where `flush.ms` has passed since the last one.
+fn flush_overdue(broker: &Broker) {
+    let now = broker.now().0;
+    for partition in broker.partitions.all() {
+        let last = partition.flushed_at_ms.load(Ordering::Relaxed);
+        if now.saturating_sub(last) >= partition.settings().flush_ms {
+            broker.flush_queue().add(&partition);
         }
     }
 }

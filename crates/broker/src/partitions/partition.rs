@@ -11,12 +11,12 @@ use milena_protocol::Records;
 use milena_protocol::Text;
 use milena_protocol::messages::fetch_response::AbortedTransaction;
 use milena_records::ValidBatch;
-use milena_replication::{AckState, Assignment, Durability, PartitionState};
+use milena_replication::{AckState, Assignment, Durability, Isolation, PartitionState};
 use milena_storage::disk::RealDisk;
 use milena_storage::{AppendContext, AppendOrigin, Flushed, Log, ReadError, ReadResult};
 use milena_types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The topics that coordinators write (`Topic.isInternal`).
@@ -42,6 +42,8 @@ pub struct Partition {
     pub(crate) is_internal: bool,
     /// Whether the flush queue holds this partition.
     pub(crate) flush_asked: AtomicBool,
+    /// When the last flush began, milliseconds since 1970.
+    pub(crate) flushed_at_ms: AtomicI64,
     settings: ArcSwap<TopicSettings>,
     inner: Mutex<Inner>,
 }
@@ -84,6 +86,7 @@ impl Partition {
             index,
             log_dir,
             flush_asked: AtomicBool::new(false),
+            flushed_at_ms: AtomicI64::new(0),
             settings: ArcSwap::from_pointee(settings),
             inner: Mutex::new(inner),
         }
@@ -206,6 +209,15 @@ impl Inner {
         let high_watermark = self.state.high_watermark();
         let last_stable = self.log.last_stable_offset(high_watermark);
         (last_stable < high_watermark).then_some(last_stable)
+    }
+
+    /// The end of what a reader may see.
+    pub(crate) fn visible_end(&self, isolation: Isolation) -> Offset {
+        match isolation {
+            Isolation::LogEnd => self.log.log_end_offset(),
+            Isolation::HighWatermark => self.state.high_watermark(),
+            Isolation::LastStable => self.state.last_stable_offset(self.first_unstable_offset()),
+        }
     }
 
     /// Reads below `bound`.

@@ -57,11 +57,6 @@ impl Deadlines {
         self.queue().remove(&deadline);
     }
 
-    /// How many requests wait.
-    pub(crate) fn len(&self) -> usize {
-        self.queue().len()
-    }
-
     /// Expires what is due, for ever.
     pub(crate) async fn run(&self) {
         loop {
@@ -200,11 +195,5 @@ impl Wakes {
         for fetch in self.fetches {
             fetch.attempt();
         }
-    }
-
-    /// Adds another partition's.
-    pub(crate) fn extend(&mut self, other: Wakes) {
-        self.acks.extend(other.acks);
-        self.fetches.extend(other.fetches);
     }
 }
