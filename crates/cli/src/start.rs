@@ -5,6 +5,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use milena_broker::Node;
 use milena_broker::config::{Endpoint, ServerConfig};
 use milena_broker::format::{Formatted, ensure_formatted};
@@ -27,23 +28,29 @@ pub(crate) fn start(arguments: &StartArguments) -> anyhow::Result<ExitCode> {
     if formatted.is_new {
         info!("formatted {} for a new cluster {}", shown(&formatted), formatted.cluster_id);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("milena")
+        .enable_all()
+        .build()
+        .context("cannot start the worker threads")?;
     runtime.block_on(run(&config, &formatted))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Runs the node until a signal asks it to stop.
 async fn run(config: &ServerConfig, formatted: &Formatted) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    // Both are taken before the node starts, so that a signal during the start is not lost.
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let node = Node::start(config, formatted).await?;
     info!("{}", greeting(config, formatted));
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    info!("stopping");
+    let name = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    info!("{name}: shutting down");
     node.stop().await;
+    info!("shut down");
     Ok(())
 }
 
@@ -60,7 +67,7 @@ fn greeting(config: &ServerConfig, formatted: &Formatted) -> String {
         (false, _) => "controller",
     };
     let head = format!(
-        "node {} ({roles}) of cluster {} has its data in {}",
+        "node {} ({roles}) of cluster {} is running; data in {}",
         config.node.node_id,
         formatted.cluster_id,
         shown(formatted)

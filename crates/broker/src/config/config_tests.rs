@@ -58,6 +58,7 @@ fn without_a_file_one_node_serves_this_machine() {
     assert_eq!(config.topics.offsets_topic_replication_factor, 1);
     assert_eq!(config.node.metadata_log_dir.to_str(), Some("./milena-data"));
     assert!(config.warnings.is_empty());
+    assert_eq!(config.keys_without_effect(), [], "nobody chose the built-in keys");
 }
 
 #[test]

@@ -37,15 +37,18 @@ pub enum LoadError {
 /// # Errors
 /// The first key or rule that is wrong.
 pub fn load_config(source: &ConfigSource, overrides: &BTreeMap<String, String>) -> Result<ServerConfig, LoadError> {
-    let texts = match source {
-        ConfigSource::BuiltIn => built_in_defaults(overrides),
+    match source {
+        ConfigSource::BuiltIn => {
+            let mut config = ServerConfig::from_texts(built_in_defaults(overrides))?;
+            config.chosen = overrides.keys().cloned().collect();
+            Ok(config)
+        }
         ConfigSource::File(path) => {
             let mut texts = read_file(path)?;
             texts.extend(overrides.iter().map(|(name, text)| (name.clone(), text.clone())));
-            texts
+            ServerConfig::from_texts(texts)
         }
-    };
-    ServerConfig::from_texts(texts)
+    }
 }
 
 fn read_file(path: &Path) -> Result<BTreeMap<String, String>, LoadError> {
@@ -76,10 +79,10 @@ impl ServerConfig {
         Ok(config)
     }
 
-    /// The keys that are set and have no effect, each with the reason.
+    /// The keys that a person set and that have no effect, each with the reason.
     pub fn keys_without_effect(&self) -> Vec<(&str, &'static str)> {
-        self.texts
-            .keys()
+        self.chosen
+            .iter()
             .filter_map(|name| match broker_key_status(name)? {
                 KeyStatus::Honoured => None,
                 KeyStatus::NoEffectYet(reason) => Some((name.as_str(), reason)),

@@ -3,7 +3,7 @@
 //! Fields are Kafka's keys with dots as underscores, less what the group's name already says. Keys that
 //! nothing reads yet stay in [`ServerConfig::values`], parsed and checked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use milena_metadata::config::{ConfigError, ConfigValue, TOPIC_CONFIGS, split_address, topic_default};
@@ -153,6 +153,8 @@ pub struct ServerConfig {
     pub groups: GroupSettings,
     /// What was set, as written: the static keys that `DescribeConfigs` tells from defaults.
     pub texts: BTreeMap<String, String>,
+    /// The names among `texts` that a person chose, rather than the built-in defaults.
+    pub chosen: BTreeSet<String>,
     /// Every broker key that is not null.
     pub values: BTreeMap<&'static str, ConfigValue>,
     /// To be logged at start.
@@ -185,6 +187,7 @@ impl ServerConfig {
                 transaction_max_timeout_ms: values.int("transaction.max.timeout.ms"),
                 offset_metadata_max_bytes: values.int("offset.metadata.max.bytes"),
             },
+            chosen: texts.keys().cloned().collect(),
             texts,
             values: BTreeMap::new(),
             warnings: Vec::new(),
