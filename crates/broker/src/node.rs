@@ -264,6 +264,7 @@ fn metadata_parts(
         quorum: config.quorum_config(formatted, seed),
         kraft: KRaftState { kraft_version: 0, voters, voters_offset: None },
         controller: config.node.is_controller.then(|| config.controller_settings(formatted, &VoterSet::default())),
+        own_broker: config.node.is_broker.then_some(config.node.node_id),
         bootstrap: bootstrap::read(directory)?,
         listener: Box::new(publisher),
         sender: Box::new(NoPeers),

@@ -151,6 +151,17 @@ impl Controller {
         Decision::of(records, more)
     }
 
+    /// Fences a broker that is known to be gone, whatever its session says; no records if it is fenced or unknown.
+    #[must_use]
+    pub fn decide_fence_broker(&self, broker: BrokerId) -> Decision<()> {
+        match self.image.cluster.broker(broker) {
+            Some(registration) if !registration.is_fenced => {
+                Decision::of(self.fence_records(broker, registration.epoch), ())
+            }
+            _ => Decision::of(Vec::new(), ()),
+        }
+    }
+
     /// Fences the broker that has been silent for longest, when its session has expired; one at a time, so that each
     /// sees what the one before did.
     #[must_use]

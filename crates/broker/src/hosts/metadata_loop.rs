@@ -20,7 +20,7 @@ use milena_metadata::{Delta, Image, VersionedRecord};
 use milena_raft::{Boot, Destination, Effect, KRaftState, Outbound, Quorum, QuorumConfig, SnapshotPolicy};
 use milena_storage::Result;
 use milena_storage::disk::Disk;
-use milena_types::{ErrorCode, Offset, Timestamp};
+use milena_types::{BrokerId, ErrorCode, Offset, Timestamp};
 
 use super::metadata_log::MetadataLog;
 use super::raft_requests::{RaftDone, RaftRequest};
@@ -80,6 +80,9 @@ pub struct MetadataParts<D: Disk> {
     pub kraft: KRaftState,
     /// `None` on a node without the controller role. Its voters are replaced by those the log knows.
     pub controller: Option<ControllerSettings>,
+    /// The broker that lives in this process: when the controller becomes active its last incarnation is certainly
+    /// gone, and need not be waited for.
+    pub own_broker: Option<BrokerId>,
     /// The content of `bootstrap.checkpoint`.
     pub bootstrap: Vec<VersionedRecord>,
     pub listener: Box<dyn MetadataListener>,
@@ -120,6 +123,7 @@ pub(crate) struct MetadataLoop<D: Disk> {
     log: MetadataLog<D>,
     quorum: Quorum,
     settings: Option<ControllerSettings>,
+    own_broker: Option<BrokerId>,
     bootstrap: Vec<VersionedRecord>,
     /// Present while this node is the active controller; ahead of what is committed by the proposals.
     controller: Option<Controller>,
@@ -186,6 +190,7 @@ impl<D: Disk> MetadataLoop<D> {
             log,
             quorum,
             settings,
+            own_broker: parts.own_broker,
             bootstrap: parts.bootstrap,
             controller: None,
             replayer,

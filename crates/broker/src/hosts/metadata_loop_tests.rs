@@ -84,6 +84,7 @@ fn node(disk: &SimulatedDisk, id: i32) -> Node {
         quorum: QuorumConfig::new(key, id == 1, 42),
         kraft: KRaftState { kraft_version: 0, voters, voters_offset: None },
         controller: (id == 1).then_some(controller),
+        own_broker: (id == 1).then_some(BrokerId(1)),
         bootstrap: bootstrap_records(MetadataVersion::LATEST, &BTreeMap::new()),
         listener: Box::new(published.clone()),
         sender: Box::new(sent.clone()),
@@ -124,7 +125,7 @@ impl Node {
         let request = BrokerRegistrationRequest {
             broker_id: 1,
             cluster_id: Text::from("cluster"),
-            incarnation_id: Uuid([9; 16]),
+            incarnation_id: Uuid([self.state.quorum.epoch().0 as u8; 16]),
             listeners: vec![listener],
             features: milena_metadata::supported_features().map(feature).collect(),
             log_dirs: vec![Uuid([1; 16])],
@@ -136,7 +137,7 @@ impl Node {
         let heartbeat = BrokerHeartbeatRequest {
             broker_id: 1,
             broker_epoch: registered.broker_epoch,
-            current_metadata_offset: registered.broker_epoch,
+            current_metadata_offset: self.image().offset.0,
             ..Default::default()
         };
         let answer = self.ask(ControllerRequest::BrokerHeartbeat(heartbeat)).unwrap();
@@ -188,6 +189,9 @@ fn what_was_answered_survives_a_power_cut_and_each_start_is_a_new_epoch() {
         assert_eq!(node.create_topic(&format!("topic-{round}")), 0);
         let expected: Vec<String> = (1..=round).map(|at| format!("topic-{at}")).collect();
         assert_eq!(node.topic_names(), expected);
+        let image = node.image();
+        let leaders: Vec<i32> = image.topics.iter().map(|topic| topic.partitions[0].leader.0).collect();
+        assert!(leaders.iter().all(|leader| *leader == 1), "a lone replica leads again after each crash: {leaders:?}");
         disk = disk.cut_power();
     }
 }
@@ -243,7 +247,8 @@ fn snapshots_are_written_and_loaded_and_replace_the_log() {
     let again = node(&disk, 1);
     let latest = again.state.quorum.log().snapshots.last().copied();
     assert_eq!(latest, snapshots.last().copied());
-    assert_eq!(again.image().topics, before.topics);
+    let ids = |image: &Image| image.topics.iter().map(|topic| topic.id).collect::<Vec<_>>();
+    assert_eq!(ids(&again.image()), ids(&before));
     let epochs = |image: &Image| image.cluster.brokers.values().map(|broker| broker.epoch).collect::<Vec<_>>();
     assert_eq!(epochs(&again.image()), epochs(&before));
 }

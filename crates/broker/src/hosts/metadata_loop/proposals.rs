@@ -141,6 +141,11 @@ impl<D: Disk> MetadataLoop<D> {
         let decision = controller.decide_activation(!self.replayer.has_records, &self.bootstrap);
         self.controller = Some(controller);
         self.propose(decision, |_| ());
+        // Only once: a broker that registered since is this very process. The directory lock keeps others out.
+        if let (Some(broker), Some(controller)) = (self.own_broker.take(), &self.controller) {
+            let decision = controller.decide_fence_broker(broker);
+            self.propose(decision, |_| ());
+        }
     }
 
     /// Another leads, or nobody: what is not committed may never be.
