@@ -30,19 +30,56 @@ function unsnap(buffer) {
   return Buffer.concat(blocks)
 }
 
-// A frame of independent blocks, as Kafka asks for; the library's own frames declare dependent ones.
+// One block, greedily: the library's own compressor ends blocks in a way that strict readers refuse (the last match must begin 12
+// bytes before the end or earlier, the last 5 bytes are literals), and its frames declare dependent blocks, which Kafka refuses.
+function lz4Block(block) {
+  const out = Buffer.alloc(lz4.compressBound(block.length))
+  const seen = new Int32Array(1 << 14).fill(-1)
+  let to = 0
+  let anchor = 0
+  const length = (rest, room) => {
+    for (rest -= room; rest >= 255; rest -= 255) out[to++] = 255
+    out[to++] = rest
+  }
+  const sequence = (literals, match, distance) => {
+    out[to++] = (Math.min(literals, 15) << 4) | Math.min(match, 15)
+    if (literals >= 15) length(literals, 15)
+    to += block.copy(out, to, anchor, anchor + literals)
+    if (distance === 0) return
+    out.writeUInt16LE(distance, to)
+    to += 2
+    if (match >= 15) length(match, 15)
+  }
+  for (let at = 0; at + 12 < block.length; ) {
+    const word = block.readUInt32LE(at)
+    const slot = Math.imul(word, 2654435761) >>> 18
+    const found = seen[slot]
+    seen[slot] = at
+    if (found < 0 || at - found > 65535 || block.readUInt32LE(found) !== word) {
+      at++
+      continue
+    }
+    let end = at + 4
+    while (end < block.length - 5 && block[end] === block[end - (at - found)]) end++
+    sequence(at - anchor, end - at - 4, at - found)
+    at = anchor = end
+  }
+  sequence(block.length - anchor, 0, 0)
+  return out.subarray(0, to)
+}
+
+// A frame of independent blocks of 64 KiB at most.
 function lz4Frame(buffer) {
   const head = Buffer.from([0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0])
   head[6] = (xxhash.hash(0, head, 4, 2) >> 8) & 0xff
   const pieces = [head]
   for (let at = 0; at < buffer.length; at += 65536) {
     const block = buffer.subarray(at, at + 65536)
-    const packed = Buffer.alloc(lz4.compressBound(block.length))
-    const size = lz4.compressBlock(block, packed, 0, block.length, new Uint32Array(1 << 16))
+    const packed = lz4Block(block)
     const length = Buffer.alloc(4)
     // A block that does not become smaller is stored as it is, with the high bit of its length set.
-    length.writeUInt32LE(size > 0 && size < block.length ? size : (block.length | 0x80000000) >>> 0)
-    pieces.push(length, size > 0 && size < block.length ? packed.subarray(0, size) : block)
+    length.writeUInt32LE(packed.length < block.length ? packed.length : (block.length | 0x80000000) >>> 0)
+    pieces.push(length, packed.length < block.length ? packed : block)
   }
   return Buffer.concat([...pieces, Buffer.alloc(4)])
 }
