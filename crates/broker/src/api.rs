@@ -8,16 +8,21 @@ mod k03_metadata;
 pub(crate) mod k18_api_versions;
 mod k19_create_topics;
 mod k20_delete_topics;
+mod k21_delete_records;
 mod k22_init_producer_id;
+mod k23_offset_for_leader_epoch;
 mod k32_describe_configs;
 mod k33_alter_configs;
+mod k35_describe_log_dirs;
 mod k37_create_partitions;
 mod k44_incremental_alter_configs;
 mod k55_describe_quorum;
 mod k57_update_features;
 mod k60_describe_cluster;
+mod k61_describe_producers;
 mod k64_unregister_broker;
 mod k74_list_config_resources;
+mod k75_describe_topic_partitions;
 
 use crate::call::{Call, Outcome};
 use milena_protocol::{ApiKey, ApiKeyInfo, api_keys};
@@ -56,16 +61,21 @@ static TABLE: &[Api] = &[
     k18_api_versions::API,
     k19_create_topics::API,
     k20_delete_topics::API,
+    k21_delete_records::API,
     k22_init_producer_id::API,
+    k23_offset_for_leader_epoch::API,
     k32_describe_configs::API,
     k33_alter_configs::API,
+    k35_describe_log_dirs::API,
     k37_create_partitions::API,
     k44_incremental_alter_configs::API,
     k55_describe_quorum::API,
     k57_update_features::API,
     k60_describe_cluster::API,
+    k61_describe_producers::API,
     k64_unregister_broker::API,
     k74_list_config_resources::API,
+    k75_describe_topic_partitions::API,
 ];
 
 /// All rows, sorted by key.

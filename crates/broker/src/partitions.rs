@@ -17,7 +17,7 @@ pub(crate) use maintenance::FlushQueue;
 pub use maintenance::Maintenance;
 pub use partition::Partition;
 pub(crate) use partition::{Inner, is_internal};
-pub(crate) use waiting::Deadlines;
+pub(crate) use waiting::{Deadlines, Parked};
 
 use milena_protocol::Text;
 use milena_types::{ErrorCode, PartitionIndex, TopicId};
