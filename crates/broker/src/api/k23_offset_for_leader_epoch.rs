@@ -49,10 +49,7 @@ fn answer(broker: &Broker, topic: &str, asked: &OffsetForLeaderPartition) -> Epo
 }
 
 /// The leader epoch is checked before the role, as `Partition.getLocalLog` does.
-fn end_of(
-    partition: &Partition,
-    asked: &OffsetForLeaderPartition,
-) -> Result<Option<(LeaderEpoch, Offset)>, ErrorCode> {
+fn end_of(partition: &Partition, asked: &OffsetForLeaderPartition) -> Result<Option<(LeaderEpoch, Offset)>, ErrorCode> {
     let inner = partition.lock();
     let role = inner.state.role();
     if role == Role::Offline {

@@ -52,8 +52,7 @@ fn describe(log_dir: &LogDirectory, partitions: &[Arc<Partition>]) -> DescribeLo
     };
     result.total_bytes = total_bytes;
     result.usable_bytes = usable_bytes;
-    let here: Vec<&Arc<Partition>> =
-        partitions.iter().filter(|partition| partition.log_dir == log_dir.path).collect();
+    let here: Vec<&Arc<Partition>> = partitions.iter().filter(|partition| partition.log_dir == log_dir.path).collect();
     for topic in here.chunk_by(|one, other| one.topic == other.topic) {
         result.topics.push(DescribeLogDirsTopic {
             name: topic.first().map(|partition| partition.topic.clone()).unwrap_or_default(),

@@ -27,12 +27,8 @@ const ALL_TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
 fn handle(call: &mut Call<'_, '_>) -> Outcome {
     let Ok(request) = call.decode::<DescribeTopicPartitionsRequest>() else { return Outcome::Close };
     let image = call.broker.image();
-    let response = describe(
-        &image,
-        &request,
-        &call.session.peer.listener,
-        call.broker.settings.max_request_partition_size_limit,
-    );
+    let response =
+        describe(&image, &request, &call.session.peer.listener, call.broker.settings.max_request_partition_size_limit);
     call.answer(&response)
 }
 
@@ -135,14 +131,14 @@ impl Page<'_> {
     }
 
     fn set_cursor(&mut self, topic: &Text, partition_index: i32) {
-        self.response.next_cursor =
-            Some(Cursor { topic_name: topic.clone(), partition_index, ..Default::default() });
+        self.response.next_cursor = Some(Cursor { topic_name: topic.clone(), partition_index, ..Default::default() });
     }
 
     fn partition(&self, index: i32, partition: &Partition) -> DescribeTopicPartitionsResponsePartition {
         let ids = |brokers: &[BrokerId]| brokers.iter().map(|broker| broker.0).collect::<Vec<i32>>();
         let cluster = &self.image.cluster;
-        let has_endpoint = cluster.broker(partition.leader).is_some_and(|leader| leader.endpoint(self.listener).is_some());
+        let has_endpoint =
+            cluster.broker(partition.leader).is_some_and(|leader| leader.endpoint(self.listener).is_some());
         let offline = partition.replicas.iter().enumerate().filter(|(at, replica)| {
             cluster.broker(**replica).is_none_or(|broker| {
                 let is_online = partition.directories.get(*at).is_none_or(|id| broker.has_online_directory(*id));

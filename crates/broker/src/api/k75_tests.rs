@@ -3,7 +3,9 @@
 use super::*;
 use milena_metadata::Delta;
 use milena_protocol::messages::describe_topic_partitions_request::TopicRequest;
-use milena_protocol::messages::{MetadataRecord, PartitionRecord, RegisterBrokerRecord, TopicRecord, register_broker_record};
+use milena_protocol::messages::{
+    MetadataRecord, PartitionRecord, RegisterBrokerRecord, TopicRecord, register_broker_record,
+};
 use milena_types::{LeaderEpoch, Offset};
 
 /// Topics `a` with 3 partitions and `b` with 2, on broker 1, which is there, and 2, which is not.
@@ -11,6 +13,7 @@ fn image() -> Image {
     let listener = register_broker_record::BrokerEndpoint { name: "L".into(), ..Default::default() };
     let mut records = vec![MetadataRecord::RegisterBroker(RegisterBrokerRecord {
         broker_id: 1,
+        fenced: false,
         end_points: vec![listener],
         ..Default::default()
     })];
