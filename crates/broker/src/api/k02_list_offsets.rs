@@ -72,7 +72,7 @@ fn handle(call: &mut Call<'_, '_>) -> Outcome {
                     Lookup::Refused(error) => Err(error),
                 }
             };
-            answers.partitions.push(answer(partition.partition_index, result));
+            answers.partitions.push(answer(partition.partition_index, rules.version, result));
         }
         response.topics.push(answers);
     }
@@ -140,14 +140,21 @@ fn epoch_of_start(inner: &Inner, start: Offset) -> LeaderEpoch {
     first.filter(|entry| entry.start_offset <= start).map_or(LeaderEpoch::NONE, |entry| entry.epoch)
 }
 
-fn answer(index: i32, result: Result<Option<TimestampOffset>, ErrorCode>) -> ListOffsetsPartitionResponse {
+fn answer(
+    index: i32,
+    version: i16,
+    result: Result<Option<TimestampOffset>, ErrorCode>,
+) -> ListOffsetsPartitionResponse {
     let mut answer =
         ListOffsetsPartitionResponse { partition_index: index, timestamp: -1, offset: -1, ..Default::default() };
     match result {
         Ok(Some(found)) => {
             answer.timestamp = found.timestamp.0;
             answer.offset = found.offset.0;
-            answer.leader_epoch = found.leader_epoch.0;
+            // Versions before 4 have no place for it (`KafkaApis.handleListOffsetRequest`).
+            if version >= 4 {
+                answer.leader_epoch = found.leader_epoch.0;
+            }
         }
         Ok(None) => {}
         Err(error) => answer.error_code = error.0,
