@@ -41,7 +41,7 @@ const CLIENT_METRICS_KEYS: [(&str, &str, ValueType); 3] =
 pub(crate) struct ConfigView<'a> {
     image: &'a Image,
     node: BrokerId,
-    static_texts: &'a BTreeMap<String, String>,
+    static_texts: BTreeMap<String, String>,
     of_broker: Arc<ConfigMap>,
     of_all_brokers: Arc<ConfigMap>,
 }
@@ -57,7 +57,14 @@ type Described = Result<Vec<DescribeConfigsResourceResult>, ApiError>;
 
 impl<'a> ConfigView<'a> {
     /// The configs of broker `node`, whose file says `static_texts`.
-    pub(crate) fn new(image: &'a Image, node: BrokerId, static_texts: &'a BTreeMap<String, String>) -> Self {
+    pub(crate) fn new(image: &'a Image, node: BrokerId, static_texts: &BTreeMap<String, String>) -> Self {
+        let mut static_texts = static_texts.clone();
+        // Either name of the node sets the other (`KafkaConfig.populateSynonyms`).
+        for (from, to) in [("node.id", "broker.id"), ("broker.id", "node.id")] {
+            if let Some(text) = static_texts.get(from).cloned() {
+                static_texts.entry(to.to_owned()).or_insert(text);
+            }
+        }
         let own = ConfigResource { kind: ConfigResource::BROKER, name: Text::from(node.to_string()) };
         let of = |resource: &ConfigResource| image.configs.get(resource).cloned().unwrap_or_default();
         ConfigView {
@@ -347,7 +354,8 @@ mod tests {
 
     /// Entries as `name=value source synonym=value source ...`.
     fn described(image: &Image, kind: i8, name: &str, keys: &[&str]) -> Vec<String> {
-        let texts = [("log.segment.delete.delay.ms".to_owned(), "100".to_owned())].into();
+        let text = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let texts = [text("log.segment.delete.delay.ms", "100"), text("node.id", "1")].into();
         let view = ConfigView::new(image, BrokerId(1), &texts);
         let resource = DescribeConfigsResource {
             resource_type: kind,
@@ -412,10 +420,12 @@ mod tests {
             (ConfigResource::BROKER, "", "log.retention.ms", "100000"),
             (ConfigResource::BROKER, "1", "foo.bar", "secret"),
         ]);
-        let keys = ["log.cleaner.threads", "log.segment.delete.delay.ms", "log.flush.interval.ms", "foo.bar"];
+        let keys =
+            ["broker.id", "log.cleaner.threads", "log.segment.delete.delay.ms", "log.flush.interval.ms", "foo.bar"];
         assert_eq!(
             described(&image, ConfigResource::BROKER, "1", &keys),
             [
+                "broker.id=1 4, broker.id=1 4, broker.id=-1 5",
                 "foo.bar=null 2, foo.bar=null 2",
                 "log.cleaner.threads=2 2, log.cleaner.threads=2 2, log.cleaner.threads=1 5",
                 "log.flush.interval.ms=null 5",
