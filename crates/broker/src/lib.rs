@@ -10,6 +10,8 @@ mod config_checks;
 mod controller_handle;
 mod describe;
 mod describe_configs;
+#[cfg(test)]
+mod describe_configs_tests;
 mod dispatch;
 pub mod format;
 pub mod hosts;
