@@ -1,10 +1,13 @@
 //! What DescribeConfigs answers, compared with Apache Kafka 4.3.1's answers to the same configs.
 
-use milena_metadata::Delta;
-use milena_protocol::messages::{ConfigRecord, MetadataRecord, TopicRecord};
-use milena_types::{LeaderEpoch, Offset, Uuid};
+use milena_metadata::{ConfigResource, Delta, Image};
+use milena_protocol::Text;
+use milena_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use milena_protocol::messages::describe_configs_response::DescribeConfigsResourceResult;
+use milena_protocol::messages::{ConfigRecord, DescribeConfigsRequest, MetadataRecord, TopicRecord};
+use milena_types::{BrokerId, LeaderEpoch, Offset, Uuid};
 
-use crate::describe_configs::*;
+use crate::describe_configs::ConfigView;
 
 fn image(configs: &[(i8, &str, &str, &str)]) -> Image {
     let mut image = Image::default();
