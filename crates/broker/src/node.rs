@@ -196,7 +196,11 @@ impl Node {
             server.shutdown().await;
         }
         let (ended, end) = tokio::sync::oneshot::channel();
-        if self.metadata.send(Event::Stop { done: Box::new(move || drop(ended.send(()))) }) {
+        if self.metadata.send(Event::Stop {
+            done: Box::new(move || {
+                let _ = ended.send(());
+            }),
+        }) {
             let _ = end.await;
         }
         let thread = self.metadata_thread;
@@ -334,11 +338,11 @@ fn with_bound_ports(endpoints: Vec<Endpoint>, addresses: &[(String, SocketAddr)]
     endpoints.into_iter().map(with_port).collect()
 }
 
+/// The directories of the partitions, and that of the metadata log if it is another one.
+type LockedDirectories = (Vec<LogDir<RealDisk>>, Option<LogDir<RealDisk>>);
+
 /// Locks the directories of the partitions, and that of the metadata log if it is another one.
-fn lock_directories(
-    files: &Arc<FileCache<RealDisk>>,
-    formatted: &Formatted,
-) -> Result<(Vec<LogDir<RealDisk>>, Option<LogDir<RealDisk>>), NodeError> {
+fn lock_directories(files: &Arc<FileCache<RealDisk>>, formatted: &Formatted) -> Result<LockedDirectories, NodeError> {
     let open = |path| LogDir::open(files, path);
     let log_dirs = formatted.log_dirs.iter().map(|dir| open(&dir.path)).collect::<Result<Vec<_>, _>>()?;
     let metadata = &formatted.metadata_log_dir.path;

@@ -8,11 +8,11 @@ use std::sync::atomic::AtomicI64;
 
 use milena_controller::bootstrap_records;
 use milena_metadata::MetadataVersion;
+use milena_protocol::Text;
 use milena_protocol::messages::create_topics_request::CreatableTopic;
 use milena_protocol::messages::{
     BrokerHeartbeatRequest, BrokerRegistrationRequest, CreateTopicsRequest, broker_registration_request,
 };
-use milena_protocol::{FileSource, Text};
 use milena_raft::{OffsetAndEpoch, ReplicaKey, VoterSet};
 use milena_storage::FileCache;
 use milena_storage::disk::SimulatedDisk;

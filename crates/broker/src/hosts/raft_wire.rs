@@ -18,6 +18,7 @@ use milena_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, Timestamp, Uuid};
 pub(crate) const METADATA_TOPIC: &str = "__cluster_metadata";
 
 /// How much of the log one fetch of an observer asks for (`KafkaRaftClient.MAX_BATCH_SIZE_BYTES`).
+#[allow(dead_code, reason = "the observer of a broker in a process of its own sends it")]
 const FETCH_MAX_BYTES: i32 = 8 * 1024 * 1024;
 
 fn leader_id(leader: LeaderAndEpoch) -> i32 {
@@ -120,6 +121,7 @@ pub(crate) fn fetch_response(verdict: &FetchVerdict, records: Records, view: &Le
 }
 
 /// A metadata fetch for the leader.
+#[allow(dead_code, reason = "the observer of a broker in a process of its own sends it")]
 pub(crate) fn fetch_request(fetch: &FetchOut, cluster_id: &str) -> FetchRequest {
     let partition = fetch_request::FetchPartition {
         partition: 0,
@@ -251,6 +253,7 @@ pub(crate) fn snapshot_response(
 }
 
 /// A request for the piece of a snapshot that begins at `position`.
+#[allow(dead_code, reason = "the observer of a broker in a process of its own sends it")]
 pub(crate) fn snapshot_request(out: &SnapshotFetchOut, position: i64, cluster_id: &str) -> FetchSnapshotRequest {
     let partition = fetch_snapshot_request::PartitionSnapshot {
         partition: 0,
