@@ -5,8 +5,11 @@ mod broker_lifecycle;
 mod controller_service;
 mod metadata_log;
 mod metadata_loop;
+mod network_sender;
+mod peers;
 mod raft_requests;
 mod raft_wire;
+mod remote_controller;
 mod replayer;
 
 pub(crate) use broker_lifecycle::ask;
@@ -17,4 +20,6 @@ pub use metadata_loop::{
     Event, MetadataHandle, MetadataInbox, MetadataListener, MetadataParts, NoPeers, RaftSender, metadata_channel,
     start_metadata,
 };
+pub use network_sender::{LeaderWatch, NetworkSender, SenderSettings};
 pub use raft_requests::{RaftDone, RaftRequest, RaftResponse};
+pub use remote_controller::RemoteController;

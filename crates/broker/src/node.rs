@@ -33,7 +33,8 @@ use crate::dispatch::Dispatcher;
 use crate::format::{Formatted, random_uuid};
 use crate::hosts::{
     BrokerIdentity, BrokerLifecycle, ControllerService, Event, LifecycleTimes, MetadataHandle, MetadataListener,
-    MetadataLog, MetadataOffset, MetadataParts, NoPeers, ask, metadata_channel, start_metadata,
+    MetadataLog, MetadataOffset, MetadataParts, NetworkSender, NoPeers, RaftSender, RemoteController, SenderSettings,
+    ask, metadata_channel, start_metadata,
 };
 use crate::partitions::Maintenance;
 
@@ -86,6 +87,37 @@ impl MetadataListener for Publisher {
     }
 }
 
+/// How this node reaches the active controller: itself, or over the network.
+struct Links {
+    sender: Box<dyn RaftSender>,
+    /// For what clients ask.
+    controller: Arc<dyn ControllerHandle>,
+    /// For registration and heartbeats, which must not queue behind clients' requests.
+    lifecycle: Arc<dyn ControllerHandle>,
+}
+
+impl Links {
+    fn new(config: &ServerConfig, formatted: &Formatted, metadata: &MetadataHandle) -> Links {
+        if config.node.is_controller {
+            let handle: Arc<dyn ControllerHandle> = Arc::new(metadata.clone());
+            return Links { sender: Box::new(NoPeers), controller: Arc::clone(&handle), lifecycle: handle };
+        }
+        let voters = config.quorum.voters.iter().map(|voter| (voter.host.clone(), voter.port));
+        let servers = config.quorum.bootstrap_servers.iter().cloned();
+        let settings = SenderSettings {
+            cluster_id: formatted.cluster_id.clone(),
+            bootstrap_servers: servers.chain(voters).collect(),
+            request_timeout: Duration::from_millis(u64::try_from(config.quorum.request_timeout_ms).unwrap_or(2000)),
+            client_id: format!("raft-client-{}", config.node.node_id),
+        };
+        let (sender, leader) = NetworkSender::start(settings, metadata.clone());
+        let channel = |name: &str| -> Arc<dyn ControllerHandle> {
+            Arc::new(RemoteController::start(leader.clone(), &format!("{name}-{}", config.node.node_id)))
+        };
+        Links { sender: Box::new(sender), controller: channel("forwarding"), lifecycle: channel("heartbeat") }
+    }
+}
+
 impl Node {
     /// Starts the roles that `process.roles` names; returns when the broker is unfenced and accepts connections.
     ///
@@ -98,7 +130,11 @@ impl Node {
         let files = FileCache::new(RealDisk, OPEN_FILES_MAX);
         let (log_dirs, metadata_dir) = lock_directories(&files, formatted)?;
         let previous_epoch = previous_broker_epoch(&log_dirs);
-        let handle: Arc<dyn ControllerHandle> = Arc::new(metadata.clone());
+        if config.quorum.voters.len() > 1 {
+            return Err(NodeError::SeveralVoters(config.quorum.voters.len()));
+        }
+        let links = Links::new(config, formatted, &metadata);
+        let handle = Arc::clone(&links.controller);
         let broker = if config.node.is_broker {
             let settings = config.broker_settings(formatted);
             let parts = BrokerParts { settings, clock: clock.clone(), controller: Arc::clone(&handle), log_dirs };
@@ -117,7 +153,7 @@ impl Node {
         addresses.extend(controller_server.iter().flat_map(|server| server.addresses().to_vec()));
 
         let publisher = Publisher { broker: broker.clone(), offset: offset.clone(), is_first: true };
-        let parts = metadata_parts(config, formatted, &files, clock, publisher)?;
+        let parts = metadata_parts(config, formatted, &files, clock, publisher, links.sender)?;
         // Opening logs blocks; nothing is served on this runtime yet.
         let metadata_thread = start_metadata(parts, inbox)?;
         if let Some(server) = &mut controller_server {
@@ -133,7 +169,7 @@ impl Node {
             _metadata_dir: metadata_dir,
         };
         if let (Some(broker), Some(server)) = (broker, broker_server) {
-            let joined = node.join(config, formatted, previous_epoch, &handle, offset).await;
+            let joined = node.join(config, formatted, previous_epoch, &links.lifecycle, offset).await;
             match joined {
                 Ok(lifecycle) => node.broker = Some(run_broker(&broker, server, lifecycle)),
                 Err(error) => {
@@ -257,6 +293,7 @@ fn metadata_parts(
     files: &Arc<FileCache<RealDisk>>,
     clock: Clock,
     publisher: Publisher,
+    sender: Box<dyn RaftSender>,
 ) -> Result<MetadataParts<RealDisk>, NodeError> {
     let directory = &formatted.metadata_log_dir.path;
     let log = MetadataLog::open(files, directory, &config.metadata_log, clock.now())?;
@@ -271,7 +308,7 @@ fn metadata_parts(
         own_broker: config.node.is_broker.then_some(config.node.node_id),
         bootstrap: bootstrap::read(directory)?,
         listener: Box::new(publisher),
-        sender: Box::new(NoPeers),
+        sender,
         clock,
         snapshots: SnapshotPolicy {
             max_bytes: u64::try_from(config.metadata_log.max_record_bytes_between_snapshots).unwrap_or(u64::MAX),

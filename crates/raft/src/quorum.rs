@@ -246,6 +246,18 @@ impl Quorum {
         }
     }
 
+    /// The leader and its controller listeners, as it or the voters told them.
+    #[must_use]
+    pub fn leader_endpoints(&self) -> Option<(BrokerId, Vec<Endpoint>)> {
+        match &self.role {
+            Role::Follower(following) => Some((following.leader, following.endpoints.clone())),
+            Role::Leader(_) => {
+                self.kraft.voters.get(self.config.local.id).map(|own| (own.key.id, own.endpoints.clone()))
+            }
+            _ => None,
+        }
+    }
+
     /// What `quorum-state` must hold now.
     #[must_use]
     pub fn election_state(&self) -> ElectionState {

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use milena_controller::{Controller, ControllerSettings};
 use milena_metadata::{Delta, Image, VersionedRecord};
-use milena_raft::{Boot, Destination, Effect, KRaftState, Outbound, Quorum, QuorumConfig, SnapshotPolicy};
+use milena_raft::{Boot, Destination, Effect, Endpoint, KRaftState, Outbound, Quorum, QuorumConfig, SnapshotPolicy};
 use milena_storage::Result;
 use milena_storage::disk::Disk;
 use milena_types::{BrokerId, ErrorCode, Offset, Timestamp};
@@ -47,6 +47,9 @@ pub trait MetadataListener: Send {
 pub trait RaftSender: Send {
     /// Begins to send; must not block.
     fn send(&mut self, to: Destination, request: Outbound);
+
+    /// Who leads now and where it listens, if known.
+    fn leader_changed(&mut self, _leader: Option<(BrokerId, Vec<Endpoint>)>) {}
 }
 
 /// A sender for a quorum of one: there is nobody to send to.
@@ -310,6 +313,7 @@ impl<D: Disk> MetadataLoop<D> {
                     self.deactivate();
                 }
                 self.activating = start_offset;
+                self.sender.leader_changed(self.quorum.leader_endpoints());
             }
             Effect::WakeFetches => self.wake_fetches(),
             Effect::Send { to, request } => self.sender.send(to, request),

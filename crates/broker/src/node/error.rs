@@ -10,6 +10,9 @@ use crate::hosts::JoinError;
 /// What keeps a node from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
+    /// Growing the quorum is not part of this version.
+    #[error("controller.quorum.voters names {0} voters: a quorum of several controllers cannot be run yet")]
+    SeveralVoters(usize),
     /// The files of the metadata, or of the bootstrap.
     #[error(transparent)]
     Metadata(#[from] milena_storage::Error),
