@@ -21,5 +21,7 @@ pub use metadata_loop::{
     start_metadata,
 };
 pub use network_sender::{LeaderWatch, NetworkSender, SenderSettings};
+#[cfg(test)]
+pub(crate) use peers::Connection;
 pub use raft_requests::{RaftDone, RaftRequest, RaftResponse};
 pub use remote_controller::RemoteController;

@@ -397,3 +397,7 @@ fn previous_broker_epoch(log_dirs: &[LogDir<RealDisk>]) -> i64 {
     };
     if epochs.all(|epoch| epoch == Some(first)) { first } else { -1 }
 }
+
+#[cfg(test)]
+#[path = "node_tests.rs"]
+mod tests;

@@ -209,7 +209,9 @@ where
     R::Response: Send + 'static,
 {
     let (sender, receiver) = oneshot::channel();
-    let done = Box::new(move |result: Result<crate::ControllerResponse, ErrorCode>| drop(sender.send(result)));
+    let done = Box::new(move |result: Result<crate::ControllerResponse, ErrorCode>| {
+        let _ = sender.send(result);
+    });
     controller.submit(request.into_request(), done);
     let response = receiver.await.unwrap_or(Err(ErrorCode::NOT_CONTROLLER))?;
     R::from_response(response).ok_or(ErrorCode::UNKNOWN_SERVER_ERROR)

@@ -62,12 +62,13 @@ impl<D: Disk> MetadataLog<D> {
         }
         let snapshots: Vec<OffsetAndEpoch> = list_snapshots(&disk, &directory)?.into_iter().map(from_file).collect();
         let oldest = snapshots.first().map_or(Offset(0), |id| id.offset);
-        let open = LogOpen { recovery_point: Offset(0), log_start_offset: Offset(0), clean_shutdown: false, now };
+        let latest = snapshots.last().map_or(Offset(0), |id| id.offset);
+        // A snapshot holds only what was committed, and what was committed was synced.
+        let open = LogOpen { recovery_point: latest, log_start_offset: Offset(0), clean_shutdown: false, now };
         let (mut log, report) = Log::open(cache, &directory, &Arc::new(log_config(settings)), open)?;
         if report.bytes_truncated > 0 {
             tracing::warn!(bytes = report.bytes_truncated, "cut a torn tail off the metadata log");
         }
-        let latest = snapshots.last().map_or(Offset(0), |id| id.offset);
         if latest > log.log_end_offset() {
             // The log was lost or never fetched past a downloaded snapshot: it goes on behind it.
             log.truncate_fully_and_start_at(latest, now)?;

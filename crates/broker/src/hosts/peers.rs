@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use milena_protocol::messages::ApiVersionsRequest;
-use milena_protocol::{ApiKey, Message, Request, Segment, decode_response, encode_request};
+use milena_protocol::{ApiKey, Request, Segment, decode_response, encode_request};
 use milena_types::ErrorCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -1,0 +1,140 @@
+//! Whole nodes on real files and sockets: one alone, and a controller with a broker of its own process' kind.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use milena_protocol::messages::create_topics_request::CreatableTopic;
+use milena_protocol::messages::{CreateTopicsRequest, MetadataRequest};
+
+use super::*;
+use crate::config::{ConfigSource, load_config};
+use crate::format::{FormatRequest, InitialVoters, ensure_formatted, format};
+use crate::hosts::Connection;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn config(dir: &Path, set: &[(&str, &str)]) -> ServerConfig {
+    let mut overrides = BTreeMap::from([
+        ("log.dirs".to_owned(), dir.to_str().unwrap().to_owned()),
+        ("controller.listener.names".to_owned(), "CONTROLLER".to_owned()),
+        ("node.id".to_owned(), "1".to_owned()),
+    ]);
+    overrides.extend(set.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+    load_config(&ConfigSource::BuiltIn, &overrides).unwrap()
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+async fn connect(node: &Node, listener: &str) -> Connection {
+    let (_, address) = node.addresses().iter().find(|(name, _)| name == listener).unwrap();
+    Connection::open(&(address.ip().to_string(), address.port()), "test", PATIENCE).await.unwrap()
+}
+
+async fn create_topic(node: &Node, name: &str) -> i16 {
+    let topic = CreatableTopic { name: name.into(), num_partitions: 2, replication_factor: 1, ..Default::default() };
+    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
+    let answer = connect(node, "PLAINTEXT").await.ask(&request, Duration::ZERO).await.unwrap();
+    answer.topics[0].error_code
+}
+
+async fn leaders(node: &Node, topic: &str) -> Vec<i32> {
+    let request = MetadataRequest { topics: None, ..Default::default() };
+    let answer = connect(node, "PLAINTEXT").await.ask(&request, Duration::ZERO).await.unwrap();
+    let found = answer.topics.iter().find(|found| found.name.as_deref() == Some(topic)).expect("the topic is known");
+    found.partitions.iter().map(|partition| partition.leader_id).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_alone_keeps_its_topics_over_clean_and_unclean_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let listeners = format!("PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:{port}");
+    let servers = format!("127.0.0.1:{port}");
+    let set = [("listeners", listeners.as_str()), ("controller.quorum.bootstrap.servers", servers.as_str())];
+    let config = config(dir.path(), &set);
+    for round in 0..3 {
+        let formatted = ensure_formatted(&config, &mut std::io::sink()).unwrap();
+        assert_eq!(formatted.is_new, round == 0);
+        let node = Node::start(&config, &formatted).await.unwrap();
+        if round == 0 {
+            assert_eq!(create_topic(&node, "orders").await, 0);
+        }
+        assert_eq!(leaders(&node, "orders").await, [1, 1], "in round {round}");
+        node.stop().await;
+        if round == 1 {
+            // As after kill -9: nothing says that the logs were closed.
+            std::fs::remove_file(dir.path().join(".kafka_cleanshutdown")).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_in_use_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let listeners = format!("PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:{port}");
+    let servers = format!("127.0.0.1:{port}");
+    let set = [("listeners", listeners.as_str()), ("controller.quorum.bootstrap.servers", servers.as_str())];
+    let config = config(dir.path(), &set);
+    let formatted = ensure_formatted(&config, &mut std::io::sink()).unwrap();
+    let node = Node::start(&config, &formatted).await.unwrap();
+    let refused = Node::start(&config, &formatted).await.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(refused.contains(".lock"), "{refused}");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_and_a_broker_are_a_cluster_and_the_broker_outlives_the_controllers_restart() {
+    let (controller_dir, broker_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let port = free_port();
+    let servers = format!("127.0.0.1:{port}");
+    let listener = format!("CONTROLLER://127.0.0.1:{port}");
+    let controller_config = config(
+        controller_dir.path(),
+        &[
+            ("process.roles", "controller"),
+            ("node.id", "100"),
+            ("listeners", &listener),
+            ("controller.quorum.bootstrap.servers", &servers),
+        ],
+    );
+    let broker_config = config(
+        broker_dir.path(),
+        &[
+            ("process.roles", "broker"),
+            ("listeners", "PLAINTEXT://127.0.0.1:0"),
+            ("controller.quorum.bootstrap.servers", &servers),
+        ],
+    );
+    let cluster_id = "AAAAAAAAAAAAAAAAAAAAAQ".to_owned();
+    let request = FormatRequest { cluster_id: cluster_id.clone(), ..FormatRequest::default() };
+    let standalone = FormatRequest { initial_voters: InitialVoters::Standalone, ..request.clone() };
+    format(&controller_config, &standalone, &mut std::io::sink()).unwrap();
+    format(&broker_config, &request, &mut std::io::sink()).unwrap();
+    let formatted = |config| ensure_formatted(config, &mut std::io::sink()).unwrap();
+
+    let controller = Node::start(&controller_config, &formatted(&controller_config)).await.unwrap();
+    let broker = Node::start(&broker_config, &formatted(&broker_config)).await.unwrap();
+    assert_eq!(create_topic(&broker, "before").await, 0);
+    controller.stop().await;
+    let controller = Node::start(&controller_config, &formatted(&controller_config)).await.unwrap();
+    assert_eq!(create_topic(&broker, "after").await, 0);
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while leaders_or_none(&broker, "after").await.is_none() {
+        assert!(tokio::time::Instant::now() < deadline, "the broker never learned of the topic");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(leaders(&broker, "before").await, [1, 1]);
+    broker.stop().await;
+    controller.stop().await;
+}
+
+async fn leaders_or_none(node: &Node, topic: &str) -> Option<Vec<i32>> {
+    let request = MetadataRequest { topics: None, ..Default::default() };
+    let answer = connect(node, "PLAINTEXT").await.ask(&request, Duration::ZERO).await.unwrap();
+    let found = answer.topics.iter().find(|found| found.name.as_deref() == Some(topic))?;
+    let leaders: Vec<i32> = found.partitions.iter().map(|partition| partition.leader_id).collect();
+    leaders.iter().all(|leader| *leader == 1).then_some(leaders)
+}
