@@ -6,6 +6,7 @@
 
 mod bootstrap;
 mod error;
+mod links;
 
 pub use error::NodeError;
 
@@ -33,10 +34,10 @@ use crate::dispatch::Dispatcher;
 use crate::format::{Formatted, random_uuid};
 use crate::hosts::{
     BrokerIdentity, BrokerLifecycle, ControllerService, Event, LifecycleTimes, MetadataHandle, MetadataListener,
-    MetadataLog, MetadataOffset, MetadataParts, NetworkSender, NoPeers, RaftSender, RemoteController, SenderSettings,
-    ask, metadata_channel, start_metadata,
+    MetadataLog, MetadataOffset, MetadataParts, RaftSender, ask, metadata_channel, start_metadata,
 };
 use crate::partitions::Maintenance;
+use links::Links;
 
 /// How long a stopping broker waits for the controller to move its leaderships
 /// (`controlled.shutdown` gives up after three retries of five seconds).
@@ -51,6 +52,7 @@ pub struct Node {
     controller: Option<Server<ControllerService>>,
     metadata: MetadataHandle,
     metadata_thread: JoinHandle<()>,
+    metadata_ended: tokio::sync::oneshot::Receiver<()>,
     addresses: Vec<(String, SocketAddr)>,
     /// The lock on the metadata log's directory where that holds no partitions.
     _metadata_dir: Option<LogDir<RealDisk>>,
@@ -84,37 +86,6 @@ impl MetadataListener for Publisher {
         if let Some(broker) = &self.broker {
             broker.set_kraft_version(level);
         }
-    }
-}
-
-/// How this node reaches the active controller: itself, or over the network.
-struct Links {
-    sender: Box<dyn RaftSender>,
-    /// For what clients ask.
-    controller: Arc<dyn ControllerHandle>,
-    /// For registration and heartbeats, which must not queue behind clients' requests.
-    lifecycle: Arc<dyn ControllerHandle>,
-}
-
-impl Links {
-    fn new(config: &ServerConfig, formatted: &Formatted, metadata: &MetadataHandle) -> Links {
-        if config.node.is_controller {
-            let handle: Arc<dyn ControllerHandle> = Arc::new(metadata.clone());
-            return Links { sender: Box::new(NoPeers), controller: Arc::clone(&handle), lifecycle: handle };
-        }
-        let voters = config.quorum.voters.iter().map(|voter| (voter.host.clone(), voter.port));
-        let servers = config.quorum.bootstrap_servers.iter().cloned();
-        let settings = SenderSettings {
-            cluster_id: formatted.cluster_id.clone(),
-            bootstrap_servers: servers.chain(voters).collect(),
-            request_timeout: Duration::from_millis(u64::try_from(config.quorum.request_timeout_ms).unwrap_or(2000)),
-            client_id: format!("raft-client-{}", config.node.node_id),
-        };
-        let (sender, leader) = NetworkSender::start(settings, metadata.clone());
-        let channel = |name: &str| -> Arc<dyn ControllerHandle> {
-            Arc::new(RemoteController::start(leader.clone(), &format!("{name}-{}", config.node.node_id)))
-        };
-        Links { sender: Box::new(sender), controller: channel("forwarding"), lifecycle: channel("heartbeat") }
     }
 }
 
@@ -153,7 +124,9 @@ impl Node {
         addresses.extend(controller_server.iter().flat_map(|server| server.addresses().to_vec()));
 
         let publisher = Publisher { broker: broker.clone(), offset: offset.clone(), is_first: true };
-        let parts = metadata_parts(config, formatted, &files, clock, publisher, links.sender)?;
+        let mut parts = metadata_parts(config, formatted, &files, clock, publisher, links.sender)?;
+        let (alive, ended) = tokio::sync::oneshot::channel();
+        parts.ended = Some(alive);
         // Opening logs blocks; nothing is served on this runtime yet.
         let metadata_thread = start_metadata(parts, inbox)?;
         if let Some(server) = &mut controller_server {
@@ -165,6 +138,7 @@ impl Node {
             controller: controller_server,
             metadata,
             metadata_thread,
+            metadata_ended: ended,
             addresses,
             _metadata_dir: metadata_dir,
         };
@@ -212,6 +186,13 @@ impl Node {
     #[must_use]
     pub fn addresses(&self) -> &[(String, SocketAddr)] {
         &self.addresses
+    }
+
+    /// Returns when the node can no longer follow or lead the cluster, because its metadata log failed. The log says
+    /// why; all that is left is to stop.
+    pub async fn failed(&mut self) {
+        // The sender is only ever dropped.
+        let _ = (&mut self.metadata_ended).await;
     }
 
     /// Leaves the cluster in a controlled way, closes everything and marks the logs as cleanly closed.
@@ -317,6 +298,7 @@ fn metadata_parts(
         cluster_id: formatted.cluster_id.clone(),
         listener_name,
         random_seed: seed.rotate_left(17),
+        ended: None,
     })
 }
 

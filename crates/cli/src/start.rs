@@ -42,11 +42,15 @@ async fn run(config: &ServerConfig, formatted: &Formatted) -> anyhow::Result<()>
     // Both are taken before the node starts, so that a signal during the start is not lost.
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let node = Node::start(config, formatted).await?;
+    let mut node = Node::start(config, formatted).await?;
     info!("{}", greeting(config, formatted));
     let name = tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
+        () = node.failed() => {
+            node.stop().await;
+            anyhow::bail!("the metadata log failed; see the errors above");
+        }
     };
     info!("{name}: shutting down");
     node.stop().await;

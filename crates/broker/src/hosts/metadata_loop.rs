@@ -5,6 +5,7 @@
 //! synced; what is then committed is published, and only after that are callers answered (classes `KafkaRaftClient`,
 //! `QuorumController`, `MetadataLoader`).
 
+mod following;
 mod proposals;
 mod requests;
 mod serving;
@@ -24,7 +25,6 @@ use milena_types::{BrokerId, ErrorCode, Offset, Timestamp};
 
 use super::metadata_log::MetadataLog;
 use super::raft_requests::{RaftDone, RaftRequest};
-use super::raft_wire::fetch_answer;
 use super::replayer::Replayer;
 use crate::clock::Clock;
 use crate::controller_handle::{ControllerDone, ControllerHandle, ControllerRequest};
@@ -96,6 +96,8 @@ pub struct MetadataParts<D: Disk> {
     /// The name of the controller listener.
     pub listener_name: String,
     pub random_seed: u64,
+    /// Dropped when the thread ends, for whatever reason.
+    pub ended: Option<tokio::sync::oneshot::Sender<()>>,
 }
 
 /// A way to the thread; cheap to clone.
@@ -149,6 +151,7 @@ pub(crate) struct MetadataLoop<D: Disk> {
     cluster_id: String,
     listener_name: String,
     random: u64,
+    _ended: Option<tokio::sync::oneshot::Sender<()>>,
 }
 
 /// Opens the metadata, elects where nobody else can, publishes what is committed, and starts the thread.
@@ -213,6 +216,7 @@ impl<D: Disk> MetadataLoop<D> {
             cluster_id: parts.cluster_id,
             listener_name: parts.listener_name,
             random: parts.random_seed | 1,
+            _ended: parts.ended,
         })
     }
 
@@ -329,71 +333,6 @@ impl<D: Disk> MetadataLoop<D> {
         let fetch = (!self.fetch_in_flight && self.quorum.next_fetch().is_some()).then(|| until(self.retry_fetch_at));
         let deadlines = [quorum, parked, fetch, self.until_controller_deadline()];
         deadlines.into_iter().flatten().min().unwrap_or(Duration::from_secs(3600))
-    }
-
-    fn fetch_if_due(&mut self, now: Timestamp) {
-        if !self.fetch_in_flight
-            && now >= self.retry_fetch_at
-            && let Some(effect) = self.quorum.next_fetch()
-        {
-            self.fetch_in_flight = true;
-            self.fx.push(effect);
-        }
-    }
-
-    fn on_fetch_reply(&mut self, response: Option<milena_protocol::messages::FetchResponse>) {
-        let now = self.clock.now();
-        self.fetch_in_flight = false;
-        let Some(response) = response else {
-            self.retry_fetch_at = Timestamp(now.0 + 20);
-            return;
-        };
-        let (answer, endpoints, records) = fetch_answer(response, &self.listener_name);
-        if let milena_protocol::Records::Bytes(bytes) = records {
-            self.fetched = Some((bytes, answer.high_watermark));
-        }
-        if !answer.error.is_none() {
-            self.retry_fetch_at = Timestamp(now.0 + 20);
-        }
-        let before = self.fx.len();
-        self.quorum.on_fetch_answer(&answer, endpoints, now, &mut self.fx);
-        let downloads = |effect: &Effect| matches!(effect, Effect::Send { request: Outbound::FetchSnapshot(_), .. });
-        self.fetch_in_flight = self.fx.iter().skip(before).any(downloads);
-    }
-
-    fn append_fetched(&mut self) -> Result<()> {
-        let Some((bytes, high_watermark)) = self.fetched.take() else {
-            return Ok(());
-        };
-        let ends = self.log.append_fetched(bytes, self.clock.now())?;
-        self.log.sync()?;
-        self.quorum.on_follower_append(&ends, high_watermark, &mut self.fx);
-        let mut kraft = self.quorum.kraft().clone();
-        self.log.scan_control_records(&mut kraft)?;
-        if kraft.kraft_version != self.quorum.kraft().kraft_version {
-            self.listener.kraft_version(kraft.kraft_version);
-        }
-        self.quorum.on_kraft_state(kraft);
-        Ok(())
-    }
-
-    fn on_snapshot_reply(&mut self, snapshot: Option<(milena_raft::OffsetAndEpoch, bytes::Bytes)>) {
-        self.fetch_in_flight = false;
-        let loaded = match snapshot {
-            Some((id, bytes)) => self.log.install_snapshot(id, &bytes, self.clock.now()).map(|()| Some(id)),
-            None => Ok(None),
-        };
-        match loaded {
-            Ok(Some(id)) => {
-                if let Err(error) = self.log.load_latest_snapshot(&mut self.replayer) {
-                    tracing::error!(%error, "a downloaded metadata snapshot cannot be loaded");
-                    return;
-                }
-                self.quorum.on_snapshot_loaded(id, &mut self.fx);
-            }
-            Ok(None) => self.retry_fetch_at = Timestamp(self.clock.now().0 + 20),
-            Err(error) => tracing::error!(%error, "a downloaded metadata snapshot cannot be kept"),
-        }
     }
 }
 

@@ -93,6 +93,7 @@ fn node(disk: &SimulatedDisk, id: i32) -> Node {
         cluster_id: "cluster".to_owned(),
         listener_name: "CONTROLLER".to_owned(),
         random_seed: 7,
+        ended: None,
     };
     let mut state = MetadataLoop::open(parts).unwrap();
     state.settle().unwrap();

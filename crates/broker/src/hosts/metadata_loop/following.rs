@@ -1,0 +1,79 @@
+//! Following another leader: fetching its log and its snapshots.
+
+use milena_raft::{Effect, OffsetAndEpoch, Outbound};
+use milena_storage::Result;
+use milena_storage::disk::Disk;
+use milena_types::Timestamp;
+
+use super::MetadataLoop;
+use crate::hosts::raft_wire::fetch_answer;
+
+/// Until the next fetch after one that failed (`controller.quorum.retry.backoff.ms`).
+const RETRY_MS: i64 = 20;
+
+impl<D: Disk> MetadataLoop<D> {
+    pub(super) fn fetch_if_due(&mut self, now: Timestamp) {
+        if !self.fetch_in_flight
+            && now >= self.retry_fetch_at
+            && let Some(effect) = self.quorum.next_fetch()
+        {
+            self.fetch_in_flight = true;
+            self.fx.push(effect);
+        }
+    }
+
+    pub(super) fn on_fetch_reply(&mut self, response: Option<milena_protocol::messages::FetchResponse>) {
+        let now = self.clock.now();
+        self.fetch_in_flight = false;
+        let Some(response) = response else {
+            self.retry_fetch_at = Timestamp(now.0 + RETRY_MS);
+            return;
+        };
+        let (answer, endpoints, records) = fetch_answer(response, &self.listener_name);
+        if let milena_protocol::Records::Bytes(bytes) = records {
+            self.fetched = Some((bytes, answer.high_watermark));
+        }
+        if !answer.error.is_none() {
+            self.retry_fetch_at = Timestamp(now.0 + RETRY_MS);
+        }
+        let before = self.fx.len();
+        self.quorum.on_fetch_answer(&answer, endpoints, now, &mut self.fx);
+        let downloads = |effect: &Effect| matches!(effect, Effect::Send { request: Outbound::FetchSnapshot(_), .. });
+        self.fetch_in_flight = self.fx.iter().skip(before).any(downloads);
+    }
+
+    pub(super) fn append_fetched(&mut self) -> Result<()> {
+        let Some((bytes, high_watermark)) = self.fetched.take() else {
+            return Ok(());
+        };
+        let ends = self.log.append_fetched(bytes, self.clock.now())?;
+        self.log.sync()?;
+        self.quorum.on_follower_append(&ends, high_watermark, &mut self.fx);
+        let mut kraft = self.quorum.kraft().clone();
+        self.log.scan_control_records(&mut kraft)?;
+        if kraft.kraft_version != self.quorum.kraft().kraft_version {
+            self.listener.kraft_version(kraft.kraft_version);
+        }
+        self.quorum.on_kraft_state(kraft);
+        Ok(())
+    }
+
+    pub(super) fn on_snapshot_reply(&mut self, snapshot: Option<(OffsetAndEpoch, bytes::Bytes)>) {
+        self.fetch_in_flight = false;
+        let loaded = match snapshot {
+            Some((id, bytes)) => self.log.install_snapshot(id, &bytes, self.clock.now()).map(|()| Some(id)),
+            None => Ok(None),
+        };
+        match loaded {
+            Ok(Some(id)) => {
+                if let Err(error) = self.log.load_latest_snapshot(&mut self.replayer) {
+                    tracing::error!(%error, "a downloaded metadata snapshot cannot be loaded");
+                    return;
+                }
+                self.quorum.on_snapshot_loaded(id, &mut self.fx);
+            }
+            Ok(None) => self.retry_fetch_at = Timestamp(self.clock.now().0 + RETRY_MS),
+            Err(error) => tracing::error!(%error, "a downloaded metadata snapshot cannot be kept"),
+        }
+    }
+}
