@@ -41,6 +41,7 @@ final class Case {
         return text.replace(dir, "DIR")
             .replaceAll("\\b" + port + "\\b", "PORT")
             .replaceAll("\\b" + (port + 1) + "\\b", "CONTROLLER_PORT")
+            .replaceAll("\\bin \\d+ ?ms\\b", "in N ms")
             .replace("\n", "\\n");
     }
 

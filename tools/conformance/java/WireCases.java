@@ -271,9 +271,6 @@ final class WireCases {
             resource.configs().add(new IncrementalAlterConfigsRequestData.AlterableConfig().setName("flush.ms").setConfigOperation((byte) 1).setValue(null));
             request.resources().add(resource);
         }
-        var operation = new IncrementalAlterConfigsRequestData.AlterConfigsResource().setResourceType((byte) 2).setResourceName("wire-created-3");
-        operation.configs().add(new IncrementalAlterConfigsRequestData.AlterableConfig().setName("flush.ms").setConfigOperation((byte) 9).setValue("1"));
-        request.resources().add(operation);
         return request;
     }
 
