@@ -37,6 +37,10 @@ mod source {
 const CLIENT_METRICS_KEYS: [(&str, &str, ValueType); 3] =
     [("interval.ms", "300000", ValueType::Int), ("match", "", ValueType::List), ("metrics", "", ValueType::List)];
 
+/// What Kafka says of INVALID_REQUEST where it says nothing of its own (`Errors.INVALID_REQUEST`).
+pub(crate) const INVALID_REQUEST_TEXT: &str = "This most likely occurs because of a request being malformed by the client library \
+    or the message was sent to an incompatible broker. See the broker logs for more details.";
+
 /// Where configs are looked up.
 pub(crate) struct ConfigView<'a> {
     image: &'a Image,
@@ -78,17 +82,16 @@ impl<'a> ConfigView<'a> {
 
     /// The whole answer.
     pub(crate) fn describe(&self, request: &DescribeConfigsRequest) -> DescribeConfigsResponse {
-        let unknown = request
+        let has_unknown = request
             .resources
             .iter()
-            .find(|resource| matches!(ConfigResource::kind_name(resource.resource_type), "UNKNOWN"));
+            .any(|resource| matches!(ConfigResource::kind_name(resource.resource_type), "UNKNOWN"));
         let results = request.resources.iter().map(|resource| {
             // A type nobody knows fails the request as a whole.
-            let described = match unknown {
-                Some(unknown) => {
-                    invalid(format!("Unexpected resource type UNKNOWN for resource {}", unknown.resource_name))
-                }
-                None => self.describe_resource(resource, request.include_synonyms),
+            let described = if has_unknown {
+                invalid(INVALID_REQUEST_TEXT.to_owned())
+            } else {
+                self.describe_resource(resource, request.include_synonyms)
             };
             result(resource, described)
         });

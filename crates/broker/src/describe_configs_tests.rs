@@ -7,7 +7,7 @@ use milena_protocol::messages::describe_configs_response::DescribeConfigsResourc
 use milena_protocol::messages::{ConfigRecord, DescribeConfigsRequest, MetadataRecord, TopicRecord};
 use milena_types::{BrokerId, LeaderEpoch, Offset, Uuid};
 
-use crate::describe_configs::ConfigView;
+use crate::describe_configs::{ConfigView, INVALID_REQUEST_TEXT};
 
 fn image(configs: &[(i8, &str, &str, &str)]) -> Image {
     let mut image = Image::default();
@@ -144,7 +144,7 @@ fn what_cannot_be_described_is_refused_in_kafkas_words() {
         (ConfigResource::BROKER_LOGGER, "", "42 Broker id must not be empty"),
         (ConfigResource::GROUP, "", "42 Group name must not be empty"),
         (ConfigResource::CLIENT_METRICS, "", "42 Client metrics subscription name must not be empty"),
-        (1, "q", "42 Unexpected resource type UNKNOWN for resource q"),
+        (1, "q", &format!("42 {INVALID_REQUEST_TEXT}")),
     ];
     for (kind, name, text) in cases {
         assert_eq!(described(&image, kind, name, &[]), [text]);

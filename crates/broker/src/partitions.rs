@@ -7,6 +7,7 @@ mod directories;
 mod fetch;
 mod maintenance;
 mod partition;
+mod refusal;
 mod settings;
 mod waiting;
 

@@ -95,15 +95,16 @@ fn named(
     create: bool,
 ) -> Vec<MetadataResponseTopic> {
     if asked.iter().any(|topic| !topic.topic_id.is_zero()) {
-        return asked
-            .iter()
-            .filter(|topic| !topic.topic_id.is_zero())
-            .map(|topic| show.by_id(topic.topic_id))
-            .collect();
+        let answers = asked.iter().filter(|topic| !topic.topic_id.is_zero()).map(|topic| show.by_id(topic.topic_id));
+        // Kafka tells first of the ids it does not know.
+        let (mut answers, known): (Vec<_>, Vec<_>) = answers.partition(|answer| answer.error_code != 0);
+        answers.extend(known);
+        return answers;
     }
     let create = create && broker.settings.auto_create_topics_enable;
     let mut seen = BTreeSet::new();
     let mut missing = Vec::new();
+    let mut absent = Vec::new();
     let mut answers = Vec::with_capacity(asked.len());
     for name in asked.iter().filter_map(|topic| topic.name.as_ref()).filter(|name| seen.insert((*name).clone())) {
         match show.image.topics.named(name) {
@@ -115,15 +116,11 @@ fn named(
                 }
                 let error =
                     if is_valid { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION } else { ErrorCode::INVALID_TOPIC_EXCEPTION };
-                answers.push(MetadataResponseTopic {
-                    error_code: error.0,
-                    name: Some(name.clone()),
-                    is_internal: is_internal(name),
-                    ..Default::default()
-                });
+                absent.push(show.absent(name, error));
             }
         }
     }
+    answers.extend(absent);
     if !missing.is_empty() {
         broker.create_on_use(missing);
     }
@@ -148,6 +145,20 @@ impl TopicView<'_> {
                 ..Default::default()
             },
         }
+    }
+
+    /// What everyone may do is told of topics that are not there, too.
+    fn absent(&self, name: &Text, error: ErrorCode) -> MetadataResponseTopic {
+        let mut answer = MetadataResponseTopic {
+            error_code: error.0,
+            name: Some(name.clone()),
+            is_internal: is_internal(name),
+            ..Default::default()
+        };
+        if self.operations {
+            answer.topic_authorized_operations = TOPIC_OPERATIONS;
+        }
+        answer
     }
 
     fn topic(&self, topic: &Topic) -> MetadataResponseTopic {

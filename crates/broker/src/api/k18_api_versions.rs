@@ -13,6 +13,9 @@ use milena_types::ErrorCode;
 /// The row of the table.
 pub(crate) const API: Api = Api { key: ApiKey::API_VERSIONS, lane: Lane::Inline, handle };
 
+/// librdkafka turns compression off where it is not told of Produce 0, so Kafka tells of versions it refuses (KAFKA-18659).
+const PRODUCE_MIN_TOLD: i16 = 0;
+
 fn handle(call: &mut Call<'_, '_>) -> Outcome {
     let Ok(request) = call.decode::<ApiVersionsRequest>() else { return Outcome::Close };
     if call.version() >= 3
@@ -76,7 +79,7 @@ fn row(api: &Api) -> ApiVersion {
     let versions = api.versions();
     ApiVersion {
         api_key: api.key.0,
-        min_version: *versions.start(),
+        min_version: if api.key == ApiKey::PRODUCE { PRODUCE_MIN_TOLD } else { *versions.start() },
         max_version: *versions.end(),
         ..Default::default()
     }

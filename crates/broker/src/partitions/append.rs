@@ -4,6 +4,7 @@
 //! follow them.
 
 use super::partition::{Inner, Partition};
+use super::refusal;
 use super::waiting::{AckWaiter, ParkedProduce, Place, Wakes};
 use crate::broker::Broker;
 use crate::call::Later;
@@ -91,6 +92,8 @@ impl<'a> AppendGroup<'a> {
             failed: false,
             header,
         };
+        let refusal = refusal::of(&request);
+        pending.failed = refusal.is_some();
         for topic in request.topic_data {
             let by_id = pending.header.api_version >= TOPIC_IDS_FROM_VERSION;
             let found = if by_id {
@@ -108,6 +111,10 @@ impl<'a> AppendGroup<'a> {
             for data in topic.partition_data {
                 let place =
                     Place { topic: pending.response.responses.len(), partition: answers.partition_responses.len() };
+                if let Some(refusal) = &refusal {
+                    answers.partition_responses.push(refusal.answer(data.index));
+                    continue;
+                }
                 let index = PartitionIndex(data.index);
                 let lookup = match found.as_ref().and_then(|found| found.get(index)) {
                     Some(partition) => Lookup::Here(Arc::clone(partition)),
@@ -207,7 +214,8 @@ impl<'a> AppendGroup<'a> {
             match result {
                 Ok(appended) => {
                     appended_any = true;
-                    let append_time = part.append_time();
+                    // Kafka tells a repeated batch's newest timestamp as its append time.
+                    let append_time = if appended.duplicate { appended.max_timestamp } else { part.append_time() };
                     request.appended(part.place, &appended, append_time, &mut inner);
                 }
                 Err(error) => request.refuse(part.place, error, log_start),

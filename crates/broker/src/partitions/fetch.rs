@@ -120,7 +120,11 @@ impl FetchWork {
                 (Ok(partition), Some(requested)) => {
                     self.read_partition(partition, requested, left_bytes, is_first, parked)
                 }
-                (Err(error), _) => ReadOutcome::failed(*error),
+                // What is unknown is answered before the log is asked: with the empty list and not with null.
+                (Err(error), _) => {
+                    let aborted = wanted.is_unknown.then(Vec::new);
+                    ReadOutcome { aborted, ..ReadOutcome::failed(*error) }
+                }
                 (Ok(_), None) => ReadOutcome::failed(ErrorCode::UNKNOWN_SERVER_ERROR),
             };
             let size = outcome.records.len();

@@ -53,6 +53,7 @@ impl TopicSettings {
             retention_ms: values.number("retention.ms"),
             retention_bytes: values.number("retention.bytes"),
             cleanup_delete: policy.iter().any(|policy| policy == "delete"),
+            cleanup_compact: policy.iter().any(|policy| policy == "compact"),
             file_delete_delay_ms: values.number("file.delete.delay.ms"),
             producer_id_expiration_ms: settings.producer_id_expiration_ms,
             ..LogConfig::default()
@@ -67,7 +68,7 @@ impl TopicSettings {
             after_max_ms: values.number("message.timestamp.after.max.ms"),
             max_message_bytes: i32::try_from(values.number("max.message.bytes")).unwrap_or(i32::MAX),
             segment_bytes: i32::try_from(log.segment_bytes).unwrap_or(i32::MAX),
-            compacted: policy.iter().any(|policy| policy == "compact"),
+            compacted: log.cleanup_compact,
             ..ProduceRules::default()
         };
         Self {

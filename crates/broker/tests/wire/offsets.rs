@@ -1,9 +1,10 @@
 //! ListOffsets and Metadata.
 
 use crate::client::{TestNode, batch_at, now};
+use milena_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use milena_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use milena_protocol::messages::metadata_request::MetadataRequestTopic;
-use milena_protocol::messages::{ListOffsetsRequest, MetadataRequest};
+use milena_protocol::messages::{DeleteRecordsRequest, ListOffsetsRequest, MetadataRequest};
 use milena_types::{ErrorCode, Uuid};
 
 pub(crate) fn list_offsets(topic: &str, timestamp: i64) -> ListOffsetsRequest {
@@ -71,6 +72,41 @@ fn a_topic_asked_for_is_created_unless_it_may_not() {
     let created = created.expect("it appears");
     assert_eq!(created.topics[0].partitions[0].leader_id, 1);
     assert_eq!(created.brokers[0].port, i32::from(node.address().port()));
+}
+
+#[test]
+fn what_one_may_do_is_told_of_absent_topics_too_and_they_come_last() {
+    let node = TestNode::start(&[]);
+    let mut client = node.connect();
+    let id = client.create_topic("there", 1, &[]);
+    let named = |name: &str| MetadataRequestTopic { name: Some(name.into()), ..Default::default() };
+    let request = MetadataRequest {
+        topics: Some(vec![named("absent"), named("there")]),
+        include_topic_authorized_operations: true,
+        allow_auto_topic_creation: false,
+        ..Default::default()
+    };
+    let topics = client.call(9, &request).topics;
+    assert_eq!([&topics[0].name, &topics[1].name], [&Some("there".into()), &Some("absent".into())]);
+    assert_eq!(topics.iter().map(|topic| topic.topic_authorized_operations).collect::<Vec<_>>(), [3576, 3576]);
+    let by_id = |id| MetadataRequestTopic { name: None, topic_id: id, ..Default::default() };
+    let request = MetadataRequest { topics: Some(vec![by_id(id), by_id(Uuid([5; 16]))]), ..request };
+    let topics = client.call(12, &request).topics;
+    assert_eq!([topics[0].topic_id, topics[1].topic_id], [Uuid([5; 16]), id], "ids nobody knows come first");
+    assert_eq!(topics[0].topic_authorized_operations, i32::MIN);
+}
+
+#[test]
+fn records_of_a_topic_that_is_only_compacted_are_not_deleted() {
+    let node = TestNode::start(&[]);
+    let mut client = node.connect();
+    for (topic, policy, error) in [("compacted", "compact", 44), ("both", "compact,delete", 0)] {
+        client.create_topic(topic, 1, &[("cleanup.policy", policy)]);
+        let partition = DeleteRecordsPartition { partition_index: 0, offset: -1, ..Default::default() };
+        let topics = vec![DeleteRecordsTopic { name: topic.into(), partitions: vec![partition], ..Default::default() }];
+        let request = DeleteRecordsRequest { topics, timeout_ms: 1000, ..Default::default() };
+        assert_eq!(client.call(2, &request).topics[0].partitions[0].error_code, error, "{policy}");
+    }
 }
 
 #[test]

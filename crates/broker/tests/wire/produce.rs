@@ -5,6 +5,7 @@ use crate::fetch::fetch_request;
 use bytes::Bytes;
 use milena_protocol::encode_request;
 use milena_protocol::messages::{InitProducerIdRequest, ProduceRequest};
+use milena_records::BatchHeader;
 use milena_types::{ErrorCode, Uuid};
 use std::io::Write;
 
@@ -105,6 +106,46 @@ fn sequences_of_an_idempotent_producer_are_kept_in_order_and_apart() {
         ..Default::default()
     };
     assert_eq!(ErrorCode(client.call(4, &transactional).error_code), ErrorCode::COORDINATOR_NOT_AVAILABLE);
+}
+
+#[test]
+fn a_repeated_batch_is_answered_with_its_newest_timestamp_as_append_time() {
+    let node = TestNode::start(&[]);
+    let mut client = node.connect();
+    client.create_topic("twice", 1, &[]);
+    let id = client.call(4, &producer_id_request()).producer_id;
+    let records = idempotent(id, 0, 0, &["a", "b"]);
+    let newest = BatchHeader::parse(&records).unwrap().max_timestamp;
+    assert_eq!(client.produce("twice", 0, records.clone()).log_append_time_ms, -1);
+    let again = client.produce("twice", 0, records);
+    assert_eq!((again.error_code, again.base_offset, again.log_append_time_ms), (0, 0, newest));
+}
+
+#[test]
+fn one_bad_front_refuses_the_whole_request() {
+    let node = TestNode::start(&[]);
+    let mut client = node.connect();
+    client.create_topic("fronts", 2, &[]);
+    let changed = |at: usize, value: u8| {
+        let mut bytes = batch(&["a"]).to_vec();
+        bytes[at] = value;
+        Bytes::from(bytes)
+    };
+    for (at, value, error, message) in [
+        (16, 3, ErrorCode::CORRUPT_MESSAGE, Some("Invalid magic found in record: 3")),
+        (22, 0x10, ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED, None),
+    ] {
+        let request = produce_request("fronts", 1, vec![(0, batch(&["good"])), (1, changed(at, value))]);
+        let response = client.call(9, &request);
+        for answer in &response.responses[0].partition_responses {
+            assert_eq!((ErrorCode(answer.error_code), answer.base_offset), (error, -1));
+            assert_eq!(answer.error_message.as_deref(), message);
+        }
+        client.send(9, &produce_request("fronts", 0, vec![(0, changed(at, value))]));
+        assert!(client.is_closed(), "no answer was expected, so the connection tells");
+        client = node.connect();
+    }
+    assert_eq!(client.produce("fronts", 0, batch(&["a"])).base_offset, 0, "nothing of those was appended");
 }
 
 #[test]
