@@ -83,7 +83,7 @@ impl Scratch {
             Compression::Snappy => {
                 snappy::compress(self.snappy_encoder.get_or_insert_with(snap::raw::Encoder::new), records, out)
             }
-            Compression::Lz4 => lz4::compress(records, out),
+            Compression::Lz4 => lz4::compress(codec.level, records, out),
             Compression::Zstd => {
                 let encoder = self.zstd_encoder.get_or_insert_with(::zstd::zstd_safe::CCtx::create);
                 zstd::compress(encoder, codec.level, records, out)

@@ -88,8 +88,8 @@ impl fmt::Display for Compression {
 pub struct Codec {
     /// The codec.
     pub compression: Compression,
-    /// gzip: -1 or 1 to 9; zstd: -131072 to 22; the others ignore it (LZ4 has one speed here, whatever
-    /// `compression.lz4.level` says; the bytes are read by everyone).
+    /// gzip: -1 or 1 to 9; LZ4: 1 to 17, where 9 is the fast compressor and every other the high one, as in Kafka;
+    /// zstd: -131072 to 22; the others ignore it.
     pub level: i32,
 }
 

@@ -1,10 +1,9 @@
 //! LZ4 frames of independent blocks, as `Lz4BlockInputStream` takes them: version 1, reserved bits 0, header checksum
 //! checked, block checksums checked if present, content size and content checksum passed over. Linked blocks and
-//! dictionaries are refused as Kafka refuses them. What follows the end mark is not looked at.
+//! dictionaries are refused as Kafka refuses them. What follows the end mark is not looked at. Blocks go through the C
+//! library that Kafka's Java calls, so the same blocks are refused and the same bytes come out.
 
-use std::io::Write;
-
-use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
+use lz4::block::{CompressionMode, compress_bound, compress_to_buffer, decompress_to_buffer};
 
 use super::Window;
 use crate::compression::Compression;
@@ -14,6 +13,15 @@ const MAGIC: u32 = 0x184d_2204;
 const UNCOMPRESSED_BIT: u32 = 1 << 31;
 /// A block of `n` bytes never expands to more than about 255 n.
 const EXPANSION_MAX: usize = 255;
+/// More room than that: the decoder's rules for the end of a block look at how much is left.
+const EXPANSION_SPARE_BYTES: usize = 64;
+/// What frames written here begin with: version 1, independent blocks of at most 64 KiB, no checksums but that of these
+/// two bytes, which is the third.
+const DESCRIPTOR: [u8; 3] = [0x60, 0x40, 0x82];
+const BLOCK_BYTES: usize = 64 * 1024;
+/// The level at which Kafka's `Lz4BlockOutputStream` takes the fast compressor.
+const FAST_LEVEL: i32 = 9;
+const LEVELS: std::ops::RangeInclusive<i32> = 1..=17;
 
 const PREMATURE_END: Error = fail("the stream ends prematurely");
 
@@ -88,8 +96,9 @@ impl<'a> Source<'a> {
         self.rest = behind;
         let end_before = window.end;
         if word & UNCOMPRESSED_BIT == 0 {
-            let room = window.room(self.block_bytes_max.min(len * EXPANSION_MAX));
-            let filled = lz4_flex::block::decompress_into(block, room).map_err(|_| fail("a block is corrupted"))?;
+            let room_bytes = self.block_bytes_max.min(len * EXPANSION_MAX + EXPANSION_SPARE_BYTES);
+            let filled = decompress_to_buffer(block, Some(room_bytes as i32), window.room(room_bytes))
+                .map_err(|_| fail("a block is corrupted"))?;
             window.filled(filled);
         } else {
             window.room(len).copy_from_slice(block);
@@ -127,13 +136,32 @@ fn take_u32(rest: &mut &[u8]) -> Result<u32, Error> {
     Ok(u32::from_le_bytes(*word))
 }
 
-/// Appends a frame of independent 64 KiB blocks, the shape Kafka's Java client writes.
-pub(super) fn compress(records: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
-    let failed = |_| Error::Compression(Compression::Lz4);
-    let info = FrameInfo::new().block_mode(BlockMode::Independent).block_size(BlockSize::Max64KB);
-    let mut encoder = FrameEncoder::with_frame_info(info, out);
-    encoder.write_all(records).map_err(failed)?;
-    encoder.finish().map_err(|_| Error::Compression(Compression::Lz4))?;
+/// Appends a frame of independent 64 KiB blocks (`Lz4BlockOutputStream`).
+pub(super) fn compress(level: i32, records: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+    const FAILED: Error = Error::Compression(Compression::Lz4);
+    if !LEVELS.contains(&level) {
+        return Err(FAILED);
+    }
+    let mode = if level == FAST_LEVEL { CompressionMode::DEFAULT } else { CompressionMode::HIGHCOMPRESSION(level) };
+    out.extend_from_slice(&MAGIC.to_le_bytes());
+    out.extend_from_slice(&DESCRIPTOR);
+    for block in records.chunks(BLOCK_BYTES) {
+        let word_at = out.len();
+        let block_at = word_at + size_of::<u32>();
+        out.resize(block_at + compress_bound(block.len()).map_err(|_| FAILED)?, 0);
+        let room = out.get_mut(block_at..).ok_or(FAILED)?;
+        let len = compress_to_buffer(block, Some(mode), false, room).map_err(|_| FAILED)?;
+        let word = if len < block.len() {
+            out.truncate(block_at + len);
+            len as u32
+        } else {
+            out.truncate(block_at);
+            out.extend_from_slice(block);
+            block.len() as u32 | UNCOMPRESSED_BIT
+        };
+        *out.get_mut(word_at..).and_then(|word| word.first_chunk_mut()).ok_or(FAILED)? = word.to_le_bytes();
+    }
+    out.extend_from_slice(&[0; 4]);
     Ok(())
 }
 
@@ -175,6 +203,10 @@ fn xxh32(bytes: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
+    use lz4_flex::frame::{BlockMode, FrameEncoder, FrameInfo};
+
     use super::*;
 
     #[test]
@@ -208,5 +240,45 @@ mod tests {
         let at = frame.len() - 9;
         frame[at] ^= 1;
         assert!(read(&frame).is_err());
+    }
+
+    /// What `LZ4_decompress_safe` says of blocks other decoders think differently of, as seen from Kafka's lz4-java.
+    #[test]
+    fn blocks_are_refused_as_kafkas_decoder_refuses_them() {
+        for (block, expands_to) in [
+            (b"\x10a\0\0\x50bcdef".as_slice(), Ok(b"a\0\0\0\0bcdef".as_slice())),
+            (b"\x10a\x01\0\x40bcde", Err(())),
+            (b"\x10a\x01\0\x50bcdef", Ok(b"aaaaabcdef")),
+            (b"\x10a\x01\0\0", Err(())),
+            (b"\x10a\x01\0", Err(())),
+            (b"\x10a\x02\0\x50bcdef", Err(())),
+            (b"\x40bcde", Ok(b"bcde")),
+        ] {
+            let mut frame = [&MAGIC.to_le_bytes()[..], &DESCRIPTOR].concat();
+            frame.extend((block.len() as u32).to_le_bytes());
+            frame.extend(block);
+            frame.extend([0; 4]);
+            let mut window = Window::default();
+            let mut source = Source::new(&frame).unwrap();
+            let read = source.next_piece(&mut window).map(|_| &window.buffer[..window.end]).map_err(drop);
+            assert_eq!(read, expands_to, "{block:?}");
+        }
+    }
+
+    #[test]
+    fn every_level_is_read_back_and_higher_ones_write_less() {
+        let records: Vec<u8> = (0..200_000_u32).flat_map(|n| (n.wrapping_mul(n) >> 7).to_le_bytes()).collect();
+        let mut sizes = Vec::new();
+        for level in LEVELS {
+            let mut frame = Vec::new();
+            compress(level, &records, &mut frame).unwrap();
+            let mut decoder = lz4_flex::frame::FrameDecoder::new(&frame[..]);
+            let mut back = Vec::new();
+            std::io::Read::read_to_end(&mut decoder, &mut back).unwrap();
+            assert!(back == records, "level {level}");
+            sizes.push(frame.len());
+        }
+        assert!(sizes[11] < sizes[8], "{sizes:?}");
+        assert!([0, 18, -1].iter().all(|level| compress(*level, &records, &mut Vec::new()).is_err()));
     }
 }
