@@ -1,0 +1,43 @@
+//! `Context`: everything a request or a timer may look at.
+
+use super::config::GroupConfig;
+use super::consumer::ConsumerLive;
+use super::random::Random;
+use super::state::Groups;
+use super::timer::Timer;
+use crate::runtime::Timers;
+use milena_metadata::Image;
+use milena_types::Timestamp;
+
+/// What is not in the log and forgotten when the coordinator moves.
+#[derive(Debug)]
+pub struct Live {
+    pub timers: Timers<Timer>,
+    pub random: Random,
+    /// What consumer groups remember beside the log.
+    pub consumer: ConsumerLive,
+}
+
+impl Live {
+    /// Nothing yet; `seed` is for the ids of members.
+    #[must_use]
+    pub fn new(seed: u64) -> Live {
+        Live { timers: Timers::default(), random: Random::new(seed), consumer: ConsumerLive::default() }
+    }
+
+    /// Sets a timer `ms` from `now`.
+    pub fn set_timer(&mut self, timer: Timer, now: Timestamp, ms: i64) {
+        self.timers.set(timer, Timestamp(now.0.saturating_add(ms)));
+    }
+}
+
+/// The surroundings of one decision.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// What the log amounts to, with what was decided but is not committed.
+    pub state: &'a Groups,
+    pub live: &'a mut Live,
+    pub image: &'a Image,
+    pub config: &'a GroupConfig,
+    pub now: Timestamp,
+}

@@ -1,0 +1,40 @@
+//! Requests to the coordinator of one partition, and their answers. A request for several groups is split by the host.
+
+use milena_metadata::Image;
+use milena_protocol::Text;
+use milena_protocol::messages::*;
+use milena_types::TopicId;
+use std::sync::Arc;
+
+/// Who asks.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Caller {
+    pub client_id: Text,
+    /// As Java prints an address: `/127.0.0.1`.
+    pub client_host: Text,
+    /// The version of the request.
+    pub version: i16,
+}
+
+/// Something happens to the groups of one partition.
+#[derive(Clone, Debug)]
+pub enum GroupEvent {
+    /// A request; its ticket is answered once.
+    Request { ticket: crate::runtime::Ticket, caller: Caller, request: GroupRequest },
+    /// The cluster changed. Topics that are gone come by name and id.
+    Image { image: Arc<Image>, deleted: Vec<(Text, TopicId)>, changed: Vec<TopicId> },
+}
+
+/// Requests; those of many groups reduced to the ones of this partition.
+#[derive(Clone, PartialEq, Debug)]
+pub enum GroupRequest {
+    ConsumerGroupHeartbeat(Box<ConsumerGroupHeartbeatRequest>),
+    ConsumerGroupDescribe(Vec<Text>),
+}
+
+/// Answers.
+#[derive(Clone, PartialEq, Debug)]
+pub enum GroupReply {
+    ConsumerGroupHeartbeat(Box<ConsumerGroupHeartbeatResponse>),
+    ConsumerGroupDescribe(Vec<consumer_group_describe_response::DescribedGroup>),
+}

@@ -1,0 +1,144 @@
+//! `Machine`: what the runtime hosts, in two halves. `State` is what the log amounts to and changes only when a record is
+//! replayed; the machine itself is what is forgotten when the coordinator moves: timers, callers that wait, caches.
+//! Deciding gets the state by `&`, so that the compiler holds INV-13.
+
+use bytes::Bytes;
+use milena_protocol::DecodeError;
+use milena_types::{ErrorCode, Offset, ProducerId, Timestamp};
+
+/// A caller that waits for an answer. The host knows what it stands for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Ticket(pub u64);
+
+/// Where a record lies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RecordPlace {
+    /// Its offset in the partition.
+    pub offset: Offset,
+    /// The producer of its batch if that is part of a transaction, else `NONE`.
+    pub producer_id: ProducerId,
+}
+
+/// State that follows from a log.
+pub trait Replicated: Default {
+    /// One change.
+    type Record;
+
+    /// Makes the change. The only way to change anything. A record that cannot be is passed over: the log is the truth
+    /// and was written by many versions.
+    fn replay(&mut self, place: RecordPlace, record: &Self::Record);
+
+    /// A transaction of this producer ended.
+    fn replay_end_of_transaction(&mut self, producer_id: ProducerId, is_committed: bool);
+
+    /// What is replayed from now on belongs to this round; see `Timeline`.
+    fn begin(&mut self, round: u64);
+
+    /// Rounds up to this one are committed.
+    fn commit(&mut self, round: u64);
+
+    /// Takes back every round from this one on.
+    fn revert(&mut self, round: u64);
+}
+
+/// What was decided. Nothing of it has happened yet.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Decision<R, Y, A> {
+    /// In order. They are appended in one batch, with others' if there is room.
+    pub records: Vec<R>,
+    /// Sent once the records are committed; without records, once everything before them is.
+    pub replies: Vec<(Ticket, Y)>,
+    /// Sent at once, whatever becomes of the records.
+    pub at_once: Vec<(Ticket, Y)>,
+    /// Handed to `Machine::after` when the records are committed, or will never be.
+    pub after: Vec<A>,
+}
+
+impl<R, Y, A> Default for Decision<R, Y, A> {
+    fn default() -> Self {
+        Decision { records: Vec::new(), replies: Vec::new(), at_once: Vec::new(), after: Vec::new() }
+    }
+}
+
+impl<R, Y, A> Decision<R, Y, A> {
+    /// An answer once `records` are committed.
+    #[must_use]
+    pub fn reply(ticket: Ticket, reply: Y, records: Vec<R>) -> Self {
+        Decision { records, replies: vec![(ticket, reply)], ..Decision::default() }
+    }
+
+    /// An answer that waits for nothing.
+    #[must_use]
+    pub fn at_once(ticket: Ticket, reply: Y) -> Self {
+        Decision { at_once: vec![(ticket, reply)], ..Decision::default() }
+    }
+
+    /// Records for which nobody waits.
+    #[must_use]
+    pub fn records(records: Vec<R>) -> Self {
+        Decision { records, ..Decision::default() }
+    }
+
+    /// Whether nothing is to be done.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.replies.is_empty() && self.at_once.is_empty() && self.after.is_empty()
+    }
+
+    /// Both, this first.
+    pub fn extend(&mut self, other: Self) {
+        self.records.extend(other.records);
+        self.replies.extend(other.replies);
+        self.at_once.extend(other.at_once);
+        self.after.extend(other.after);
+    }
+}
+
+/// A machine's decision.
+pub type DecisionOf<M> =
+    Decision<<<M as Machine>::State as Replicated>::Record, <M as Machine>::Reply, <M as Machine>::After>;
+
+/// A log-backed state machine.
+pub trait Machine {
+    /// What the log amounts to.
+    type State: Replicated;
+    /// What may happen.
+    type Event;
+    /// What a caller gets.
+    type Reply;
+    /// What is to be done once records are committed or lost.
+    type After;
+
+    /// The key and value of a record in the log.
+    fn encode(record: &<Self::State as Replicated>::Record) -> (Bytes, Option<Bytes>);
+
+    /// The record of a key and value of the log; `None` for kinds this version does not know.
+    ///
+    /// # Errors
+    /// Bytes that are no record of their kind.
+    fn decode(key: Bytes, value: Option<Bytes>) -> Result<Option<<Self::State as Replicated>::Record>, DecodeError>;
+
+    /// The log is loaded and this node leads it.
+    fn loaded(&mut self, state: &Self::State, now: Timestamp) -> DecisionOf<Self>;
+
+    /// Something happened.
+    fn decide(&mut self, state: &Self::State, event: Self::Event, now: Timestamp) -> DecisionOf<Self>;
+
+    /// Records are committed and replayed, or were taken back for `result`'s reason.
+    fn after(
+        &mut self,
+        state: &Self::State,
+        after: Self::After,
+        result: Result<(), ErrorCode>,
+        now: Timestamp,
+    ) -> DecisionOf<Self>;
+
+    /// When `expire` has something to do.
+    fn next_deadline(&self) -> Option<Timestamp>;
+
+    /// Handles one timer that is due; `None` when none is.
+    fn expire(&mut self, state: &Self::State, now: Timestamp) -> Option<DecisionOf<Self>>;
+
+    /// The coordinator goes away: everyone it still holds, in the order they came.
+    fn unloaded(&mut self) -> Vec<Ticket>;
+}
