@@ -8,6 +8,15 @@ use milena_protocol::{ApiKey, DecodeError, Message, Reader, RequestHeader, Segme
 use milena_types::ErrorCode;
 use std::sync::Arc;
 
+/// What one request may take decoded. Apache Kafka has no such bound; its largest sensible requests, of hundreds of
+/// thousands of partitions, stay below.
+pub(crate) const DECODED_BYTES_MAX: usize = 64 << 20;
+
+/// What of that was taken.
+pub(crate) fn decoded_bytes(body: &Reader) -> usize {
+    DECODED_BYTES_MAX.saturating_sub(body.allowance_left())
+}
+
 /// What a handler returns.
 #[derive(Debug)]
 pub enum Outcome {
@@ -79,12 +88,14 @@ impl<'a, 'r> Call<'a, 'r> {
         }
     }
 
-    /// Keeps the place of the answer; the handler then returns [`Outcome::Pending`].
-    pub fn park(&mut self) -> Later {
+    /// Keeps the place of the answer; the handler then returns [`Outcome::Pending`]. `None` if there is no memory for
+    /// what the request holds while it waits; the handler then returns [`Outcome::Close`].
+    pub fn park(&mut self) -> Option<Later> {
         assert!(!self.parked, "a request has one answer");
+        let reply = self.replies.park_holding(decoded_bytes(&self.body))?;
         self.parked = true;
         let RequestHeader { api_key, api_version, correlation_id, .. } = self.header;
-        Later { key: api_key, version: api_version, correlation_id, reply: self.replies.park() }
+        Some(Later { key: api_key, version: api_version, correlation_id, reply })
     }
 
     /// Asks the controller and answers with what `finish` makes of its word.
@@ -97,7 +108,7 @@ impl<'a, 'r> Call<'a, 'r> {
         R: crate::ForController,
         M: Message,
     {
-        let later = self.park();
+        let Some(later) = self.park() else { return Outcome::Close };
         self.broker.submit(request, move |result| later.answer(&finish(result)));
         Outcome::Pending
     }

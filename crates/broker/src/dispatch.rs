@@ -4,7 +4,7 @@
 
 use crate::api::{self, k18_api_versions};
 use crate::broker::Broker;
-use crate::call::{Call, Outcome};
+use crate::call::{Call, DECODED_BYTES_MAX, Outcome};
 use crate::partitions::AppendGroup;
 use bytes::Bytes;
 use milena_network::{Peer, Replies, Service};
@@ -41,11 +41,11 @@ impl Service for Dispatcher {
 
     fn handle(&self, session: &mut Session, frames: &mut Vec<Bytes>, replies: &mut Replies<'_>) {
         let mut group = AppendGroup::new(&self.broker, &session.peer.listener);
-        for frame in frames.drain(..) {
-            if replies.is_closing() {
-                break;
-            }
-            let mut reader = Reader::new(frame);
+        let mut taken = 0;
+        while !replies.is_closing() && !replies.is_full() {
+            let Some(frame) = frames.get_mut(taken).map(std::mem::take) else { break };
+            taken += 1;
+            let mut reader = Reader::with_allowance(frame, DECODED_BYTES_MAX);
             let header = match frame::decode_request_header(&mut reader) {
                 Ok(header) => header,
                 Err(error) => {
@@ -63,6 +63,8 @@ impl Service for Dispatcher {
             self.dispatch(session, header, reader, replies);
         }
         group.flush(replies);
+        // What is left comes again when the peer has taken some of its answers.
+        frames.drain(..taken);
     }
 }
 

@@ -48,6 +48,12 @@ impl Memory {
         async move { Some(Permit { _units: units.acquire_many_owned(count).await.ok()? }) }
     }
 
+    /// Whether so little is left that a peer should not be read from in large pieces.
+    pub(crate) fn is_scarce(&self, piece_bytes: usize) -> bool {
+        // A budget below one piece would otherwise always be scarce.
+        self.available_bytes() < piece_bytes.min(self.total as usize * UNIT_BYTES)
+    }
+
     fn units_of(&self, bytes: usize) -> u32 {
         u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX).clamp(1, self.total)
     }

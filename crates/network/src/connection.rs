@@ -1,6 +1,7 @@
 //! One connection: reads what is there, cuts all complete requests out of it, hands them to the service at once, and
 //! writes the answers that are ready with one call. It stops reading while a peer does not take its answers, while
-//! too many of them are owed, and while memory for a large request is not granted.
+//! too many of them are owed, and while memory for a large request is not granted. Answers that a peer does not take
+//! are counted against the same memory; where that is used up, the peer is disconnected.
 
 use crate::admission::{Memory, Permit};
 use crate::buffers::{self, BUFFER_BYTES};
@@ -8,7 +9,7 @@ use crate::outgoing::{Outgoing, Progress};
 use crate::registry::Registry;
 use crate::replies::{Orders, Replies, Shared, Slots};
 use crate::service::{Peer, Service};
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
@@ -35,6 +36,8 @@ enum End {
     Closed,
     /// The peer sent something that is no request.
     Misbehaved(i32),
+    /// The peer does not take its answers, and there is no memory left to keep them.
+    Starved,
     Io(io::Error),
 }
 
@@ -68,10 +71,13 @@ pub(crate) struct Connection<S: Service> {
     outgoing: Outgoing,
     /// What was read and is not a whole request yet.
     buffer: BytesMut,
+    /// Whole requests that were not handled yet: while there are any, nothing is read.
     frames: Vec<Bytes>,
     /// The memory granted for `buffer`.
     permit: Option<Permit>,
     granting: Option<Granting>,
+    /// The memory granted for answers that the peer does not take.
+    untaken: Option<(usize, Permit)>,
     blocked: bool,
     closing: bool,
 }
@@ -90,6 +96,7 @@ impl<S: Service> Connection<S> {
             frames: Vec::new(),
             permit: None,
             granting: None,
+            untaken: None,
             blocked: false,
             closing: false,
         }
@@ -102,6 +109,9 @@ impl<S: Service> Connection<S> {
             Err(End::Misbehaved(size)) => {
                 tracing::debug!(peer = %peer.remote, size, "closed: the size of the request is out of range");
             }
+            Err(End::Starved) => {
+                tracing::warn!(peer = %peer.remote, "closed: it does not take its answers, and the memory for requests is used up");
+            }
             Err(End::Io(error)) => tracing::debug!(peer = %peer.remote, %error, "connection lost"),
         }
     }
@@ -111,6 +121,10 @@ impl<S: Service> Connection<S> {
             self.send()?;
             if self.closing && self.outgoing.is_empty() {
                 return Ok(());
+            }
+            if !self.frames.is_empty() && !self.blocked && !self.is_full() {
+                self.answer();
+                continue;
             }
             match std::future::poll_fn(|cx| self.poll_event(cx)).await? {
                 Event::Orders(orders) => self.obey(orders)?,
@@ -130,6 +144,23 @@ impl<S: Service> Connection<S> {
         if !self.outgoing.is_empty() && !self.blocked {
             self.blocked = self.outgoing.write(&self.stream)? == Progress::Blocked;
             self.touch();
+        }
+        if self.blocked {
+            return self.account();
+        }
+        self.untaken = None;
+        Ok(())
+    }
+
+    /// Counts what lies here because the peer does not take it.
+    fn account(&mut self) -> Result<(), End> {
+        let frames = if self.permit.is_some() { 0 } else { self.frames.iter().map(Bytes::len).sum() };
+        let bytes = self.outgoing.memory_bytes() + self.slots.bytes() + frames;
+        let counted = self.untaken.as_ref().map_or(SMALL_BYTES_MAX, |(counted, _)| *counted);
+        if bytes > counted {
+            self.untaken = None;
+            let permit = self.surroundings.memory.try_grant(bytes).ok_or(End::Starved)?;
+            self.untaken = Some((bytes, permit));
         }
         Ok(())
     }
@@ -158,20 +189,27 @@ impl<S: Service> Connection<S> {
             self.granting = None;
             return Poll::Ready(Ok(Event::Granted(permit)));
         }
-        let full = self.slots.len() >= self.surroundings.registry.limits().pending_requests_max;
-        if self.blocked || self.closing || full {
+        if self.blocked || self.closing || !self.frames.is_empty() || self.is_full() {
             return Poll::Pending;
         }
         self.poll_read(cx)
+    }
+
+    /// Whether as many answers are owed, or lie here, as one connection may hold.
+    fn is_full(&self) -> bool {
+        let limits = self.surroundings.registry.limits();
+        self.slots.len() >= limits.pending_requests_max || self.slots.bytes() >= limits.pending_answer_bytes_max
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, End>> {
         if self.stream.poll_read_ready(cx)?.is_pending() {
             return Poll::Pending;
         }
-        self.make_room();
+        let scarce = self.permit.is_none() && self.surroundings.memory.is_scarce(BUFFER_BYTES);
+        let room = if scarce { self.make_little_room() } else { self.make_room() };
         let Connection { stream, buffer, .. } = self;
-        let read = pin!(stream.read_buf(buffer)).poll(cx);
+        let mut buffer = buffer.limit(room);
+        let read = pin!(stream.read_buf(&mut buffer)).poll(cx);
         if read.is_pending() {
             self.settle();
         }
@@ -179,21 +217,30 @@ impl<S: Service> Connection<S> {
     }
 
     /// Makes `buffer` one into which a read can bring much: a thread's buffer with what is left of the last one, or,
-    /// for a request that is larger, one that grows as its bytes arrive.
-    fn make_room(&mut self) {
+    /// for a request that is larger, one that grows as its bytes arrive. Returns how much may be read.
+    fn make_room(&mut self) -> usize {
         let room = self.buffer.capacity() - self.buffer.len();
         let missing = self.wanted().unwrap_or(0).saturating_sub(self.buffer.len());
         if self.buffer.capacity() >= BUFFER_BYTES && room >= ROOM_BYTES_MIN.min(missing.max(1)) {
-            return;
+            return usize::MAX;
         }
         if self.buffer.len() + missing.min(ROOM_BYTES_MIN) > BUFFER_BYTES {
             // Doubling: no more is reserved than has arrived.
             self.buffer.reserve(missing.min(self.buffer.len()).max(ROOM_BYTES_MIN));
-            return;
+            return usize::MAX;
         }
         let mut fresh = buffers::take();
         fresh.extend_from_slice(&self.buffer);
         buffers::give_back(std::mem::replace(&mut self.buffer, fresh));
+        usize::MAX
+    }
+
+    /// Room for a small request only: what a connection may hold without having been granted anything. A larger one
+    /// shows its length first and is then granted its memory.
+    fn make_little_room(&mut self) -> usize {
+        let room = SMALL_BYTES_MAX.saturating_sub(self.buffer.len()).max(1);
+        self.buffer.reserve(room);
+        room
     }
 
     /// The length of the request at the head of the buffer, with its prefix.
@@ -219,14 +266,7 @@ impl<S: Service> Connection<S> {
             self.buffer.advance(PREFIX_BYTES);
             self.frames.push(self.buffer.split_to(size as usize).freeze());
         }
-        if !self.frames.is_empty() {
-            let mut replies = Replies { slots: &mut self.slots, shared: &self.shared, close: false };
-            self.surroundings.service.handle(&mut self.session, &mut self.frames, &mut replies);
-            self.closing |= replies.close;
-            self.frames.clear();
-            self.frames.shrink_to(64);
-            self.permit = None;
-        }
+        self.answer();
         if let Some(size) = misbehaved {
             // What was asked before the nonsense is still answered.
             self.send()?;
@@ -234,6 +274,31 @@ impl<S: Service> Connection<S> {
         }
         self.settle();
         Ok(())
+    }
+
+    /// Has the service handle what was cut out. It may leave some when there are enough answers.
+    fn answer(&mut self) {
+        if self.frames.is_empty() {
+            return;
+        }
+        let limits = self.surroundings.registry.limits();
+        let mut replies = Replies {
+            slots: &mut self.slots,
+            shared: &self.shared,
+            close: false,
+            count_max: limits.pending_requests_max,
+            bytes_max: limits.pending_answer_bytes_max,
+            memory: &self.surroundings.memory,
+        };
+        self.surroundings.service.handle(&mut self.session, &mut self.frames, &mut replies);
+        if replies.close {
+            self.closing = true;
+            self.frames.clear();
+        }
+        if self.frames.is_empty() {
+            self.frames.shrink_to(64);
+            self.permit = None;
+        }
     }
 
     /// Gives the read buffer back, or asks for the memory that the rest of a request takes.

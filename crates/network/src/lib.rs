@@ -8,13 +8,15 @@ mod connection;
 mod limits;
 mod listener;
 mod outgoing;
+mod rate;
 mod registry;
 mod replies;
 mod service;
 mod sys;
 
 pub use admission::{Memory, Permit};
-pub use limits::{ConnectionLimits, ListenerConfig};
+pub use limits::{ConnectionLimits, ConnectionQuotas, ListenerConfig, ListenerQuotas};
 pub use listener::{Error, Server};
+pub use registry::QuotaHandle;
 pub use replies::{Replies, Reply};
 pub use service::{Peer, Service};

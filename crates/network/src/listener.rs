@@ -4,7 +4,7 @@
 use crate::admission::Memory;
 use crate::connection::{Connection, Surroundings};
 use crate::limits::{ConnectionLimits, ListenerConfig};
-use crate::registry::Registry;
+use crate::registry::{QuotaHandle, Registry};
 use crate::replies::Shared;
 use crate::service::{Peer, Service};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -70,10 +70,16 @@ impl<S: Service> Server<S> {
         self.surroundings.registry.count()
     }
 
+    /// Changes how many connections there may be while the server runs.
+    #[must_use]
+    pub fn quotas(&self) -> QuotaHandle {
+        QuotaHandle::new(&self.surroundings.registry)
+    }
+
     /// Begins to accept.
     pub fn start(&mut self) {
         for (config, listener) in self.listeners.drain(..) {
-            self.tasks.push(tokio::spawn(accept(config, listener, Arc::clone(&self.surroundings))));
+            self.tasks.push(tokio::spawn(accept(config.name.into(), listener, Arc::clone(&self.surroundings))));
         }
         self.tasks.push(tokio::spawn(Arc::clone(&self.surroundings.registry).sweep()));
     }
@@ -109,11 +115,10 @@ fn bind(config: &ListenerConfig) -> io::Result<TcpListener> {
 }
 
 /// Accepts and spawns.
-async fn accept<S: Service>(config: ListenerConfig, listener: TcpListener, surroundings: Arc<Surroundings<S>>) {
-    let name: Arc<str> = config.name.as_str().into();
+async fn accept<S: Service>(name: Arc<str>, listener: TcpListener, surroundings: Arc<Surroundings<S>>) {
     let registry = &surroundings.registry;
     loop {
-        registry.place_free(&name, config.max_connections).await;
+        registry.place_free(&name).await;
         let (stream, remote) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {

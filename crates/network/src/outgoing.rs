@@ -55,6 +55,16 @@ impl Outgoing {
         self.queue.is_empty()
     }
 
+    /// Bytes in memory that wait for the socket; slices of files cost none.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let bytes = |piece: &Piece| match piece {
+            Piece::Shared(bytes) => bytes.len(),
+            Piece::Own { bytes, .. } => bytes.capacity(),
+            Piece::File { .. } => 0,
+        };
+        self.queue.iter().map(bytes).sum()
+    }
+
     /// Adds one answer.
     pub(crate) fn push(&mut self, segments: Vec<Segment>) {
         for segment in segments {

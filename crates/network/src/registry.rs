@@ -1,7 +1,8 @@
 //! All open connections: counts them against the limits, closes the idle ones, ends them all at shutdown. Kafka's
 //! counterparts are `ConnectionQuotas` and `Selector.IdleExpiryManager`.
 
-use crate::limits::ConnectionLimits;
+use crate::limits::{ConnectionLimits, ConnectionQuotas, ListenerQuotas};
+use crate::rate::Rate;
 use crate::replies::Shared;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -18,13 +19,15 @@ pub(crate) struct Registry {
     limits: ConnectionLimits,
     started: Instant,
     open: Mutex<Open>,
-    /// Told whenever a connection ends.
+    /// Told whenever a connection ends or the quotas change.
     ended: Notify,
     next: AtomicU64,
 }
 
-#[derive(Default)]
 struct Open {
+    quotas: ConnectionQuotas,
+    rate: Rate,
+    rate_by_listener: BTreeMap<String, Rate>,
     connections: HashMap<u64, Arc<Shared>>,
     by_address: BTreeMap<IpAddr, usize>,
     by_listener: BTreeMap<String, usize>,
@@ -38,9 +41,79 @@ pub(crate) struct Place {
     listener: Arc<str>,
 }
 
+/// Changes the quotas of a server that runs.
+#[derive(Clone)]
+pub struct QuotaHandle {
+    registry: Arc<Registry>,
+}
+
+impl QuotaHandle {
+    pub(crate) fn new(registry: &Arc<Registry>) -> Self {
+        Self { registry: Arc::clone(registry) }
+    }
+
+    /// Puts other quotas into force. Connections above a lower bound stay; no new ones are accepted until some end.
+    pub fn set(&self, quotas: ConnectionQuotas) {
+        self.registry.open().quotas = quotas;
+        self.registry.ended.notify_waiters();
+    }
+
+    /// What is in force.
+    #[must_use]
+    pub fn get(&self) -> ConnectionQuotas {
+        self.registry.open().quotas.clone()
+    }
+}
+
+impl std::fmt::Debug for QuotaHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", self.get())
+    }
+}
+
+/// What an acceptor waits for.
+enum Turn {
+    /// Accept.
+    Now,
+    /// Until a connection ends.
+    Place,
+    /// Until the rate allows one more.
+    After(Duration),
+}
+
+impl Open {
+    fn turn(&mut self, listener: &str) -> Turn {
+        let bounds = self.quotas.listeners.get(listener).copied().unwrap_or_default();
+        let here = self.by_listener.get(listener).copied().unwrap_or(0);
+        if self.connections.len() >= self.quotas.max_connections || here >= bounds.max_connections {
+            return Turn::Place;
+        }
+        match self.wait_for_rate(listener, bounds) {
+            Duration::ZERO => Turn::Now,
+            wait => Turn::After(wait),
+        }
+    }
+
+    fn wait_for_rate(&mut self, listener: &str, bounds: ListenerQuotas) -> Duration {
+        let now = Instant::now();
+        let of_all = self.rate.wait(self.quotas.max_connection_creation_rate, now);
+        let own = self.rate_by_listener.entry(listener.to_owned()).or_insert_with(|| Rate::new(now));
+        of_all.max(own.wait(bounds.max_connection_creation_rate, now))
+    }
+}
+
 impl Registry {
     pub(crate) fn new(limits: ConnectionLimits) -> Self {
-        Self { limits, started: Instant::now(), open: Mutex::default(), ended: Notify::new(), next: AtomicU64::new(0) }
+        let started = Instant::now();
+        let open = Open {
+            quotas: limits.quotas.clone(),
+            rate: Rate::new(started),
+            rate_by_listener: BTreeMap::new(),
+            connections: HashMap::new(),
+            by_address: BTreeMap::new(),
+            by_listener: BTreeMap::new(),
+        };
+        Self { limits, started, open: Mutex::new(open), ended: Notify::new(), next: AtomicU64::new(0) }
     }
 
     pub(crate) fn limits(&self) -> &ConnectionLimits {
@@ -60,20 +133,20 @@ impl Registry {
         self.open().connections.len()
     }
 
-    /// Waits until the broker and the listener have a place for one more.
-    pub(crate) async fn place_free(&self, listener: &str, listener_max: usize) {
+    /// Waits until the broker and the listener have a place for one more and the rates allow it.
+    pub(crate) async fn place_free(&self, listener: &str) {
         loop {
             let mut ended = std::pin::pin!(self.ended.notified());
             // Registered before looking, so that no end is missed.
             ended.as_mut().enable();
-            {
-                let open = self.open();
-                let here = open.by_listener.get(listener).copied().unwrap_or(0);
-                if open.connections.len() < self.limits.max_connections && here < listener_max {
-                    return;
+            let turn = self.open().turn(listener);
+            match turn {
+                Turn::Now => return,
+                Turn::Place => ended.await,
+                Turn::After(wait) => {
+                    let _ = tokio::time::timeout(wait, ended).await;
                 }
             }
-            ended.await;
         }
     }
 
@@ -85,10 +158,14 @@ impl Registry {
         shared: &Arc<Shared>,
     ) -> Option<Place> {
         let address = remote.ip().to_canonical();
-        let overrides = &self.limits.max_connections_per_ip_overrides;
-        let max = overrides.get(&address).copied().unwrap_or(self.limits.max_connections_per_ip);
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let mut open = self.open();
+        let overrides = &open.quotas.max_connections_per_ip_overrides;
+        let max = overrides.get(&address).copied().unwrap_or(open.quotas.max_connections_per_ip);
+        open.rate.take();
+        if let Some(rate) = open.rate_by_listener.get_mut(&**listener) {
+            rate.take();
+        }
         let count = open.by_address.get(&address).copied().unwrap_or(0);
         if count >= max {
             return None;

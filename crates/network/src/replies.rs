@@ -1,11 +1,15 @@
 //! The answers of one connection, in the order of its requests. An answer that is not ready holds its place; when it
 //! comes, from whatever thread, it finds that place by its number.
 
+use crate::admission::{Memory, Permit};
 use milena_protocol::Segment;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
+
+/// What a waiting request may hold without being counted.
+const HELD_BYTES_FREE: usize = 4 << 10;
 
 /// The place of one answer.
 enum Slot {
@@ -19,6 +23,8 @@ pub(crate) struct Slots {
     queue: VecDeque<Slot>,
     /// The number of the first place in `queue`.
     first: u64,
+    /// Bytes in memory of the answers in `queue`.
+    bytes: usize,
 }
 
 impl Slots {
@@ -30,6 +36,16 @@ impl Slots {
         self.queue.is_empty()
     }
 
+    /// Bytes in memory of the answers that are here; slices of files cost none.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn push_ready(&mut self, segments: Vec<Segment>) {
+        self.bytes += inheld(&segments);
+        self.queue.push_back(Slot::Ready(segments));
+    }
+
     /// The next answer that may leave.
     pub(crate) fn pop_ready(&mut self) -> Option<Vec<Segment>> {
         if !matches!(self.queue.front(), Some(Slot::Ready(_))) {
@@ -37,7 +53,10 @@ impl Slots {
         }
         self.first += 1;
         match self.queue.pop_front() {
-            Some(Slot::Ready(segments)) => Some(segments),
+            Some(Slot::Ready(segments)) => {
+                self.bytes -= inheld(&segments);
+                Some(segments)
+            }
             _ => None,
         }
     }
@@ -46,9 +65,15 @@ impl Slots {
     pub(crate) fn fill(&mut self, number: u64, segments: Vec<Segment>) {
         let at = number.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
         if let Some(slot) = at.and_then(|at| self.queue.get_mut(at)) {
+            self.bytes += inheld(&segments);
             *slot = Slot::Ready(segments);
         }
     }
+}
+
+fn inheld(segments: &[Segment]) -> usize {
+    let bytes = |segment: &Segment| if let Segment::Bytes(bytes) = segment { bytes.len() } else { 0 };
+    segments.iter().map(bytes).sum()
 }
 
 /// What other threads may touch of a connection.
@@ -135,12 +160,23 @@ pub struct Replies<'a> {
     pub(crate) slots: &'a mut Slots,
     pub(crate) shared: &'a Arc<Shared>,
     pub(crate) close: bool,
+    /// From how many answers, and from how many bytes of them, on no more requests are to be handled.
+    pub(crate) count_max: usize,
+    pub(crate) bytes_max: usize,
+    pub(crate) memory: &'a Memory,
 }
 
 impl Replies<'_> {
     /// The answer to the next frame, with its size prefix.
     pub fn ready(&mut self, segments: Vec<Segment>) {
-        self.slots.queue.push_back(Slot::Ready(segments));
+        self.slots.push_ready(segments);
+    }
+
+    /// Whether the answers given so far are as many as one connection may hold. The frames left are to be left: they
+    /// come again when the peer has taken some.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.slots.len() >= self.count_max || self.slots.bytes() >= self.bytes_max
     }
 
     /// The next frame wants no answer (`acks=0`).
@@ -153,7 +189,17 @@ impl Replies<'_> {
     pub fn park(&mut self) -> Reply {
         let number = self.slots.first + self.slots.queue.len() as u64;
         self.slots.queue.push_back(Slot::Waiting);
-        Reply { shared: Some(Arc::clone(self.shared)), number }
+        Reply { shared: Some(Arc::clone(self.shared)), number, held: None }
+    }
+
+    /// As `park`, for a request that holds `bytes` until it is answered. `None` if there is no memory for that: the
+    /// connection is to be closed.
+    #[must_use]
+    pub fn park_holding(&mut self, bytes: usize) -> Option<Reply> {
+        let permit = if bytes > HELD_BYTES_FREE { Some(self.memory.try_grant(bytes)?) } else { None };
+        let mut reply = self.park();
+        reply.held = permit;
+        Some(reply)
     }
 
     /// The peer misbehaved: what is ready is sent, then the connection is closed.
@@ -173,6 +219,8 @@ impl Replies<'_> {
 pub struct Reply {
     shared: Option<Arc<Shared>>,
     number: u64,
+    /// For what the request holds; given back with the reply.
+    held: Option<Permit>,
 }
 
 impl Reply {
@@ -219,6 +267,45 @@ mod tests {
         all
     }
 
+    static MEMORY: std::sync::LazyLock<Memory> = std::sync::LazyLock::new(|| Memory::new(1 << 20));
+
+    fn replies<'a>(slots: &'a mut Slots, shared: &'a Arc<Shared>) -> Replies<'a> {
+        Replies { slots, shared, close: false, count_max: 3, bytes_max: 10, memory: &MEMORY }
+    }
+
+    #[test]
+    fn what_waiting_requests_hold_is_counted_until_they_are_answered() {
+        let (mut slots, shared) = (Slots::default(), Arc::new(Shared::default()));
+        let memory = Memory::new(1 << 20);
+        let mut replies = Replies { memory: &memory, ..replies(&mut slots, &shared) };
+        let small = replies.park_holding(100).unwrap();
+        assert_eq!(memory.available_bytes(), 1 << 20);
+        let large = replies.park_holding(700 << 10).unwrap();
+        assert!(replies.park_holding(700 << 10).is_none(), "no memory for a second one");
+        large.send(Vec::new());
+        assert_eq!(memory.available_bytes(), 1 << 20);
+        small.send(Vec::new());
+    }
+
+    #[test]
+    fn answers_are_full_by_their_number_or_their_bytes() {
+        let (mut slots, shared) = (Slots::default(), Arc::new(Shared::default()));
+        let mut replies = replies(&mut slots, &shared);
+        let late = replies.park();
+        replies.ready(answer("12345678"));
+        assert!(!replies.is_full());
+        replies.ready(answer(""));
+        assert!(replies.is_full(), "three");
+        late.send(answer("12"));
+        shared.take(&mut slots);
+        assert_eq!(slots.bytes(), 10);
+        slots.pop_ready();
+        assert_eq!((slots.len(), slots.bytes()), (2, 8));
+        let mut replies = Replies { bytes_max: 8, ..self::replies(&mut slots, &shared) };
+        assert!(replies.is_full(), "eight bytes");
+        replies.close();
+    }
+
     fn answer(text: &'static str) -> Vec<Segment> {
         vec![Segment::Bytes(Bytes::from_static(text.as_bytes()))]
     }
@@ -226,7 +313,7 @@ mod tests {
     #[test]
     fn a_late_answer_keeps_the_later_ones_waiting() {
         let (mut slots, shared) = (Slots::default(), Arc::new(Shared::default()));
-        let mut replies = Replies { slots: &mut slots, shared: &shared, close: false };
+        let mut replies = replies(&mut slots, &shared);
         replies.ready(answer("first"));
         let late = replies.park();
         replies.ready(answer("third"));
@@ -242,7 +329,7 @@ mod tests {
     #[test]
     fn an_answer_that_is_dropped_closes_the_connection() {
         let (mut slots, shared) = (Slots::default(), Arc::new(Shared::default()));
-        let mut replies = Replies { slots: &mut slots, shared: &shared, close: false };
+        let mut replies = replies(&mut slots, &shared);
         drop(replies.park());
         assert!(shared.take(&mut slots).close);
     }

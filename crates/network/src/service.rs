@@ -25,7 +25,8 @@ pub trait Service: Send + Sync + 'static {
     fn open(&self, peer: &Peer) -> Self::Session;
 
     /// Handles every complete request that one read brought, in order, without their size prefixes. Every frame gets
-    /// exactly one answer through `replies`, in the same order, unless the connection is closed. `frames` may be left
-    /// as it is or drained; views of them that outlive the call keep the read buffer from being used again.
+    /// exactly one answer through `replies`, in the same order, unless the connection is closed. Frames that were
+    /// handled are taken out of `frames`, from its front; once `replies.is_full()` the rest is left there and comes
+    /// again later. Views of frames that outlive the call keep the read buffer from being used again.
     fn handle(&self, session: &mut Self::Session, frames: &mut Vec<Bytes>, replies: &mut Replies<'_>);
 }

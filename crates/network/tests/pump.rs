@@ -4,7 +4,9 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may")]
 
 use bytes::{BufMut, Bytes, BytesMut};
-use milena_network::{ConnectionLimits, ListenerConfig, Memory, Peer, Replies, Reply, Server, Service};
+use milena_network::{
+    ConnectionLimits, ConnectionQuotas, ListenerConfig, ListenerQuotas, Memory, Peer, Replies, Reply, Server, Service,
+};
 use milena_protocol::{FileSlice, FileSource, Segment};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -44,8 +46,11 @@ impl Service for Echo {
     fn open(&self, _: &Peer) {}
 
     fn handle(&self, (): &mut (), frames: &mut Vec<Bytes>, replies: &mut Replies<'_>) {
-        for frame in frames.drain(..) {
+        while !replies.is_full() && !frames.is_empty() {
+            let frame = frames.remove(0);
             match frame.first() {
+                // An answer a thousand times as large as the request.
+                Some(b'x') => replies.ready(vec![Segment::Bytes(framed(&vec![b'x'; frame.len() * 1000]))]),
                 // Parked until the next release.
                 Some(b'p') => {
                     let reply = replies.park();
@@ -170,7 +175,10 @@ fn requests_around_the_buffers_size_come_through_whole() {
         assert!(receive(&mut stream) == *body);
     }
     writing.join().unwrap();
-    assert_eq!(node.memory.available_bytes(), 256 << 20, "all memory is given back");
+    // All memory is given back, the last of it when the node sees that its answer was taken.
+    while node.memory.available_bytes() < 256 << 20 {
+        std::thread::yield_now();
+    }
 }
 
 #[test]
@@ -251,7 +259,7 @@ fn a_peer_that_reads_nothing_is_not_read_from() {
 #[test]
 fn connections_are_limited_and_idle_ones_closed() {
     let limits = ConnectionLimits {
-        max_connections_per_ip: 2,
+        quotas: ConnectionQuotas { max_connections_per_ip: 2, ..ConnectionQuotas::default() },
         connections_max_idle: Some(Duration::from_millis(200)),
         ..ConnectionLimits::default()
     };
@@ -267,7 +275,8 @@ fn connections_are_limited_and_idle_ones_closed() {
 
 #[test]
 fn accepting_waits_for_a_place() {
-    let node = Node::start(ConnectionLimits { max_connections: 1, ..ConnectionLimits::default() }, 1 << 20);
+    let quotas = ConnectionQuotas { max_connections: 1, ..ConnectionQuotas::default() };
+    let node = Node::start(ConnectionLimits { quotas, ..ConnectionLimits::default() }, 1 << 20);
     let mut first = node.connect();
     send(&mut first, b"1");
     assert_eq!(receive(&mut first), b"1");
@@ -278,6 +287,92 @@ fn accepting_waits_for_a_place() {
     drop(first);
     second.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     assert_eq!(receive(&mut second), b"2");
+}
+
+#[test]
+fn quotas_change_while_the_server_runs() {
+    let node = Node::default();
+    let quotas = node.server.as_ref().unwrap().quotas();
+    let mut first = node.connect();
+    send(&mut first, b"1");
+    assert_eq!(receive(&mut first), b"1");
+    quotas.set(ConnectionQuotas { max_connections_per_ip: 1, ..ConnectionQuotas::default() });
+    // The acceptor asked for its turn before; this one it takes and closes.
+    assert!(is_closed(&mut node.connect()), "a second from the same address");
+    let one = ListenerQuotas { max_connections: 1, ..ListenerQuotas::default() };
+    let listeners = [("PLAINTEXT".to_owned(), one)].into();
+    quotas.set(ConnectionQuotas { listeners, ..ConnectionQuotas::default() });
+    let mut second = node.connect();
+    send(&mut second, b"2");
+    // That one may have been let in on the turn given before; the next one waits.
+    let mut third = node.connect();
+    send(&mut third, b"3");
+    third.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    assert_eq!(third.read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    quotas.set(ConnectionQuotas::default());
+    third.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert_eq!((receive(&mut second), receive(&mut third)), (b"2".to_vec(), b"3".to_vec()));
+}
+
+#[test]
+fn connections_are_accepted_no_faster_than_the_rate() {
+    let quotas = ConnectionQuotas { max_connection_creation_rate: 20, ..ConnectionQuotas::default() };
+    let node = Node::start(ConnectionLimits { quotas, ..ConnectionLimits::default() }, 1 << 20);
+    let start = std::time::Instant::now();
+    let mut streams: Vec<_> = (0..31).map(|_| node.connect()).collect();
+    for stream in &mut streams {
+        send(stream, b"1");
+        assert_eq!(receive(stream), b"1");
+    }
+    // The first second's worth may come at once.
+    assert!(start.elapsed() >= Duration::from_millis(500), "31 connections in {:?}", start.elapsed());
+}
+
+#[test]
+fn answers_larger_than_their_requests_are_made_only_as_fast_as_they_are_taken() {
+    let node = Node::start(ConnectionLimits::default(), 4 << 20);
+    let mut stream = node.connect();
+    // 2,000 requests of 104 bytes with answers of 100 kB each: 200 MB, which must not lie in memory.
+    let many: Vec<u8> = (0..2000).flat_map(|_| framed(&[b'x'; 100])).collect();
+    stream.write_all(&many).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(node.memory.available_bytes() >= (4 << 20) - (2 << 20), "no more than an answer past 1 MiB is counted");
+    for _ in 0..2000 {
+        assert_eq!(receive(&mut stream).len(), 100_000);
+    }
+    while node.memory.available_bytes() < 4 << 20 {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn peers_that_take_nothing_are_closed_when_memory_is_used_up_and_others_go_on() {
+    let node = Node::start(ConnectionLimits::default(), 2 << 20);
+    let mut other = node.connect();
+    let many: Vec<u8> = (0..200).flat_map(|_| framed(&[b'x'; 500])).collect();
+    let mut slow: Vec<_> = (0..8).map(|_| node.connect()).collect();
+    slow.iter_mut().for_each(|stream| stream.write_all(&many).unwrap());
+    let closed = |stream: &TcpStream| {
+        stream.set_nonblocking(true).unwrap();
+        // Something arrived; a reset comes once the socket's own buffer is behind us.
+        let mut all = vec![0; 1 << 20];
+        let mut stream = stream;
+        let ended = loop {
+            match stream.read(&mut all) {
+                Ok(0) => break true,
+                Ok(_) => {}
+                Err(error) => break error.kind() == ErrorKind::ConnectionReset,
+            }
+        };
+        stream.set_nonblocking(false).unwrap();
+        ended
+    };
+    while node.server.as_ref().unwrap().connection_count() > 3 {
+        std::thread::yield_now();
+    }
+    send(&mut other, b"still here");
+    assert_eq!(receive(&mut other), b"still here");
+    assert!(slow.iter().filter(|stream| closed(stream)).count() >= 6);
 }
 
 #[test]

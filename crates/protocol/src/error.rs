@@ -22,6 +22,12 @@ pub enum DecodeError {
         /// Bytes that are there.
         remaining: usize,
     },
+    /// The message would take more memory than it may.
+    #[error("it takes more than the {allowance} bytes of memory that are left for it")]
+    TooLarge {
+        /// What was left for it.
+        allowance: usize,
+    },
     /// A null where the version has none.
     #[error("null in a field that cannot be null")]
     UnexpectedNull,

@@ -4,20 +4,44 @@
 use bytes::Bytes;
 use milena_types::Uuid;
 
-use crate::{DecodeError, Records, Text, primitives};
+use crate::{DecodeError, RawTaggedField, Records, Text, primitives};
 
 /// A position in a frame. Strings and bytes that it returns are views of the frame.
 #[derive(Clone, Debug)]
 pub struct Reader {
     bytes: Bytes,
     position: usize,
+    /// Bytes that the elements of arrays may still take in memory.
+    allowance: usize,
 }
+
+/// What a tagged field of a frame may decode to, in bytes a byte: the part of the allowance that it is given.
+const TAGGED_GROWTH: usize = 256;
 
 impl Reader {
     /// Starts at the first byte.
     #[must_use]
     pub fn new(bytes: Bytes) -> Reader {
-        Reader { bytes, position: 0 }
+        Self::with_allowance(bytes, usize::MAX)
+    }
+
+    /// Starts at the first byte of a frame that must not take more than `allowance` bytes decoded. An element of an
+    /// array may be one byte on the wire and a hundred in memory, so that the frame's size alone bounds little.
+    #[must_use]
+    pub fn with_allowance(bytes: Bytes, allowance: usize) -> Reader {
+        Reader { bytes, position: 0, allowance }
+    }
+
+    /// What is left of the allowance.
+    #[must_use]
+    pub fn allowance_left(&self) -> usize {
+        self.allowance
+    }
+
+    fn spend(&mut self, bytes: usize) -> Result<(), DecodeError> {
+        let left = self.allowance.checked_sub(bytes);
+        self.allowance = left.ok_or(DecodeError::TooLarge { allowance: self.allowance })?;
+        Ok(())
     }
 
     /// Bytes not read yet.
@@ -271,11 +295,11 @@ impl Reader {
         self.read_bytes(flexible).map(Records::Bytes)
     }
 
-    /// Reads a count and that many elements. Memory taken ahead of the elements is never more than the bytes that are
+    /// Reads a count and that many elements, whose memory is taken out of the allowance. Memory taken ahead of the elements is never more than the bytes that are
     /// left; past that the vector grows with what was really read.
     ///
     /// # Errors
-    /// A count that the frame cannot hold, or an element that does not decode.
+    /// A count that the frame or the allowance cannot hold, or an element that does not decode.
     pub fn read_nullable_array<T>(
         &mut self,
         flexible: bool,
@@ -284,6 +308,7 @@ impl Reader {
         let Some(count) = self.read_length(flexible)? else {
             return Ok(None);
         };
+        self.spend(count.saturating_mul(size_of::<T>()))?;
         let justified = self.remaining() / size_of::<T>().max(1);
         let mut elements = Vec::with_capacity(count.min(justified));
         for _ in 0..count {
@@ -324,11 +349,17 @@ impl Reader {
     /// The next tagged field: its tag and a reader that holds just its value.
     ///
     /// # Errors
-    /// Cut.
+    /// Cut, or more than the allowance.
     pub fn read_tagged_field(&mut self) -> Result<(u32, Reader), DecodeError> {
         let tag = self.read_uvarint()?;
-        let size = self.read_uvarint()?;
-        Ok((tag, Reader::new(self.take_bytes(size as usize)?)))
+        let value = {
+            let size = self.read_uvarint()?;
+            self.take_bytes(size as usize)?
+        };
+        // The field is kept, if it is unknown, or decoded with a share of what may be taken.
+        let share = value.len().saturating_mul(TAGGED_GROWTH).min(self.allowance);
+        self.spend(share.max(size_of::<RawTaggedField>()))?;
+        Ok((tag, Reader::with_allowance(value, share)))
     }
 
     pub(crate) fn finish_tagged_field(&self, tag: u32) -> Result<(), DecodeError> {

@@ -186,3 +186,35 @@ fn strings_that_are_too_long_or_not_text_are_typed_errors() {
     assert_eq!(reader.read_string(true), Err(DecodeError::StringTooLong { length: 32_768 }));
     assert_eq!(Writer::new().write_string(&"x".repeat(32_768), true), Err(EncodeError::TooLong { length: 32_768 }));
 }
+
+#[test]
+fn what_a_request_takes_decoded_is_bounded_by_its_allowance() {
+    // 200,000 topics of one byte each: an empty name.
+    let mut writer = Writer::new();
+    writer.write_i32(200_000);
+    let mut frame = writer.into_bytes().unwrap().to_vec();
+    frame.extend(std::iter::repeat_n(0, 400_000));
+    let frame = Bytes::from(frame);
+    let decode = |allowance| {
+        let mut reader = Reader::with_allowance(frame.clone(), allowance);
+        (MetadataRequest::decode(&mut reader, 0).map(|request| request.topics.unwrap().len()), reader.allowance_left())
+    };
+    let (count, left) = decode(64 << 20);
+    assert_eq!(count, Ok(200_000));
+    let taken = (64 << 20) - left;
+    assert!(taken > 2 * frame.len(), "{taken} bytes for {} on the wire", frame.len());
+    assert!(matches!(decode(taken - 1).0, Err(DecodeError::TooLarge { .. })));
+    assert!(decode(taken).0.is_ok());
+}
+
+#[test]
+fn tagged_fields_count_against_the_allowance() {
+    // Version 9 of Metadata is flexible: no topics, three flags, then 100,000 unknown tags without a value.
+    let mut body = vec![1, 0, 0, 0];
+    body.extend([0xa0, 0x8d, 0x06]);
+    body.extend((0..100_000u32).flat_map(|_| [0x64, 0x00]));
+    let body = Bytes::from(body);
+    let decode = |allowance| MetadataRequest::decode(&mut Reader::with_allowance(body.clone(), allowance), 9);
+    assert_eq!(decode(64 << 20).unwrap().unknown_tagged_fields.len(), 100_000);
+    assert!(matches!(decode(1 << 20), Err(DecodeError::TooLarge { .. })));
+}

@@ -51,7 +51,8 @@ fn handle(call: &mut Call<'_, '_>) -> Outcome {
         return call.answer(&work.respond(&broker, pass));
     }
     drop(pass);
-    ParkedFetch::park(&broker, work, call.park());
+    let Some(later) = call.park() else { return Outcome::Close };
+    ParkedFetch::park(&broker, work, later);
     Outcome::Pending
 }
 

@@ -55,7 +55,8 @@ fn handle(call: &mut Call<'_, '_>) -> Outcome {
         return call.answer(&respond(&results));
     }
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
-    Waiting::park(broker, results, call.park(), timeout);
+    let Some(later) = call.park() else { return Outcome::Close };
+    Waiting::park(broker, results, later, timeout);
     Outcome::Pending
 }
 

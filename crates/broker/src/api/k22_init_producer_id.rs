@@ -24,7 +24,7 @@ fn handle(call: &mut Call<'_, '_>) -> Outcome {
         Some("") => return call.answer(&failed(ErrorCode::INVALID_REQUEST)),
         Some(_) => return call.answer(&failed(ErrorCode::COORDINATOR_NOT_AVAILABLE)),
     }
-    let later = call.park();
+    let Some(later) = call.park() else { return Outcome::Close };
     let done = Box::new(move |result: Result<ProducerId, ErrorCode>| {
         later.answer(&match result {
             Ok(id) => InitProducerIdResponse { producer_id: id.0, producer_epoch: 0, ..Default::default() },

@@ -147,16 +147,22 @@ fn the_parts_get_their_share_of_the_config() {
         ("connections.max.idle.ms", "-1"),
         ("socket.request.max.bytes", "1000000"),
         ("listener.name.plaintext.max.connections", "5"),
+        ("listener.name.plaintext.max.connection.creation.rate", "50"),
+        ("max.connection.creation.rate", "60"),
         ("controller.quorum.election.timeout.ms", "1234"),
     ]));
     let config = ServerConfig::from_texts(keys).unwrap();
     let limits = config.connection_limits();
-    assert_eq!((limits.max_connections_per_ip, limits.socket_request_max_bytes), (7, 1_000_000));
-    assert_eq!(limits.max_connections_per_ip_overrides[&std::net::Ipv4Addr::LOCALHOST.into()], 3);
+    let quotas = &limits.quotas;
+    assert_eq!((quotas.max_connections_per_ip, limits.socket_request_max_bytes), (7, 1_000_000));
+    assert_eq!(quotas.max_connections_per_ip_overrides[&std::net::Ipv4Addr::LOCALHOST.into()], 3);
+    assert_eq!((quotas.max_connections, quotas.max_connection_creation_rate), (i32::MAX as usize, 60));
+    let own = quotas.listeners["PLAINTEXT"];
+    assert_eq!((own.max_connections, own.max_connection_creation_rate), (5, 50));
     assert_eq!(limits.connections_max_idle, None);
     let bound = config.listener_config(&config.listeners.bound[0]).unwrap();
     assert!(bound.address.ip().is_unspecified());
-    assert_eq!((bound.address.port(), bound.max_connections), (19092, 5));
+    assert_eq!(bound.address.port(), 19092);
     let controller = config.listener_config(&config.listeners.bound[1]).unwrap();
     assert_eq!(controller.address.to_string(), "127.0.0.1:19093");
     assert!(!config.advertised_broker_listeners()[0].host.is_empty());

@@ -1,5 +1,6 @@
 //! What each part of the broker is given of the config, in that part's own types.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::path::PathBuf;
@@ -7,9 +8,10 @@ use std::time::Duration;
 
 use milena_controller::ControllerSettings;
 use milena_metadata::config::BROKER_CONFIGS;
-use milena_network::{ConnectionLimits, ListenerConfig, Memory};
+use milena_network::{ConnectionLimits, ConnectionQuotas, ListenerConfig, ListenerQuotas, Memory};
 use milena_raft::{QuorumConfig, ReplicaKey, VoterSet};
 
+use super::listeners::parse_map;
 use super::{Endpoint, ServerConfig};
 use crate::format::Formatted;
 use crate::settings::{BrokerSettings, LogDirectory};
@@ -87,21 +89,10 @@ impl ServerConfig {
     /// For the network: bounds on connections.
     #[must_use]
     pub fn connection_limits(&self) -> ConnectionLimits {
-        let sockets = &self.sockets;
-        let mut overrides = std::collections::BTreeMap::new();
-        for (host, count) in &sockets.max_connections_per_ip_overrides {
-            // A name that cannot be resolved now bounds nobody, as in Apache Kafka it bounds nobody it
-            // does not resolve to.
-            for address in (host.as_str(), 0).to_socket_addrs().into_iter().flatten() {
-                overrides.insert(address.ip(), size(*count));
-            }
-        }
         ConnectionLimits {
-            socket_request_max_bytes: sockets.request_max_bytes.unsigned_abs(),
-            max_connections: size(sockets.max_connections),
-            max_connections_per_ip: size(sockets.max_connections_per_ip),
-            max_connections_per_ip_overrides: overrides,
-            connections_max_idle: u64::try_from(sockets.connections_max_idle_ms).ok().map(Duration::from_millis),
+            socket_request_max_bytes: self.sockets.request_max_bytes.unsigned_abs(),
+            quotas: connection_quotas(&self.texts),
+            connections_max_idle: u64::try_from(self.sockets.connections_max_idle_ms).ok().map(Duration::from_millis),
             ..ConnectionLimits::default()
         }
     }
@@ -123,10 +114,6 @@ impl ServerConfig {
         listener.socket_listen_backlog_size = self.sockets.listen_backlog_size;
         listener.socket_send_buffer_bytes = self.sockets.send_buffer_bytes;
         listener.socket_receive_buffer_bytes = self.sockets.receive_buffer_bytes;
-        let own = format!("listener.name.{}.max.connections", endpoint.name.to_lowercase());
-        if let Some(count) = self.texts.get(&own).and_then(|text| text.trim().parse::<i64>().ok()) {
-            listener.max_connections = size(count);
-        }
         Ok(listener)
     }
 
@@ -153,10 +140,48 @@ impl ServerConfig {
     }
 
     /// The broker keys that were set, without names that Kafka does not know.
-    fn static_broker_configs(&self) -> std::collections::BTreeMap<String, String> {
+    fn static_broker_configs(&self) -> BTreeMap<String, String> {
         let known = self.texts.iter().filter(|(name, _)| BROKER_CONFIGS.find(name).is_some());
         known.map(|(name, text)| (name.clone(), text.clone())).collect()
     }
+}
+
+/// How many connections there may be, from the texts of the file or of that and what was changed since. Values that
+/// cannot be read were refused before they got here.
+pub(crate) fn connection_quotas(texts: &BTreeMap<String, String>) -> ConnectionQuotas {
+    let number = |name: &str, key: &str| {
+        let key = BROKER_CONFIGS.find(key)?;
+        let value = texts.get(name).and_then(|text| key.parse(text).ok());
+        value.or_else(|| key.parse_default().ok().flatten())?.as_i64().and_then(|number| u32::try_from(number).ok())
+    };
+    let count = |name: &str, key: &str| number(name, key).unwrap_or(i32::MAX as u32);
+    let own = |name: &str| count(name, name);
+    let mut quotas = ConnectionQuotas {
+        max_connections: own("max.connections") as usize,
+        max_connections_per_ip: own("max.connections.per.ip") as usize,
+        max_connection_creation_rate: own("max.connection.creation.rate"),
+        ..ConnectionQuotas::default()
+    };
+    let key = "max.connections.per.ip.overrides";
+    for (host, count) in parse_map(key, texts.get(key).map_or("", String::as_str)).unwrap_or_default() {
+        // A name that cannot be resolved now bounds nobody, as in Apache Kafka it bounds nobody it
+        // does not resolve to.
+        for address in (host.as_str(), 0).to_socket_addrs().into_iter().flatten() {
+            quotas.max_connections_per_ip_overrides.insert(address.ip(), count.parse().unwrap_or(usize::MAX));
+        }
+    }
+    for name in texts.keys() {
+        let Some((listener, _)) = name.strip_prefix("listener.name.").and_then(|rest| rest.split_once('.')) else {
+            continue;
+        };
+        let of = |key: &str| count(&format!("listener.name.{listener}.{key}"), key);
+        let own = ListenerQuotas {
+            max_connections: of("max.connections") as usize,
+            max_connection_creation_rate: of("max.connection.creation.rate"),
+        };
+        quotas.listeners.insert(listener.to_uppercase(), own);
+    }
+    quotas
 }
 
 /// Where to listen. A name with several addresses is bound to the first of version 4, as Java does.

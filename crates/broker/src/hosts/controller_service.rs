@@ -12,7 +12,7 @@ use milena_types::ErrorCode;
 
 use super::metadata_loop::{Event, MetadataHandle};
 use super::raft_requests::{RaftRequest, RaftResponse};
-use crate::call::Later;
+use crate::call::{DECODED_BYTES_MAX, Later, decoded_bytes};
 use crate::controller_handle::{ControllerHandle, ForController};
 
 /// The keys a controller listener serves.
@@ -159,7 +159,8 @@ impl ControllerService {
         <R as ForController>::Response: Message + 'static,
     {
         let request = R::decode(body, header.api_version).map_err(|_| Unreadable)?;
-        let later = Later::new(header, replies.park());
+        let reply = replies.park_holding(decoded_bytes(body)).ok_or(Unreadable)?;
+        let later = Later::new(header, reply);
         let done = move |result: Result<crate::ControllerResponse, ErrorCode>| match result {
             Ok(response) => {
                 if let Some(response) = R::from_response(response) {
@@ -186,7 +187,8 @@ impl ControllerService {
         into: fn(R) -> RaftRequest,
     ) -> Result<(), Unreadable> {
         let request = into(R::decode(body, header.api_version).map_err(|_| Unreadable)?);
-        let later = Later::new(header, replies.park());
+        let reply = replies.park_holding(decoded_bytes(body)).ok_or(Unreadable)?;
+        let later = Later::new(header, reply);
         let done = Box::new(move |response: RaftResponse| match response {
             RaftResponse::Fetch(response) => later.answer(&response),
             RaftResponse::FetchSnapshot(response) => later.answer(&response),
@@ -207,11 +209,11 @@ impl Service for ControllerService {
     }
 
     fn handle(&self, peer: &mut Peer, frames: &mut Vec<Bytes>, replies: &mut Replies<'_>) {
-        for frame in frames.drain(..) {
-            if replies.is_closing() {
-                break;
-            }
-            let mut reader = Reader::new(frame);
+        let mut handled = 0;
+        while !replies.is_closing() && !replies.is_full() {
+            let Some(frame) = frames.get_mut(handled).map(std::mem::take) else { break };
+            handled += 1;
+            let mut reader = Reader::with_allowance(frame, DECODED_BYTES_MAX);
             let taken = match frame::decode_request_header(&mut reader) {
                 Ok(header) => self.dispatch(peer, &header, reader, replies),
                 Err(_) => Err(Unreadable),
@@ -219,9 +221,9 @@ impl Service for ControllerService {
             if taken.is_err() {
                 tracing::debug!(peer = %peer.remote, "closed: not a request of a controller listener");
                 replies.close();
-                break;
             }
         }
+        frames.drain(..handled);
     }
 }
 

@@ -242,7 +242,11 @@ impl<'a> AppendGroup<'a> {
             self.broker.add_current_leaders(&mut response, &self.listener);
         }
         if let Some(parked) = parked {
-            let later = Later::new(&header, replies.park());
+            let partitions: usize = response.responses.iter().map(|topic| topic.partition_responses.len()).sum();
+            let Some(reply) = replies.park_holding(partitions * size_of::<PartitionProduceResponse>()) else {
+                return replies.close();
+            };
+            let later = Later::new(&header, reply);
             parked.arm(later, response, self.broker.deadlines(), timeout);
             return;
         }

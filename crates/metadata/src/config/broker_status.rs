@@ -2,7 +2,7 @@
 
 use super::status::KeyStatus::{self, Honoured, NoEffectYet};
 use super::status::{
-    AUTHORIZER, BYTES_BOUND, COMPACTION, CONNECTION_RATE, CORDON, DISK_FAILURE, GROUPS, INTERNAL, JAVA_CLASS, LINGER,
+    AUTHORIZER, BYTES_BOUND, COMPACTION, CORDON, DISK_FAILURE, GROUPS, INTERNAL, JAVA_CLASS, LINGER,
     LZ4_LEVEL, METRICS, MOVES, PREALLOCATE, PROVIDERS, PURGATORY, QUORUM, QUOTAS, REPLICATION, SASL, SCHEDULE,
     SELECTION, SHARE_GROUPS, STREAMS_GROUPS, TELEMETRY, THREADS, TIERED, TLS, TOKENS, TRANSACTIONS, UNSTABLE,
 };
@@ -172,7 +172,7 @@ pub static BROKER_STATUS: &[(&str, KeyStatus)] = &[
     ("log.roll.ms", Honoured),
     ("log.segment.bytes", Honoured),
     ("log.segment.delete.delay.ms", Honoured),
-    ("max.connection.creation.rate", NoEffectYet(CONNECTION_RATE)),
+    ("max.connection.creation.rate", Honoured),
     ("max.connections", Honoured),
     ("max.connections.per.ip", Honoured),
     ("max.connections.per.ip.overrides", Honoured),

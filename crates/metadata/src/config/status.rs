@@ -71,7 +71,6 @@ pub(super) const JAVA_CLASS: &str = "Milena loads no Java classes";
 pub(super) const THREADS: &str = "Milena runs on one pool with a worker thread per core";
 pub(super) const PURGATORY: &str =
     "a request that waits is forgotten when it completes, so nothing piles up to be purged";
-pub(super) const CONNECTION_RATE: &str = "limits on the rate of new connections are not built yet";
 pub(super) const CORDON: &str = "cordoned log directories are not built yet";
 pub(super) const MOVES: &str = "moving replicas between log directories is not built yet";
 pub(super) const PREALLOCATE: &str = "segments are not preallocated yet";
