@@ -51,8 +51,12 @@ pub struct BrokerSettings {
     pub replica_high_watermark_checkpoint_interval_ms: u64,
     /// `log.flush.scheduler.interval.ms`.
     pub log_flush_scheduler_interval_ms: u64,
+    /// `log.initial.task.delay.ms`.
+    pub log_initial_task_delay_ms: u64,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: i64,
+    /// `producer.id.expiration.check.interval.ms`.
+    pub producer_id_expiration_check_interval_ms: u64,
     /// `num.recovery.threads.per.data.dir`.
     pub num_recovery_threads_per_data_dir: usize,
 }
@@ -78,7 +82,9 @@ impl Default for BrokerSettings {
             log_flush_start_offset_checkpoint_interval_ms: 60_000,
             replica_high_watermark_checkpoint_interval_ms: 5_000,
             log_flush_scheduler_interval_ms: u64::MAX,
+            log_initial_task_delay_ms: 30_000,
             producer_id_expiration_ms: 86_400_000,
+            producer_id_expiration_check_interval_ms: 600_000,
             num_recovery_threads_per_data_dir: 2,
         }
     }

@@ -54,6 +54,8 @@ impl ServerConfig {
             log_flush_start_offset_checkpoint_interval_ms: span(self.log.flush_start_offset_checkpoint_interval_ms),
             replica_high_watermark_checkpoint_interval_ms: span(self.log.replica_high_watermark_checkpoint_interval_ms),
             log_flush_scheduler_interval_ms: span(self.log.flush_scheduler_interval_ms),
+            log_initial_task_delay_ms: span(self.log.initial_task_delay_ms),
+            producer_id_expiration_check_interval_ms: span(self.log.producer_id_expiration_check_interval_ms),
             producer_id_expiration_ms: i64::from(self.log.producer_id_expiration_ms),
             num_recovery_threads_per_data_dir: size(self.log.num_recovery_threads_per_data_dir),
         }

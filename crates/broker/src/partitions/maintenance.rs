@@ -23,9 +23,6 @@ const TICK: Duration = Duration::from_millis(200);
 /// How often files are looked for that may go.
 const DELETIONS_MS: u64 = 1000;
 
-/// How long a start waits before it looks at retention first (`LogManager.InitialTaskDelayMs`).
-const FIRST_RETENTION: Duration = Duration::from_secs(30);
-
 /// Partitions with appends that are to be made durable.
 #[derive(Default)]
 pub(crate) struct FlushQueue {
@@ -174,11 +171,13 @@ impl Schedule {
 
 fn tick(broker: &Arc<Broker>, stopping: &AtomicBool) {
     let settings = &broker.settings;
+    let first = Duration::from_millis(settings.log_initial_task_delay_ms);
     let every = |ms: u64| Schedule::new(Duration::from_millis(ms), ms);
     let mut high_watermarks = every(settings.replica_high_watermark_checkpoint_interval_ms);
     let mut recovery_points = every(settings.log_flush_offset_checkpoint_interval_ms);
     let mut log_starts = every(settings.log_flush_start_offset_checkpoint_interval_ms);
-    let mut retention = Schedule::new(FIRST_RETENTION, settings.log_retention_check_interval_ms);
+    let mut retention = Schedule::new(first, settings.log_retention_check_interval_ms);
+    let mut producers = every(settings.producer_id_expiration_check_interval_ms);
     let mut timed_flush = every(settings.log_flush_scheduler_interval_ms);
     let mut deletions = every(DELETIONS_MS);
     while !stopping.load(Ordering::Relaxed) {
@@ -197,6 +196,10 @@ fn tick(broker: &Arc<Broker>, stopping: &AtomicBool) {
         }
         if retention.is_due() {
             broker.partitions.all().iter().for_each(|partition| retain(broker, partition));
+        }
+        if producers.is_due() {
+            let now = broker.now();
+            broker.partitions.all().iter().for_each(|partition| partition.lock().log.remove_expired_producers(now));
         }
         if deletions.is_due() {
             remove_files(broker);
@@ -252,7 +255,6 @@ fn flush_overdue(broker: &Broker) {
 fn retain(broker: &Broker, partition: &Partition) {
     let now = broker.now();
     let mut inner = partition.lock();
-    inner.log.remove_expired_producers(now);
     let high_watermark = inner.state.high_watermark();
     let deleted = inner.log.delete_old_segments(high_watermark, now);
     drop(inner);

@@ -2,9 +2,9 @@
 
 use super::status::KeyStatus::{self, Honoured, NoEffectYet};
 use super::status::{
-    AUTHORIZER, BYTES_BOUND, COMPACTION, CORDON, DISK_FAILURE, GROUPS, INTERNAL, JAVA_CLASS, LINGER,
-    LZ4_LEVEL, METRICS, MOVES, PREALLOCATE, PROVIDERS, PURGATORY, QUORUM, QUOTAS, REPLICATION, SASL, SCHEDULE,
-    SELECTION, SHARE_GROUPS, STREAMS_GROUPS, TELEMETRY, THREADS, TIERED, TLS, TOKENS, TRANSACTIONS, UNSTABLE,
+    AUTHORIZER, BYTES_BOUND, COMPACTION, CORDON, DISK_FAILURE, GROUPS, IDLE, INTERNAL, JAVA_CLASS, LINGER, METRICS,
+    MOVES, PREALLOCATE, PROVIDERS, PURGATORY, QUORUM, QUOTAS, REPLICATION, SASL, SELECTION, SHARE_GROUPS,
+    STREAMS_GROUPS, TELEMETRY, THREADS, TIERED, TLS, TOKENS, TRANSACTIONS, UNSTABLE,
 };
 
 /// Sorted by name.
@@ -26,7 +26,7 @@ pub static BROKER_STATUS: &[(&str, KeyStatus)] = &[
     ("broker.session.timeout.ms", Honoured),
     ("client.quota.callback.class", NoEffectYet(JAVA_CLASS)),
     ("compression.gzip.level", Honoured),
-    ("compression.lz4.level", NoEffectYet(LZ4_LEVEL)),
+    ("compression.lz4.level", Honoured),
     ("compression.type", Honoured),
     ("compression.zstd.level", Honoured),
     ("config.providers", NoEffectYet(PROVIDERS)),
@@ -154,7 +154,7 @@ pub static BROKER_STATUS: &[(&str, KeyStatus)] = &[
     ("log.flush.start.offset.checkpoint.interval.ms", Honoured),
     ("log.index.interval.bytes", Honoured),
     ("log.index.size.max.bytes", Honoured),
-    ("log.initial.task.delay.ms", NoEffectYet(INTERNAL)),
+    ("log.initial.task.delay.ms", Honoured),
     ("log.local.retention.bytes", NoEffectYet(TIERED)),
     ("log.local.retention.ms", NoEffectYet(TIERED)),
     ("log.message.timestamp.after.max.ms", Honoured),
@@ -184,7 +184,7 @@ pub static BROKER_STATUS: &[(&str, KeyStatus)] = &[
     ("metadata.log.max.snapshot.interval.ms", Honoured),
     ("metadata.log.segment.bytes", Honoured),
     ("metadata.log.segment.ms", Honoured),
-    ("metadata.max.idle.interval.ms", Honoured),
+    ("metadata.max.idle.interval.ms", NoEffectYet(IDLE)),
     ("metadata.max.retention.bytes", Honoured),
     ("metadata.max.retention.ms", Honoured),
     ("metric.reporters", NoEffectYet(METRICS)),
@@ -210,7 +210,7 @@ pub static BROKER_STATUS: &[(&str, KeyStatus)] = &[
     ("offsets.topic.segment.bytes", NoEffectYet(GROUPS)),
     ("principal.builder.class", NoEffectYet(AUTHORIZER)),
     ("process.roles", Honoured),
-    ("producer.id.expiration.check.interval.ms", NoEffectYet(SCHEDULE)),
+    ("producer.id.expiration.check.interval.ms", Honoured),
     ("producer.id.expiration.ms", Honoured),
     ("producer.purgatory.purge.interval.requests", NoEffectYet(PURGATORY)),
     ("queued.max.request.bytes", Honoured),

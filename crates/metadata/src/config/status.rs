@@ -78,8 +78,8 @@ pub(super) const PROVIDERS: &str = "config providers are Java classes, and Milen
 pub(super) const UNSTABLE: &str = "Milena serves stable versions only";
 pub(super) const INTERNAL: &str = "tunes the inside of Apache Kafka; Milena has nothing that corresponds to it";
 pub(super) const SELECTION: &str = "fetching from the nearest replica is not built yet";
-pub(super) const LZ4_LEVEL: &str = "the LZ4 compressor has one level";
-pub(super) const SCHEDULE: &str = "expired producer ids are looked for on a schedule of their own";
 pub(super) const DISK_FAILURE: &str = "a failed log directory is not reported to the controller yet";
-pub(super) const BYTES_BOUND: &str = "requests in flight are bounded by their bytes, and by number for each connection";
+pub(super) const BYTES_BOUND: &str =
+    "a request is handled when it is read, so none are queued; their bytes are bounded";
 pub(super) const LINGER: &str = "records of the metadata log are written as soon as they come";
+pub(super) const IDLE: &str = "records of the metadata log are written only when something changes";
