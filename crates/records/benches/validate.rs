@@ -119,7 +119,8 @@ fn main() {
     ];
     for (name, compression, kind, records, size) in cases.into_iter().filter(|case| case.0.contains(wanted)) {
         let mut numbers = Numbers(88_172_645_463_325_252);
-        let batches: Vec<_> = (0..BATCHES).map(|_| batch(&mut numbers, compression, kind, records, size)).collect();
+        let count = (BATCHES * 100 / (records * size / 1024).max(100)).max(4);
+        let batches: Vec<_> = (0..count).map(|_| batch(&mut numbers, compression, kind, records, size)).collect();
         measure(name, &batches, times);
     }
 }

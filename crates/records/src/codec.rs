@@ -176,6 +176,12 @@ impl StreamInput<'_> {
         Ok(self.window.start == self.window.end && !self.refill()?)
     }
 
+    /// What is expanded and not yet read.
+    #[inline]
+    pub(crate) fn ahead(&self) -> &[u8] {
+        self.window.buffer.get(self.window.start..self.window.end).unwrap_or_default()
+    }
+
     /// Replaces the used-up window by the next piece that is not empty; false at the end.
     #[cold]
     fn refill(&mut self) -> Result<bool, Error> {

@@ -125,6 +125,19 @@ impl ValidBatch {
 /// INVALID_RECORD without a batch, with more than one, or with an old magic; UNSUPPORTED_COMPRESSION_TYPE for Zstandard
 /// before version 7; CORRUPT_MESSAGE if the front is none of a batch.
 pub fn check_request(bytes: Bytes, request_version: i16) -> Result<Batch, RejectReason> {
+    let batch = match BatchHeader::parse(&bytes) {
+        Ok(header) if header.size_bytes() == bytes.len() => Batch { header, bytes },
+        _ => one_of_many(bytes, request_version)?,
+    };
+    if request_version < ZSTD_FROM_VERSION && batch.header.compression()? == Compression::Zstd {
+        return Err(zstd_too_early(request_version));
+    }
+    Ok(batch)
+}
+
+/// The batch among bytes that are not exactly one whole batch.
+#[cold]
+fn one_of_many(bytes: Bytes, request_version: i16) -> Result<Batch, RejectReason> {
     let mut batches = Batches::new(bytes);
     let batch = match batches.next() {
         None => return Err(RejectReason::invalid(Reject::NoBatch { request_version })),
@@ -132,14 +145,17 @@ pub fn check_request(bytes: Bytes, request_version: i16) -> Result<Batch, Reject
         Some(batch) => batch?,
     };
     if request_version < ZSTD_FROM_VERSION && batch.header.compression()? == Compression::Zstd {
-        let reject = Reject::ZstdTooEarly { request_version };
-        return Err(RejectReason::new(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE, reject));
+        return Err(zstd_too_early(request_version));
     }
     match batches.next() {
         None => Ok(batch),
         Some(Ok(_) | Err(Error::OldMagic(_))) => Err(RejectReason::invalid(Reject::ManyBatches { request_version })),
         Some(Err(error)) => Err(error.into()),
     }
+}
+
+fn zstd_too_early(request_version: i16) -> RejectReason {
+    RejectReason::new(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE, Reject::ZstdTooEarly { request_version })
 }
 
 /// Checks the records of one partition of a produce request and brings them into the form the topic asks for.

@@ -10,8 +10,8 @@ use crate::error::Error;
 use crate::header::{BATCH_OVERHEAD_BYTES, BatchHeader, TimestampType};
 use crate::produce::ProduceRules;
 use crate::reject::{RecordError, RecordFault, Reject, RejectReason};
-use crate::varint::SliceInput;
-use crate::walk::{RecordShape, check_record, skip_record};
+use crate::varint::{Input, SliceInput};
+use crate::walk::{RecordShape, check_record, quick_record, skip_record};
 
 const NO_TIMESTAMP: i64 = -1;
 
@@ -26,6 +26,12 @@ pub(crate) struct RecordChecks<'a> {
     partial: bool,
     /// The timestamp of every record if the batch claims append time.
     log_append_time: Option<i64>,
+    /// No key shorter than this is right without a closer look.
+    key_len_min: i32,
+    /// The first of the timestamps that are right without a closer look.
+    timestamp_min: i64,
+    /// How many follow it.
+    timestamp_span: u64,
     index: i32,
     max_timestamp: i64,
     sequential: bool,
@@ -34,6 +40,14 @@ pub(crate) struct RecordChecks<'a> {
 
 impl<'a> RecordChecks<'a> {
     pub(crate) fn new(header: &BatchHeader, rules: &'a ProduceRules, now: Timestamp) -> Self {
+        let log_append_time = (header.timestamp_type() == TimestampType::LogAppendTime).then_some(header.max_timestamp);
+        let (timestamp_min, timestamp_max) = match rules.timestamp_type {
+            TimestampType::CreateTime => {
+                (now.0.saturating_sub(rules.before_max_ms).max(0), now.0.saturating_add(rules.after_max_ms))
+            }
+            TimestampType::LogAppendTime => (0, i64::MAX),
+        };
+        let looked_at_all = log_append_time.is_some() || now.0 < 0 || timestamp_max < timestamp_min;
         Self {
             rules,
             now: now.0,
@@ -41,7 +55,14 @@ impl<'a> RecordChecks<'a> {
             base_timestamp: header.base_timestamp,
             record_count: header.record_count,
             partial: false,
-            log_append_time: (header.timestamp_type() == TimestampType::LogAppendTime).then_some(header.max_timestamp),
+            log_append_time,
+            key_len_min: match (looked_at_all, rules.compacted) {
+                (true, _) => i32::MAX,
+                (false, true) => 0,
+                (false, false) => i32::MIN,
+            },
+            timestamp_min,
+            timestamp_span: timestamp_max.wrapping_sub(timestamp_min) as u64,
             index: 0,
             max_timestamp: NO_TIMESTAMP,
             sequential: true,
@@ -49,7 +70,29 @@ impl<'a> RecordChecks<'a> {
         }
     }
 
-    #[inline]
+    /// Goes over the records in front of `bytes` that are nothing special and right; how many bytes they take. With
+    /// `DECLARED` their own lengths must be right, too.
+    fn quick_run<const DECLARED: bool>(&mut self, bytes: &[u8]) -> usize {
+        let (mut at, mut index, mut max_timestamp, mut sequential) =
+            (0, self.index, self.max_timestamp, self.sequential);
+        while index < self.record_count
+            && let Some(quick) = bytes.get(at..).and_then(quick_record)
+        {
+            let timestamp = self.base_timestamp.wrapping_add(quick.shape.timestamp_delta);
+            let is_in_range = timestamp.wrapping_sub(self.timestamp_min) as u64 <= self.timestamp_span;
+            if (DECLARED && !quick.has_declared_len) || !is_in_range || quick.shape.key_len < self.key_len_min {
+                break;
+            }
+            at += quick.len;
+            max_timestamp = max_timestamp.max(timestamp);
+            sequential &= quick.shape.offset_delta == index;
+            index += 1;
+        }
+        (self.index, self.max_timestamp, self.sequential) = (index, max_timestamp, sequential);
+        at
+    }
+
+    /// One record, whatever it is.
     pub(crate) fn record(&mut self, shape: &RecordShape) {
         let timestamp = self.log_append_time.unwrap_or(self.base_timestamp.wrapping_add(shape.timestamp_delta));
         if let Some(fault) = self.fault(shape, timestamp) {
@@ -61,7 +104,6 @@ impl<'a> RecordChecks<'a> {
         self.index += 1;
     }
 
-    #[inline]
     fn fault(&self, shape: &RecordShape, timestamp: i64) -> Option<RecordFault> {
         let rules = self.rules;
         if rules.compacted && !shape.has_key() {
@@ -90,9 +132,11 @@ impl<'a> RecordChecks<'a> {
 /// Checks the records of an uncompressed batch; their largest timestamp.
 pub(crate) fn walk_plain(batch: &Batch, mut checks: RecordChecks<'_>) -> Result<i64, RejectReason> {
     let mut input = SliceInput::new(batch.bytes.get(BATCH_OVERHEAD_BYTES..).unwrap_or_default());
-    for _ in 0..checks.record_count {
-        let shape = check_record(&mut input)?;
-        checks.record(&shape);
+    while checks.index < checks.record_count {
+        input.skip(checks.quick_run::<true>(input.rest()))?;
+        if checks.index < checks.record_count {
+            checks.record(&check_record(&mut input)?);
+        }
     }
     if checks.record_count > 0 && input.remaining() > 0 {
         return Err(Error::Record("there are bytes behind the last record").into());
@@ -112,9 +156,12 @@ pub(crate) fn walk_compressed(
     checks.partial = true;
     if checks.record_count > 0 {
         let mut input = scratch.stream(compression, payload, checks.rules.max_decompressed_bytes)?;
-        for _ in 0..checks.record_count {
-            let shape = skip_record(&mut input)?;
-            checks.record(&shape);
+        while checks.index < checks.record_count {
+            let run = checks.quick_run::<false>(input.ahead());
+            input.skip(run)?;
+            if checks.index < checks.record_count {
+                checks.record(&skip_record(&mut input)?);
+            }
         }
         if !input.at_end()? {
             return Err(Error::Record("there are bytes behind the last record").into());

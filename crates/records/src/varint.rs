@@ -1,5 +1,7 @@
 //! Zigzag varints as `ByteUtils` reads and writes them, over a slice or over a stream of decompressed pieces.
 
+use std::hint::cold_path;
+
 use crate::error::Error;
 
 /// Said of a varint of more than five bytes.
@@ -64,6 +66,12 @@ impl<'a> SliceInput<'a> {
     pub(crate) fn remaining(&self) -> usize {
         self.bytes.len() - self.position
     }
+
+    /// What was not read yet.
+    #[inline]
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.position..).unwrap_or_default()
+    }
 }
 
 impl Input for SliceInput<'_> {
@@ -84,7 +92,25 @@ impl Input for SliceInput<'_> {
     }
 }
 
-const fn zigzag_32(value: u32) -> i32 {
+/// The unsigned varint of at most three bytes in the lowest bits of `word`, and how many bits it takes. Bits above
+/// those of the bytes that were read must be 0 or not counted on.
+#[inline]
+pub(crate) const fn short_varint(word: u64) -> Option<(u32, u32)> {
+    let low = word as u32;
+    if low & 0x80 == 0 {
+        return Some((low & 0x7f, 8));
+    }
+    // The widths are those of the record before: a branch that is guessed right costs less than computing all of them.
+    cold_path();
+    let value = (low & 0x7f) | ((low >> 1) & 0x3f80);
+    if low & 0x8000 == 0 {
+        return Some((value, 16));
+    }
+    cold_path();
+    if low & 0x0080_0000 == 0 { Some((value | ((low >> 2) & 0x001f_c000), 24)) } else { None }
+}
+
+pub(crate) const fn zigzag_32(value: u32) -> i32 {
     (value >> 1) as i32 ^ -((value & 1) as i32)
 }
 
@@ -134,6 +160,10 @@ mod tests {
                 let Ok(small) = i32::try_from(value) else { continue };
                 let mut out = Vec::new();
                 put_varint(&mut out, small);
+                let mut word = [0xee; 8];
+                word[..out.len()].copy_from_slice(&out);
+                let short = short_varint(u64::from_le_bytes(word)).map(|(value, bits)| (zigzag_32(value), bits));
+                assert_eq!(short, (out.len() < 4).then_some((small, 8 * out.len() as u32)));
                 assert_eq!(out.len(), varint_len(small));
                 assert_eq!(SliceInput::new(&out).varint(), Ok(small));
             }
