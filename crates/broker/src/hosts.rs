@@ -16,9 +16,10 @@ pub(crate) use broker_lifecycle::ask;
 pub use broker_lifecycle::{BrokerIdentity, BrokerLifecycle, JoinError, LifecycleTimes, MetadataOffset};
 pub use controller_service::ControllerService;
 pub use metadata_log::MetadataLog;
+pub(crate) use metadata_loop::BesideThread;
 pub use metadata_loop::{
-    Event, MetadataHandle, MetadataInbox, MetadataListener, MetadataParts, NoPeers, RaftSender, metadata_channel,
-    start_metadata,
+    Beside, Event, Job, MetadataError, MetadataHandle, MetadataInbox, MetadataListener, MetadataParts, NoPeers,
+    RaftSender, metadata_channel, start_metadata,
 };
 pub use network_sender::{LeaderWatch, NetworkSender, SenderSettings};
 #[cfg(test)]

@@ -26,7 +26,7 @@ mod topic_names;
 pub use api::{Api, Handle, Lane, apis, find as find_api};
 pub use broker::{Broker, BrokerParts};
 pub use call::{Call, Later, Outcome};
-pub use clock::Clock;
+pub use clock::{Clock, ManualTime};
 pub use controller_handle::{ControllerDone, ControllerHandle, ControllerRequest, ControllerResponse, ForController};
 pub use dispatch::{Dispatcher, Session};
 pub use node::{Node, NodeError};

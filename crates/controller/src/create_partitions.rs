@@ -12,9 +12,9 @@ use crate::placement::place;
 use crate::{ApiError, Controller, Decision, Random};
 
 impl Controller {
-    /// Adds partitions to topics. Names must be unique within the request: the handler refuses duplicates before.
+    /// Adds partitions to topics. Names must be unique within the request: `requests.rs` refuses others before, and is the only way here.
     #[must_use]
-    pub fn decide_create_partitions(
+    pub(crate) fn decide_create_partitions(
         &self,
         request: &CreatePartitionsRequest,
         random: &mut dyn Random,

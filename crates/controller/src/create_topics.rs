@@ -20,10 +20,10 @@ use crate::{ApiError, Controller, Decision, Random};
 const PARTITIONS_PER_REQUEST_MAX: i64 = 10_000;
 
 impl Controller {
-    /// Creates topics. Names must be unique within the request: the handler refuses duplicates before. The configs of a
+    /// Creates topics. Names must be unique within the request: `requests.rs` refuses others before, and is the only way here. The configs of a
     /// new topic are answered only for topics that `may_describe`.
     #[must_use]
-    pub fn decide_create_topics(
+    pub(crate) fn decide_create_topics(
         &self,
         request: &CreateTopicsRequest,
         may_describe: &dyn Fn(&str) -> bool,

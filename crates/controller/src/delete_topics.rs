@@ -10,7 +10,7 @@ use crate::{ApiError, Controller, Decision};
 impl Controller {
     /// Deletes topics by id; the outcome of each is in the order asked.
     #[must_use]
-    pub fn decide_delete_topics(&self, ids: &[TopicId]) -> Decision<Vec<(TopicId, Result<(), ApiError>)>> {
+    pub(crate) fn decide_delete_topics(&self, ids: &[TopicId]) -> Decision<Vec<(TopicId, Result<(), ApiError>)>> {
         let mut records: Vec<VersionedRecord> = Vec::new();
         let mut outcomes = Vec::with_capacity(ids.len());
         for id in ids {

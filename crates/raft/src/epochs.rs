@@ -67,8 +67,14 @@ impl EpochCache {
         self.start_offset = id.offset;
         self.end_offset = id.offset;
         self.durable_end_offset = id.offset;
-        self.snapshots.retain(|known| *known != id);
-        self.snapshots.push(id);
+        self.on_snapshot_written(id);
+    }
+
+    /// Notes a snapshot; they are told in any order.
+    pub(crate) fn on_snapshot_written(&mut self, id: OffsetAndEpoch) {
+        if let Err(at) = self.snapshots.binary_search(&id) {
+            self.snapshots.insert(at, id);
+        }
     }
 
     /// Where the last epoch not after the asked one ends.

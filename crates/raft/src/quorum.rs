@@ -167,7 +167,7 @@ impl Quorum {
 
     /// A snapshot of the local state machine was written.
     pub fn on_snapshot_written(&mut self, id: crate::identity::OffsetAndEpoch) {
-        self.log.snapshots.push(id);
+        self.log.on_snapshot_written(id);
     }
 
     /// Old segments or snapshots were removed.
@@ -301,6 +301,12 @@ impl Quorum {
 
     fn is_only_voter(&self) -> bool {
         self.config.can_vote && self.kraft.voters.is_only(&self.config.local)
+    }
+
+    /// The settings it was opened with.
+    #[must_use]
+    pub fn config(&self) -> &QuorumConfig {
+        &self.config
     }
 
     #[must_use]

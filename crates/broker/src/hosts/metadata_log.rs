@@ -1,17 +1,17 @@
 //! The files of `__cluster_metadata-0`: the log, `quorum-state` and snapshots (class `KafkaMetadataLog`). What the quorum
 //! asks for is done here; nothing is decided here.
 
+mod cleaning;
+mod snapshots;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use milena_protocol::{FileSource, Records};
+use milena_protocol::Records;
 use milena_raft::{ElectionState, EpochCache, KRaftState, LeaderBatch, OffsetAndEpoch, ReplicaKey};
 use milena_records::{Batch, Batches};
-use milena_storage::checkpoint::{
-    PARTITION_METADATA, QuorumState, SnapshotId, SnapshotWriter, list_snapshots, open_snapshot, read_topic_id,
-    remove_snapshot,
-};
+use milena_storage::checkpoint::{PARTITION_METADATA, QuorumState, SnapshotId, list_snapshots, read_topic_id};
 use milena_storage::disk::{Disk, write_atomic};
 use milena_storage::{AppendError, Error, FileCache, Log, LogConfig, LogOpen, ReadError, Result};
 use milena_types::{BrokerId, LeaderEpoch, Offset, Timestamp, Uuid};
@@ -19,6 +19,7 @@ use milena_types::{BrokerId, LeaderEpoch, Offset, Timestamp, Uuid};
 use super::raft_wire::METADATA_TOPIC;
 use super::replayer::{Replayer, apply_control};
 use crate::config::MetadataLogSettings;
+pub(crate) use snapshots::SnapshotContent;
 
 /// How much is read at once when the log is replayed.
 const REPLAY_READ_BYTES: u32 = 1024 * 1024;
@@ -76,6 +77,12 @@ impl<D: Disk> MetadataLog<D> {
             log.advance_log_start(oldest.min(log.log_end_offset()))?;
         }
         Ok(MetadataLog { disk, directory, log, snapshots, settings: settings.clone(), scanned: None })
+    }
+
+    /// `metadata.max.idle.interval.ms`; 0 for never.
+    #[must_use]
+    pub fn idle_interval_ms(&self) -> i64 {
+        i64::from(self.settings.max_idle_interval_ms)
     }
 
     /// Ends and epochs, as the quorum wants them.
@@ -241,112 +248,6 @@ impl<D: Disk> MetadataLog<D> {
         })?;
         self.scanned = Some(end);
         Ok(())
-    }
-
-    /// Loads the newest snapshot, if there is one with metadata in it.
-    ///
-    /// # Errors
-    /// IO, or a snapshot that cannot be replayed.
-    pub(crate) fn load_latest_snapshot(&self, replayer: &mut Replayer) -> Result<()> {
-        let Some(id) = self.snapshots.last().copied().filter(|id| *id != OffsetAndEpoch::BOOTSTRAP) else {
-            return Ok(());
-        };
-        let batches = self.snapshot_batches(id)?;
-        replayer.load_snapshot(&batches, id, &self.directory)
-    }
-
-    fn snapshot_batches(&self, id: OffsetAndEpoch) -> Result<Vec<Batch>> {
-        let path = self.directory.join(to_file(id).file_name());
-        let Some((file, len)) = self.open_snapshot(id)? else {
-            return Err(io("open", &path, std::io::ErrorKind::NotFound.into()));
-        };
-        let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
-        file.read_exact_at(&mut bytes, 0).map_err(|source| io("read", &path, source))?;
-        let corrupt = |reason: String| Error::Corrupt { path: path.clone(), position: 0, reason };
-        let mut batches = Batches::new(Bytes::from(bytes));
-        let mut parsed = Vec::new();
-        for batch in batches.by_ref() {
-            let batch = batch.map_err(|error| corrupt(error.to_string()))?;
-            batch.verify_crc().map_err(|error| corrupt(error.to_string()))?;
-            parsed.push(batch);
-        }
-        if batches.tail_len() > 0 {
-            return Err(corrupt(format!("{} bytes at its end are no batch", batches.tail_len())));
-        }
-        Ok(parsed)
-    }
-
-    /// A snapshot's file and size in bytes.
-    ///
-    /// # Errors
-    /// IO.
-    pub(crate) fn open_snapshot(&self, id: OffsetAndEpoch) -> Result<Option<(Arc<dyn FileSource>, u64)>> {
-        let opened = open_snapshot(&self.disk, &self.directory, to_file(id))?;
-        Ok(opened.map(|(file, len)| (file as Arc<dyn FileSource>, len)))
-    }
-
-    /// Begins a snapshot; sealed by the caller and then told by `note_snapshot`.
-    ///
-    /// # Errors
-    /// IO.
-    pub(crate) fn begin_snapshot(&self, id: OffsetAndEpoch) -> Result<SnapshotWriter<D>> {
-        SnapshotWriter::create(&self.disk, &self.directory, to_file(id))
-    }
-
-    /// A snapshot was sealed.
-    pub(crate) fn note_snapshot(&mut self, id: OffsetAndEpoch) {
-        self.snapshots.retain(|known| *known != id);
-        self.snapshots.push(id);
-    }
-
-    /// Keeps a downloaded snapshot and begins the log anew behind it.
-    ///
-    /// # Errors
-    /// IO.
-    pub(crate) fn install_snapshot(&mut self, id: OffsetAndEpoch, bytes: &[u8], now: Timestamp) -> Result<()> {
-        let mut writer = self.begin_snapshot(id)?;
-        writer.append(bytes)?;
-        writer.seal()?;
-        self.note_snapshot(id);
-        self.log.truncate_fully_and_start_at(id.offset, now)?;
-        self.scanned = None;
-        self.sync().map(drop)
-    }
-
-    /// Removes snapshots but the newest, oldest first, while `metadata.max.retention.*` is exceeded, and the segments
-    /// below the oldest kept. Returns the log start and the oldest snapshot (`KafkaMetadataLog.maybeClean`).
-    ///
-    /// # Errors
-    /// IO.
-    pub(crate) fn clean(&mut self, now: Timestamp) -> Result<(Offset, Option<OffsetAndEpoch>)> {
-        while self.snapshots.len() > 1 && self.is_past_retention(now)? {
-            let oldest = self.snapshots.remove(0);
-            remove_snapshot(&self.disk, &self.directory, to_file(oldest))?;
-            if let Some(next) = self.snapshots.first() {
-                self.log.advance_log_start(next.offset)?;
-            }
-        }
-        self.log.delete_old_segments(self.log.log_start_offset(), now)?;
-        self.log.remove_deleted_files(now)?;
-        Ok((self.log.log_start_offset(), self.snapshots.first().copied()))
-    }
-
-    fn is_past_retention(&self, now: Timestamp) -> Result<bool> {
-        let mut bytes = self.log.size_bytes();
-        let mut oldest_age_ms = 0;
-        for (at, id) in self.snapshots.iter().enumerate() {
-            let path = self.directory.join(to_file(*id).file_name());
-            let metadata = self.disk.metadata(&path).map_err(|source| io("look at", &path, source))?;
-            if let Some(metadata) = metadata {
-                bytes += metadata.len;
-                if at == 0 {
-                    oldest_age_ms = now.0 - metadata.modified_ms;
-                }
-            }
-        }
-        let too_large = u64::try_from(self.settings.max_retention_bytes).is_ok_and(|max| bytes > max);
-        let too_old = self.settings.max_retention_ms >= 0 && oldest_age_ms > self.settings.max_retention_ms;
-        Ok(too_large || too_old)
     }
 
     /// Closes the log; nothing is appended after.

@@ -10,6 +10,7 @@ mod proposals;
 mod requests;
 mod serving;
 mod snapshots;
+mod start_error;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,8 +19,10 @@ use std::time::Duration;
 
 use milena_controller::{Controller, ControllerSettings};
 use milena_metadata::{Delta, Image, VersionedRecord};
-use milena_raft::{Boot, Destination, Effect, Endpoint, KRaftState, Outbound, Quorum, QuorumConfig, SnapshotPolicy};
-use milena_storage::Result;
+use milena_raft::{
+    Boot, Destination, Effect, Endpoint, KRaftState, LeaderBatch, Outbound, Quorum, QuorumConfig, SnapshotPolicy,
+};
+use milena_storage::Error;
 use milena_storage::disk::Disk;
 use milena_types::{BrokerId, ErrorCode, Offset, Timestamp};
 
@@ -30,13 +33,20 @@ use crate::clock::Clock;
 use crate::controller_handle::{ControllerDone, ControllerHandle, ControllerRequest};
 use proposals::Proposal;
 use serving::ParkedFetch;
+pub(crate) use snapshots::BesideThread;
+pub use snapshots::{Beside, Job};
+pub use start_error::MetadataError;
+use start_error::check_voters;
+
+/// What fails here is the disk, where nothing else is said.
+type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// How many events are taken into one turn, so that no sync is put off for ever.
 const EVENTS_PER_TURN_MAX: usize = 1000;
 
 /// Learns of committed metadata, in order. Called from the metadata thread before the answers that depend on it.
 pub trait MetadataListener: Send {
-    /// `image` is the newest committed one, `delta` what changed since the last call.
+    /// `image` is the newest committed one, `delta` what changed since the last call. The first call's says nothing.
     fn publish(&mut self, image: &Arc<Image>, delta: &Delta);
 
     /// The quorum's `kraft.version`, which is not in the image: once before the first image, and when it changes.
@@ -70,6 +80,8 @@ pub enum Event {
     Raft { request: RaftRequest, listener: String, done: RaftDone },
     /// The answer to a metadata fetch, `None` if it failed.
     FetchReply(Option<milena_protocol::messages::FetchResponse>),
+    /// A snapshot of this node's own was written beside, or not.
+    SnapshotWritten { id: milena_raft::OffsetAndEpoch, outcome: Result<()> },
     /// A snapshot was downloaded whole: its id and bytes. `None` if it failed.
     SnapshotReply(Option<(milena_raft::OffsetAndEpoch, bytes::Bytes)>),
     /// End the thread; called when the log is closed.
@@ -90,6 +102,8 @@ pub struct MetadataParts<D: Disk> {
     pub bootstrap: Vec<VersionedRecord>,
     pub listener: Box<dyn MetadataListener>,
     pub sender: Box<dyn RaftSender>,
+    /// Writes snapshots.
+    pub beside: Box<dyn Beside>,
     pub clock: Clock,
     pub snapshots: SnapshotPolicy,
     pub cluster_id: String,
@@ -103,7 +117,7 @@ pub struct MetadataParts<D: Disk> {
 /// A way to the thread; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct MetadataHandle {
-    events: Sender<Event>,
+    events: Arc<Sender<Event>>,
 }
 
 impl MetadataHandle {
@@ -137,6 +151,7 @@ pub(crate) struct MetadataLoop<D: Disk> {
     published: Arc<Image>,
     listener: Box<dyn MetadataListener>,
     sender: Box<dyn RaftSender>,
+    beside: Box<dyn Beside>,
     proposals: VecDeque<Proposal>,
     parked: Vec<ParkedFetch>,
     fx: Vec<Effect>,
@@ -148,6 +163,11 @@ pub(crate) struct MetadataLoop<D: Disk> {
     clock: Clock,
     snapshots: SnapshotPolicy,
     last_snapshot: Timestamp,
+    snapshot_in_flight: bool,
+    /// When to look for what is past retention.
+    next_clean: Timestamp,
+    /// When the log was last appended to as the leader.
+    last_append: Timestamp,
     cluster_id: String,
     listener_name: String,
     random: u64,
@@ -158,20 +178,23 @@ pub(crate) struct MetadataLoop<D: Disk> {
 ///
 /// # Errors
 /// IO, or a log that cannot be replayed.
-pub fn start_metadata<D: Disk>(parts: MetadataParts<D>, inbox: MetadataInbox) -> Result<std::thread::JoinHandle<()>> {
+pub fn start_metadata<D: Disk>(
+    parts: MetadataParts<D>,
+    inbox: MetadataInbox,
+) -> Result<std::thread::JoinHandle<()>, MetadataError> {
     let mut state = MetadataLoop::open(parts)?;
     state.settle()?;
     std::thread::Builder::new()
         .name("metadata".to_owned())
         .spawn(move || state.run(&inbox.0))
-        .map_err(|source| milena_storage::Error::Io { operation: "start", path: "metadata thread".into(), source })
+        .map_err(MetadataError::Thread)
 }
 
 /// The way to a metadata thread that is not started yet, and what the thread will read from.
 #[must_use]
 pub fn metadata_channel() -> (MetadataHandle, MetadataInbox) {
     let (events, inbox) = channel();
-    (MetadataHandle { events }, MetadataInbox(inbox))
+    (MetadataHandle { events: Arc::new(events) }, MetadataInbox(inbox))
 }
 
 /// What a metadata thread reads its events from.
@@ -179,10 +202,11 @@ pub fn metadata_channel() -> (MetadataHandle, MetadataInbox) {
 pub struct MetadataInbox(Receiver<Event>);
 
 impl<D: Disk> MetadataLoop<D> {
-    pub(crate) fn open(parts: MetadataParts<D>) -> Result<MetadataLoop<D>> {
-        let now = parts.clock.now();
+    pub(crate) fn open(parts: MetadataParts<D>) -> Result<MetadataLoop<D>, MetadataError> {
+        let now = parts.clock.steady();
         let (mut kraft, mut log) = (parts.kraft, parts.log);
         log.scan_control_records(&mut kraft)?;
+        check_voters(&kraft.voters, &parts.quorum)?;
         let voters = kraft.voters.voters().iter().map(|voter| voter.key.id).collect();
         let settings = parts.controller.map(|settings| ControllerSettings { voters, ..settings });
         let boot = Boot { election: log.read_election()?, log: log.epoch_cache(), kraft };
@@ -203,6 +227,7 @@ impl<D: Disk> MetadataLoop<D> {
             published: Arc::default(),
             listener,
             sender: parts.sender,
+            beside: parts.beside,
             proposals: VecDeque::new(),
             parked: Vec::new(),
             fx,
@@ -213,6 +238,9 @@ impl<D: Disk> MetadataLoop<D> {
             clock: parts.clock,
             snapshots: parts.snapshots,
             last_snapshot: now,
+            snapshot_in_flight: false,
+            next_clean: now,
+            last_append: now,
             cluster_id: parts.cluster_id,
             listener_name: parts.listener_name,
             random: parts.random_seed | 1,
@@ -248,6 +276,8 @@ impl<D: Disk> MetadataLoop<D> {
             }
         };
         self.deactivate();
+        // The directory's lock is given up after this: nothing of this node may write then.
+        self.beside.finish();
         if let Err(error) = self.log.close() {
             tracing::error!(%error, "the metadata log was not closed cleanly");
         }
@@ -258,14 +288,15 @@ impl<D: Disk> MetadataLoop<D> {
 
     /// Everything that follows the events of a turn.
     pub(crate) fn turn(&mut self) -> Result<()> {
-        let now = self.clock.now();
+        let now = self.clock.steady();
         self.quorum.tick(now, &mut self.fx);
         self.tick_controller();
         self.settle()?;
         self.expire_parked(now);
         self.fetch_if_due(now);
         self.settle()?;
-        self.snapshot_if_due(now)
+        self.snapshot_if_due(now);
+        self.clean_if_due(now)
     }
 
     /// Takes one event; returns the callback of a stop.
@@ -275,6 +306,7 @@ impl<D: Disk> MetadataLoop<D> {
             Event::Raft { request, listener, done } => self.handle_raft(request, listener, done),
             Event::FetchReply(response) => self.on_fetch_reply(response),
             Event::SnapshotReply(snapshot) => self.on_snapshot_reply(snapshot),
+            Event::SnapshotWritten { id, outcome } => self.on_snapshot_written(id, outcome),
             Event::Stop { done } => return Some(done),
         }
         None
@@ -293,7 +325,7 @@ impl<D: Disk> MetadataLoop<D> {
             }
             if appended {
                 let durable = self.log.sync()?;
-                self.quorum.on_durable(durable, self.clock.now(), &mut self.fx);
+                self.quorum.on_durable(durable, self.clock.steady(), &mut self.fx);
             }
         }
     }
@@ -303,8 +335,10 @@ impl<D: Disk> MetadataLoop<D> {
         match effect {
             Effect::WriteQuorumState(state) => self.log.write_election(&state, self.quorum.kraft())?,
             Effect::Append(batches) => {
-                for batch in &batches {
-                    self.log.append_batch(batch)?;
+                self.last_append = self.clock.steady();
+                for batch in batches {
+                    // The quorum's own time is steady; what is written down is the time of day.
+                    self.log.append_batch(&LeaderBatch { timestamp: self.clock.now(), ..batch })?;
                 }
                 return Ok(true);
             }
@@ -326,16 +360,25 @@ impl<D: Disk> MetadataLoop<D> {
     }
 
     fn until_next_deadline(&self) -> Duration {
-        let now = self.clock.now();
+        let now = self.clock.steady();
         let until = |at: Timestamp| Duration::from_millis(u64::try_from(at.0 - now.0).unwrap_or(0));
         let quorum = self.quorum.next_deadline().map(until);
         let parked = self.parked.iter().map(|fetch| until(fetch.deadline)).min();
         let fetch = (!self.fetch_in_flight && self.quorum.next_fetch().is_some()).then(|| until(self.retry_fetch_at));
-        let deadlines = [quorum, parked, fetch, self.until_controller_deadline()];
+        let no_op = self.next_no_op().map(until);
+        let clean = Some(until(self.next_clean));
+        let deadlines = [quorum, parked, fetch, no_op, clean, self.until_controller_deadline()];
         deadlines.into_iter().flatten().min().unwrap_or(Duration::from_secs(3600))
     }
 }
 
+#[cfg(test)]
+mod lying_disk;
+#[cfg(test)]
+#[path = "metadata_loop_simulation_tests.rs"]
+mod simulation_tests;
+#[cfg(test)]
+mod test_node;
 #[cfg(test)]
 #[path = "metadata_loop_tests.rs"]
 mod tests;

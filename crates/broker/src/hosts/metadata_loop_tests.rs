@@ -1,173 +1,20 @@
 //! The metadata thread's state, stepped by hand on a simulated disk: what survives restarts and power cuts, what a
 //! snapshot holds, what an observer fetches.
 
-use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicI64;
 
-use milena_controller::bootstrap_records;
 use milena_metadata::MetadataVersion;
 use milena_protocol::Text;
+use milena_protocol::messages::CreateTopicsRequest;
 use milena_protocol::messages::create_topics_request::CreatableTopic;
-use milena_protocol::messages::{
-    BrokerHeartbeatRequest, BrokerRegistrationRequest, CreateTopicsRequest, broker_registration_request,
-};
-use milena_raft::{OffsetAndEpoch, ReplicaKey, VoterSet};
-use milena_storage::FileCache;
+use milena_raft::OffsetAndEpoch;
 use milena_storage::disk::SimulatedDisk;
-use milena_types::{BrokerId, LeaderEpoch, Uuid};
+use milena_types::{BrokerId, LeaderEpoch};
 
+use super::test_node::{Node, creation, node, node_of, parts, parts_with, settings};
 use super::*;
-use crate::config::MetadataLogSettings;
-use crate::controller_handle::ControllerResponse;
+use crate::clock::ManualTime;
 use crate::hosts::raft_requests::RaftResponse;
-
-#[derive(Clone, Default)]
-struct Published(Arc<Mutex<Vec<Arc<Image>>>>);
-
-impl MetadataListener for Published {
-    fn publish(&mut self, image: &Arc<Image>, _delta: &Delta) {
-        self.0.lock().unwrap().push(Arc::clone(image));
-    }
-
-    fn kraft_version(&mut self, _level: i16) {}
-}
-
-#[derive(Clone, Default)]
-struct Sent(Arc<Mutex<Vec<Outbound>>>);
-
-impl RaftSender for Sent {
-    fn send(&mut self, _to: Destination, request: Outbound) {
-        self.0.lock().unwrap().push(request);
-    }
-}
-
-struct Node {
-    state: MetadataLoop<SimulatedDisk>,
-    published: Published,
-    sent: Sent,
-    time: Arc<AtomicI64>,
-}
-
-fn settings() -> MetadataLogSettings {
-    MetadataLogSettings {
-        segment_bytes: 1 << 20,
-        segment_ms: i64::MAX,
-        max_record_bytes_between_snapshots: 2048,
-        max_snapshot_interval_ms: 0,
-        max_idle_interval_ms: 500,
-        max_retention_bytes: 1 << 20,
-        max_retention_ms: -1,
-    }
-}
-
-fn node(disk: &SimulatedDisk, id: i32) -> Node {
-    let time = Arc::new(AtomicI64::new(1_000_000));
-    let clock = Clock::Manual(Arc::clone(&time));
-    let cache = FileCache::new(disk.clone(), 100);
-    let log = MetadataLog::open(&cache, Path::new("/"), &settings(), clock.now()).unwrap();
-    let key = ReplicaKey { id: BrokerId(id), directory_id: Uuid([id as u8; 16]) };
-    let voters = VoterSet::parse_static("1@localhost:9093", "CONTROLLER").unwrap();
-    let controller = ControllerSettings {
-        cluster_id: Text::from("cluster"),
-        node_id: BrokerId(id),
-        voters: vec![BrokerId(1)],
-        default_partitions: 1,
-        default_replication_factor: 1,
-        session_timeout: Duration::from_secs(9),
-        static_configs: BTreeMap::new(),
-    };
-    let (published, sent) = (Published::default(), Sent::default());
-    let parts = MetadataParts {
-        log,
-        quorum: QuorumConfig::new(key, id == 1, 42),
-        kraft: KRaftState { kraft_version: 0, voters, voters_offset: None },
-        controller: (id == 1).then_some(controller),
-        own_broker: (id == 1).then_some(BrokerId(1)),
-        bootstrap: bootstrap_records(MetadataVersion::LATEST, &BTreeMap::new()),
-        listener: Box::new(published.clone()),
-        sender: Box::new(sent.clone()),
-        clock,
-        snapshots: SnapshotPolicy { max_bytes: 2048, max_interval_ms: 0 },
-        cluster_id: "cluster".to_owned(),
-        listener_name: "CONTROLLER".to_owned(),
-        random_seed: 7,
-        ended: None,
-    };
-    let mut state = MetadataLoop::open(parts).unwrap();
-    state.settle().unwrap();
-    Node { state, published, sent, time }
-}
-
-impl Node {
-    fn ask(&mut self, request: ControllerRequest) -> Result<ControllerResponse, ErrorCode> {
-        let answer = Arc::new(Mutex::new(None));
-        let slot = Arc::clone(&answer);
-        let done: ControllerDone = Box::new(move |result| *slot.lock().unwrap() = Some(result));
-        self.state.handle(Event::Request { request, done });
-        self.state.turn().unwrap();
-        answer.lock().unwrap().take().expect("answered in the turn that committed it")
-    }
-
-    fn join(&mut self) {
-        let listener = broker_registration_request::Listener {
-            name: Text::from("PLAINTEXT"),
-            host: Text::from("localhost"),
-            port: 9092,
-            ..Default::default()
-        };
-        let feature = |(name, min, max): (&'static str, i16, i16)| broker_registration_request::Feature {
-            name: Text::from(name),
-            min_supported_version: min,
-            max_supported_version: max,
-            ..Default::default()
-        };
-        let request = BrokerRegistrationRequest {
-            broker_id: 1,
-            cluster_id: Text::from("cluster"),
-            incarnation_id: Uuid([self.state.quorum.epoch().0 as u8; 16]),
-            listeners: vec![listener],
-            features: milena_metadata::supported_features().map(feature).collect(),
-            log_dirs: vec![Uuid([1; 16])],
-            ..Default::default()
-        };
-        let answer = self.ask(ControllerRequest::BrokerRegistration(request)).unwrap();
-        let ControllerResponse::BrokerRegistration(registered) = answer else { panic!("{answer:?}") };
-        assert_eq!(registered.error_code, 0);
-        let heartbeat = BrokerHeartbeatRequest {
-            broker_id: 1,
-            broker_epoch: registered.broker_epoch,
-            current_metadata_offset: self.image().offset.0,
-            ..Default::default()
-        };
-        let answer = self.ask(ControllerRequest::BrokerHeartbeat(heartbeat)).unwrap();
-        let ControllerResponse::BrokerHeartbeat(beat) = answer else { panic!("{answer:?}") };
-        assert_eq!((beat.error_code, beat.is_fenced), (0, false));
-    }
-
-    fn create_topic(&mut self, name: &str) -> i16 {
-        let topic = CreatableTopic {
-            name: Text::from(name),
-            num_partitions: 1,
-            replication_factor: 1,
-            ..CreatableTopic::default()
-        };
-        let request = CreateTopicsRequest { topics: vec![topic], ..CreateTopicsRequest::default() };
-        match self.ask(ControllerRequest::CreateTopics(request)).unwrap() {
-            ControllerResponse::CreateTopics(response) => response.topics[0].error_code,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn image(&self) -> Arc<Image> {
-        Arc::clone(self.published.0.lock().unwrap().last().expect("something was published"))
-    }
-
-    fn topic_names(&self) -> Vec<String> {
-        self.image().topics.iter().map(|topic| topic.name.to_string()).collect()
-    }
-}
 
 #[test]
 fn a_node_alone_leads_bootstraps_and_answers_after_commit() {
@@ -207,13 +54,7 @@ fn a_failing_disk_never_lets_an_answer_out_that_a_restart_does_not_know() {
         let mut answered = Vec::new();
         for at in 0..4 {
             let name = format!("t{at}");
-            let topic = CreatableTopic {
-                name: Text::from(name.as_str()),
-                num_partitions: 1,
-                replication_factor: 1,
-                ..Default::default()
-            };
-            let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+            let request = creation(&name);
             let slot = Arc::new(Mutex::new(false));
             let ok = Arc::clone(&slot);
             let done: ControllerDone = Box::new(move |result| *ok.lock().unwrap() = result.is_ok());
@@ -266,7 +107,7 @@ fn deliver(leader: &mut Node, observer: &mut Node) -> usize {
                 let done: RaftDone = Box::new(move |response| *answer.lock().unwrap() = Some(response));
                 let listener = "CONTROLLER".to_owned();
                 leader.state.handle(Event::Raft { request: RaftRequest::Fetch(request), listener, done });
-                leader.time.fetch_add(600, std::sync::atomic::Ordering::Relaxed);
+                leader.time.pass(Duration::from_millis(600));
                 leader.state.turn().unwrap();
                 let response = slot.lock().unwrap().take();
                 let Some(RaftResponse::Fetch(mut response)) = response else { panic!("{response:?}") };
@@ -288,7 +129,7 @@ fn deliver(leader: &mut Node, observer: &mut Node) -> usize {
             other => panic!("{other:?}"),
         }
     }
-    observer.time.fetch_add(600, std::sync::atomic::Ordering::Relaxed);
+    observer.time.pass(Duration::from_millis(600));
     observer.state.turn().unwrap();
     count
 }
@@ -328,8 +169,173 @@ fn a_silent_broker_is_fenced() {
     let mut node = node(&disk, 1);
     node.join();
     assert!(!node.image().cluster.broker(BrokerId(1)).unwrap().is_fenced);
-    node.time.fetch_add(9_100, std::sync::atomic::Ordering::Relaxed);
+    node.time.pass(Duration::from_millis(9_100));
     assert!(node.state.until_next_deadline() == Duration::ZERO);
     node.state.turn().unwrap();
     assert!(node.image().cluster.broker(BrokerId(1)).unwrap().is_fenced);
+}
+
+#[test]
+fn a_clock_that_is_set_fences_nobody_and_keeps_nobody_alive() {
+    let disk = SimulatedDisk::new(7);
+    let mut node = node(&disk, 1);
+    node.join();
+    for jump in [3_600_000, -7_200_000, 86_400_000] {
+        node.time.jump(jump);
+        node.state.turn().unwrap();
+        assert!(!node.image().cluster.broker(BrokerId(1)).unwrap().is_fenced, "after {jump} ms");
+    }
+    node.time.jump(-1_000_000_000);
+    node.time.pass(Duration::from_millis(9_100));
+    node.state.turn().unwrap();
+    assert!(node.image().cluster.broker(BrokerId(1)).unwrap().is_fenced, "its session has expired all the same");
+}
+
+#[test]
+fn a_name_asked_for_twice_before_either_is_committed_becomes_one_topic() {
+    let disk = SimulatedDisk::new(8);
+    let mut node = node(&disk, 1);
+    node.join();
+    let codes = Arc::new(Mutex::new(Vec::new()));
+    let published = node.published.0.lock().unwrap().len();
+    for partitions in [1, 3, 1] {
+        let topic = CreatableTopic {
+            name: Text::from("wanted"),
+            num_partitions: partitions,
+            replication_factor: 1,
+            ..CreatableTopic::default()
+        };
+        let request = CreateTopicsRequest { topics: vec![topic], ..CreateTopicsRequest::default() };
+        let codes = Arc::clone(&codes);
+        let done: ControllerDone = Box::new(move |answer| {
+            let Ok(crate::ControllerResponse::CreateTopics(response)) = answer else { panic!("{answer:?}") };
+            codes.lock().unwrap().push(response.topics[0].error_code);
+        });
+        node.state.handle(Event::Request { request: ControllerRequest::CreateTopics(request), done });
+    }
+    assert!(codes.lock().unwrap().is_empty(), "nobody is answered before the first is committed");
+    assert_eq!(node.published.0.lock().unwrap().len(), published);
+    node.state.turn().unwrap();
+    let exists = ErrorCode::TOPIC_ALREADY_EXISTS.0;
+    assert_eq!(*codes.lock().unwrap(), [0, exists, exists]);
+    assert_eq!(node.image().topics.iter().filter(|topic| &*topic.name == "wanted").count(), 1);
+}
+
+#[test]
+fn where_nothing_happens_a_record_is_written_every_idle_interval() {
+    let disk = SimulatedDisk::new(9);
+    let mut node = node(&disk, 1);
+    node.join();
+    let end = |node: &Node| node.state.quorum.log().end().offset;
+    let before = end(&node);
+    assert_eq!(node.state.until_next_deadline(), Duration::from_millis(500));
+    for passed in 1..=10 {
+        node.time.pass(Duration::from_millis(250));
+        node.state.turn().unwrap();
+        assert_eq!(end(&node), before + passed / 2, "after {} ms", passed * 250);
+    }
+    assert_eq!(node.image().offset, before + 4, "the last record of the log is published");
+}
+
+#[test]
+fn a_snapshot_being_written_holds_up_nobody() {
+    let disk = SimulatedDisk::new(10);
+    let mut node = node(&disk, 1);
+    node.join();
+    while node.begun.0.lock().unwrap().is_empty() {
+        let topic = format!("t-{}", node.state.quorum.log().end().offset);
+        create_without_snapshots(&mut node, &topic);
+    }
+    let known = node.state.quorum.log().snapshots.len();
+    let image = node.image();
+    for at in 0..50 {
+        create_without_snapshots(&mut node, &format!("meanwhile-{at}"));
+    }
+    assert_eq!(node.begun.0.lock().unwrap().len(), 1, "one at a time");
+    assert_eq!(node.state.quorum.log().snapshots.len(), known);
+    node.do_what_was_begun();
+    let written = node.state.quorum.log().snapshots.last().copied().unwrap();
+    assert_eq!(written.offset, image.offset + 1, "it holds what was committed when it was begun");
+}
+
+fn create_without_snapshots(node: &mut Node, name: &str) {
+    let request = creation(name);
+    let answered = Arc::new(Mutex::new(false));
+    let slot = Arc::clone(&answered);
+    let done: ControllerDone = Box::new(move |answer| *slot.lock().unwrap() = answer.is_ok());
+    node.state.handle(Event::Request { request: ControllerRequest::CreateTopics(request), done });
+    node.state.turn().unwrap();
+    assert!(*answered.lock().unwrap());
+}
+
+#[test]
+fn a_quorum_of_several_or_without_this_controller_is_refused() {
+    let time = ManualTime::new(Timestamp(0));
+    let refusal = |voters: &str, kraft_version| {
+        let mut parts = parts(&SimulatedDisk::new(1), 1, &time).unwrap();
+        parts.kraft.voters = milena_raft::VoterSet::parse_static(voters, "CONTROLLER").unwrap();
+        parts.kraft.kraft_version = kraft_version;
+        node_of(parts, &time).err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    for version in [0, 1] {
+        let several = refusal("1@a:1,2@b:1,3@c:1", version);
+        assert!(several.contains("3 voters (1, 2, 3)"), "{several}");
+        let other = refusal("2@b:1", version);
+        assert!(other.contains("controller 1 is not a voter") && other.contains("2"), "{other}");
+        let none = refusal("", version);
+        assert!(none.contains("the voters are: none"), "{none}");
+    }
+}
+
+fn names_in_log_directory(disk: &SimulatedDisk) -> Vec<String> {
+    let entries = disk.list(std::path::Path::new("/__cluster_metadata-0")).unwrap();
+    entries.into_iter().map(|entry| entry.name).collect()
+}
+
+#[test]
+fn old_snapshots_and_the_segments_they_replace_go_when_they_are_too_large_together() {
+    let (disk, time) = (SimulatedDisk::new(11), ManualTime::new(Timestamp(1_700_000_000_000)));
+    let small = crate::config::MetadataLogSettings { segment_bytes: 2048, max_retention_bytes: 12_000, ..settings() };
+    let mut node = node_of(parts_with(&small, &disk, 1, &time).unwrap(), &time).unwrap();
+    node.join();
+    for at in 0..120 {
+        assert_eq!(node.create_topic(&format!("topic-{at:03}")), 0);
+    }
+    time.pass(Duration::from_secs(61));
+    node.state.turn().unwrap();
+    let log = node.state.quorum.log().clone();
+    assert_eq!(log.start_offset, log.snapshots[0].offset, "the log begins with its oldest snapshot");
+    assert!(log.start_offset > Offset(0));
+    let names = names_in_log_directory(&disk);
+    let sealed: Vec<&String> =
+        names.iter().filter(|name| name.ends_with(".checkpoint") && name.contains('-')).collect();
+    assert_eq!(sealed.len(), log.snapshots.len());
+    let mut segments: Vec<i64> = names.iter().filter_map(|name| name.strip_suffix(".log")?.parse().ok()).collect();
+    segments.sort_unstable();
+    assert!(segments[0] > 0, "the first segment is gone: {segments:?}");
+    assert!(segments.get(1).is_none_or(|next| *next > log.start_offset.0), "none is wholly below: {segments:?}");
+    let before = node.topic_names();
+    drop(node);
+    let again = node_of(parts_with(&small, &disk, 1, &time).unwrap(), &time).unwrap();
+    assert_eq!(again.topic_names(), before);
+    assert_eq!(again.state.quorum.log().start_offset, log.start_offset);
+}
+
+#[test]
+fn old_snapshots_go_when_what_they_hold_is_too_old_but_the_newest_stays() {
+    let (disk, time) = (SimulatedDisk::new(12), ManualTime::new(Timestamp(1_700_000_000_000)));
+    let short = crate::config::MetadataLogSettings { max_retention_bytes: -1, max_retention_ms: 90_000, ..settings() };
+    let mut node = node_of(parts_with(&short, &disk, 1, &time).unwrap(), &time).unwrap();
+    node.join();
+    for at in 0..60 {
+        assert_eq!(node.create_topic(&format!("topic-{at:03}")), 0);
+    }
+    let all = node.state.quorum.log().snapshots.clone();
+    assert!(all.len() > 2, "{all:?}");
+    time.pass(Duration::from_secs(61));
+    node.state.turn().unwrap();
+    assert_eq!(node.state.quorum.log().snapshots.len(), all.len(), "none is too old yet");
+    time.pass(Duration::from_secs(61));
+    node.state.turn().unwrap();
+    assert_eq!(node.state.quorum.log().snapshots, all[all.len() - 1..]);
 }

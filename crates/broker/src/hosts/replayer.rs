@@ -17,6 +17,8 @@ pub(crate) struct Replayer {
     pub(crate) delta: Delta,
     /// The offset after the last record seen, control records included.
     pub(crate) next_offset: Offset,
+    /// The epoch of the last record seen, control records included.
+    pub(crate) last_epoch: LeaderEpoch,
     /// Append time of the last record seen.
     pub(crate) last_timestamp: Timestamp,
     /// Bytes of records since the last snapshot.
@@ -31,6 +33,7 @@ impl Replayer {
             image: Image::default(),
             delta: Delta::default(),
             next_offset: Offset(0),
+            last_epoch: LeaderEpoch(0),
             last_timestamp: Timestamp(0),
             bytes_since_snapshot: 0,
             has_records: false,
@@ -49,6 +52,7 @@ impl Replayer {
             }
         }
         self.next_offset = self.next_offset.max(batch.header.next_offset());
+        self.last_epoch = epoch;
         self.last_timestamp = Timestamp(batch.header.max_timestamp);
         self.bytes_since_snapshot += batch.bytes.len() as u64;
         Ok(())
@@ -84,6 +88,7 @@ impl Replayer {
             }
         }
         self.next_offset = end;
+        self.last_epoch = epoch;
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use milena_types::ErrorCode;
 
 use crate::format::FormatError;
-use crate::hosts::JoinError;
+use crate::hosts::{JoinError, MetadataError};
 
 /// What keeps a node from starting.
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +15,10 @@ pub enum NodeError {
     SeveralVoters(usize),
     /// The files of the metadata, or of the bootstrap.
     #[error(transparent)]
-    Metadata(#[from] milena_storage::Error),
+    Storage(#[from] milena_storage::Error),
+    /// The metadata log, or its voters.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
     /// The directories of the partitions.
     #[error("the log directories cannot be opened: {0}")]
     LogDirectories(#[source] io::Error),

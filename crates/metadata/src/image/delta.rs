@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use milena_types::{BrokerId, PartitionIndex, TopicId};
 
-use super::{ConfigResource, Topic};
+use super::{ConfigResource, Image, Topic};
 
 /// What changed since the delta was empty. The new state is in the image; only what is gone is kept here.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -37,6 +37,34 @@ pub struct Delta {
 }
 
 impl Delta {
+    /// From one image to a later one that does not follow it record by record (`MetadataDelta.finishSnapshot`): what
+    /// may have changed is noted, and exactly what is gone.
+    #[must_use]
+    pub fn replacing(before: &Image, after: &Image) -> Delta {
+        let gone = before.topics.iter_by_id().filter(|topic| after.topics.get(topic.id).is_none());
+        let new = after.topics.iter_by_id().filter(|topic| before.topics.get(topic.id).is_none());
+        let partitions =
+            after.topics.iter_by_id().map(|topic| (topic.id, topic.iter().map(|(index, _)| index).collect()));
+        let brokers = |image: &Image| image.cluster.brokers.keys().copied().collect::<BTreeSet<_>>();
+        let controllers = |image: &Image| image.cluster.controllers.keys().copied().collect::<BTreeSet<_>>();
+        let configs =
+            |image: &Image| image.configs.iter().map(|(resource, _)| resource.clone()).collect::<BTreeSet<_>>();
+        Delta {
+            features: true,
+            brokers: &brokers(before) | &brokers(after),
+            controllers: &controllers(before) | &controllers(after),
+            created_topics: new.map(|topic| topic.id).collect(),
+            deleted_topics: gone.map(|topic| (topic.id, Arc::clone(topic))).collect(),
+            changed_partitions: partitions.collect(),
+            configs: &configs(before) | &configs(after),
+            producer_ids: true,
+            acls: true,
+            client_quotas: true,
+            scram: true,
+            delegation_tokens: true,
+        }
+    }
+
     /// Whether nothing changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -1,12 +1,14 @@
 //! Following another leader: fetching its log and its snapshots.
 
+use milena_metadata::Delta;
 use milena_raft::{Effect, OffsetAndEpoch, Outbound};
 use milena_storage::Result;
 use milena_storage::disk::Disk;
 use milena_types::Timestamp;
 
 use super::MetadataLoop;
-use crate::hosts::raft_wire::fetch_answer;
+use super::start_error::check_voters;
+use crate::hosts::raft_wire::{METADATA_TOPIC, fetch_answer};
 
 /// Until the next fetch after one that failed (`controller.quorum.retry.backoff.ms`).
 const RETRY_MS: i64 = 20;
@@ -23,7 +25,7 @@ impl<D: Disk> MetadataLoop<D> {
     }
 
     pub(super) fn on_fetch_reply(&mut self, response: Option<milena_protocol::messages::FetchResponse>) {
-        let now = self.clock.now();
+        let now = self.clock.steady();
         self.fetch_in_flight = false;
         let Some(response) = response else {
             self.retry_fetch_at = Timestamp(now.0 + RETRY_MS);
@@ -51,6 +53,10 @@ impl<D: Disk> MetadataLoop<D> {
         self.quorum.on_follower_append(&ends, high_watermark, &mut self.fx);
         let mut kraft = self.quorum.kraft().clone();
         self.log.scan_control_records(&mut kraft)?;
+        if let Err(error) = check_voters(&kraft.voters, self.quorum.config()) {
+            let source = std::io::Error::other(error.to_string());
+            return Err(milena_storage::Error::Io { operation: "follow", path: METADATA_TOPIC.into(), source });
+        }
         if kraft.kraft_version != self.quorum.kraft().kraft_version {
             self.listener.kraft_version(kraft.kraft_version);
         }
@@ -70,9 +76,10 @@ impl<D: Disk> MetadataLoop<D> {
                     tracing::error!(%error, "a downloaded metadata snapshot cannot be loaded");
                     return;
                 }
+                self.replayer.delta = Delta::replacing(&self.published, &self.replayer.image);
                 self.quorum.on_snapshot_loaded(id, &mut self.fx);
             }
-            Ok(None) => self.retry_fetch_at = Timestamp(self.clock.now().0 + RETRY_MS),
+            Ok(None) => self.retry_fetch_at = Timestamp(self.clock.steady().0 + RETRY_MS),
             Err(error) => tracing::error!(%error, "a downloaded metadata snapshot cannot be kept"),
         }
     }

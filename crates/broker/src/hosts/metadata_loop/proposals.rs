@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use milena_controller::{Controller, Decision};
 use milena_metadata::{Delta, Image, VersionedRecord};
 use milena_raft::{AppendError, MAX_BATCH_BYTES};
@@ -55,10 +56,14 @@ impl<D: Disk> MetadataLoop<D> {
     fn append(&mut self, records: &[VersionedRecord], atomic: bool) -> std::result::Result<(Offset, u64), AppendError> {
         let now = self.clock.now();
         let base = self.quorum.next_append_offset().ok_or(AppendError::NotLeader)?;
+        let values: Vec<Bytes> = records.iter().map(|(record, version)| record.encode(*version)).collect();
+        // Nothing is queued of what cannot be queued whole: the controller replays all of it or nothing.
+        if values.iter().any(|value| value.len() + 32 > MAX_BATCH_BYTES) {
+            return Err(AppendError::TooLarge);
+        }
         let mut chunk = Vec::new();
         let (mut chunk_bytes, mut bytes) = (0, 0);
-        for (record, version) in records {
-            let value = record.encode(*version);
+        for value in values {
             let len = value.len() + 32;
             if !atomic && chunk_bytes + len > MAX_BATCH_BYTES {
                 self.quorum.append(std::mem::take(&mut chunk), now)?;
@@ -113,6 +118,7 @@ impl<D: Disk> MetadataLoop<D> {
         self.replayer.image = proposal.image;
         self.replayer.delta = proposal.delta;
         self.replayer.next_offset = proposal.end;
+        self.replayer.last_epoch = self.quorum.epoch();
         self.replayer.has_records = true;
         self.replayer.bytes_since_snapshot += proposal.bytes;
         self.replayer.last_timestamp = self.clock.now();
@@ -161,6 +167,6 @@ impl<D: Disk> MetadataLoop<D> {
 
     /// Time as the controller counts it.
     pub(crate) fn uptime(&self) -> Duration {
-        Duration::from_millis(u64::try_from(self.clock.now().0).unwrap_or(0))
+        Duration::from_millis(u64::try_from(self.clock.steady().0).unwrap_or(0))
     }
 }

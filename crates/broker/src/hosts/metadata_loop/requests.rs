@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use milena_controller::{ApiError, Controller, Decision};
 use milena_protocol::messages::{BrokerHeartbeatResponse, BrokerRegistrationResponse};
+use milena_raft::QuorumDescription;
 use milena_storage::disk::Disk;
-use milena_types::{BrokerId, ErrorCode, Offset};
+use milena_types::{BrokerId, ErrorCode, Offset, Timestamp};
 
 use super::MetadataLoop;
 use crate::controller_handle::{ControllerDone, ControllerRequest, ControllerResponse};
@@ -22,7 +23,7 @@ fn next_random(state: &mut u64) -> u64 {
 impl<D: Disk> MetadataLoop<D> {
     pub(super) fn handle_request(&mut self, request: ControllerRequest, done: ControllerDone) {
         if let ControllerRequest::DescribeQuorum(_) = request {
-            let description = self.quorum.describe(self.clock.now());
+            let description = self.describe_quorum();
             let response = describe_response(description, &self.quorum.kraft().voters);
             return done(Ok(ControllerResponse::DescribeQuorum(response)));
         }
@@ -36,9 +37,35 @@ impl<D: Disk> MetadataLoop<D> {
         self.propose(decision, done);
     }
 
-    /// Does what time demands of the controller: fences silent brokers, one after the other.
+    /// What DescribeQuorum tells, in the time of day.
+    fn describe_quorum(&self) -> Result<QuorumDescription, ErrorCode> {
+        let mut description = self.quorum.describe(self.clock.steady())?;
+        let ahead = self.clock.now().0 - self.clock.steady().0;
+        for (_, _, fetched, caught_up) in description.voters.iter_mut().chain(&mut description.observers) {
+            for time in [fetched, caught_up] {
+                if *time != Timestamp::NONE {
+                    *time = Timestamp(time.0 + ahead);
+                }
+            }
+        }
+        Ok(description)
+    }
+
+    /// When the next NoOp record is due, so that the high watermark moves where nothing happens.
+    pub(super) fn next_no_op(&self) -> Option<Timestamp> {
+        let interval = self.log.idle_interval_ms();
+        (self.controller.is_some() && interval > 0).then(|| Timestamp(self.last_append.0.saturating_add(interval)))
+    }
+
+    /// Does what time demands of the controller: fences silent brokers, one after the other, and says that it is there.
     pub(super) fn tick_controller(&mut self) {
         let now = self.uptime();
+        if self.next_no_op().is_some_and(|due| due <= self.clock.steady())
+            && let Some(controller) = &self.controller
+        {
+            let decision = controller.decide_no_op();
+            self.propose(decision, |_| ());
+        }
         while let Some(controller) = &self.controller {
             let decision = controller.decide_fence_stale_broker(now);
             let Some(broker) = decision.response else {

@@ -32,7 +32,7 @@ impl<D: Disk> MetadataLoop<D> {
                 done(RaftResponse::FetchSnapshot(self.handle_fetch_snapshot(&request, &listener)));
             }
             RaftRequest::Vote(request) => {
-                let now = self.clock.now();
+                let now = self.clock.steady();
                 let refused = |error, quorum: &milena_raft::Quorum| VoteReply {
                     error,
                     leader: quorum.leader_and_epoch(),
@@ -48,7 +48,7 @@ impl<D: Disk> MetadataLoop<D> {
                 done(RaftResponse::Vote(vote_response(&reply)));
             }
             RaftRequest::BeginQuorumEpoch(request) => {
-                let now = self.clock.now();
+                let now = self.clock.steady();
                 let outcome = match begin_epoch_ask(&request) {
                     _ if is_other_cluster(request.cluster_id.as_ref(), &self.cluster_id) => {
                         Err(ErrorCode::INCONSISTENT_CLUSTER_ID)
@@ -60,7 +60,7 @@ impl<D: Disk> MetadataLoop<D> {
                 done(RaftResponse::BeginQuorumEpoch(begin_epoch_response(error, self.quorum.leader_and_epoch())));
             }
             RaftRequest::EndQuorumEpoch(request) => {
-                let now = self.clock.now();
+                let now = self.clock.steady();
                 let outcome = match end_epoch_ask(&request) {
                     _ if is_other_cluster(request.cluster_id.as_ref(), &self.cluster_id) => {
                         Err(ErrorCode::INCONSISTENT_CLUSTER_ID)
@@ -92,13 +92,13 @@ impl<D: Disk> MetadataLoop<D> {
         let Some((ask, max_wait_ms)) = fetch_ask(request) else {
             return done(RaftResponse::Fetch(refuse(ErrorCode::INVALID_REQUEST)));
         };
-        let deadline = Timestamp(self.clock.now().0 + i64::from(max_wait_ms.max(0)));
+        let deadline = Timestamp(self.clock.steady().0 + i64::from(max_wait_ms.max(0)));
         let fetch = ParkedFetch { ask, listener, deadline, done };
         self.answer_or_park(fetch, max_wait_ms > 0);
     }
 
     fn answer_or_park(&mut self, fetch: ParkedFetch, may_park: bool) {
-        let now = self.clock.now();
+        let now = self.clock.steady();
         let verdict = self.quorum.handle_fetch(&fetch.ask, now, &mut self.fx);
         let records = match verdict {
             FetchVerdict::Read { end, high_watermark } => {
