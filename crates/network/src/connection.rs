@@ -73,6 +73,8 @@ pub(crate) struct Connection<S: Service> {
     buffer: BytesMut,
     /// Whole requests that were not handled yet: while there are any, nothing is read.
     frames: Vec<Bytes>,
+    /// The size of the last request with its prefix: the next one is likely as large.
+    last_size: usize,
     /// The memory granted for `buffer`.
     permit: Option<Permit>,
     granting: Option<Granting>,
@@ -94,6 +96,7 @@ impl<S: Service> Connection<S> {
             outgoing: Outgoing::default(),
             buffer: BytesMut::new(),
             frames: Vec::new(),
+            last_size: 0,
             permit: None,
             granting: None,
             untaken: None,
@@ -221,8 +224,10 @@ impl<S: Service> Connection<S> {
     fn make_room(&mut self) -> usize {
         let room = self.buffer.capacity() - self.buffer.len();
         let missing = self.wanted().unwrap_or(0).saturating_sub(self.buffer.len());
-        if self.buffer.capacity() >= BUFFER_BYTES && room >= ROOM_BYTES_MIN.min(missing.max(1)) {
-            return usize::MAX;
+        // With nothing in it another one costs no copy.
+        let least = if self.buffer.is_empty() { self.last_size.min(BUFFER_BYTES) } else { missing.min(ROOM_BYTES_MIN) };
+        if self.buffer.capacity() >= BUFFER_BYTES && room >= least.max(1) {
+            return self.read_limit();
         }
         if self.buffer.len() + missing.min(ROOM_BYTES_MIN) > BUFFER_BYTES {
             // Doubling: no more is reserved than has arrived.
@@ -232,7 +237,7 @@ impl<S: Service> Connection<S> {
         let mut fresh = buffers::take();
         fresh.extend_from_slice(&self.buffer);
         buffers::give_back(std::mem::replace(&mut self.buffer, fresh));
-        usize::MAX
+        self.read_limit()
     }
 
     /// Room for a small request only: what a connection may hold without having been granted anything. A larger one
@@ -241,6 +246,20 @@ impl<S: Service> Connection<S> {
         let room = SMALL_BYTES_MAX.saturating_sub(self.buffer.len()).max(1);
         self.buffer.reserve(room);
         room
+    }
+
+    /// How much the next read may bring: to the end of the last request that fits the room, if all are as large as the
+    /// last one. Half a request behind it would only have to be moved to the next buffer.
+    fn read_limit(&self) -> usize {
+        let room = self.buffer.capacity() - self.buffer.len();
+        if self.last_size < SMALL_BYTES_MAX {
+            return room;
+        }
+        let missing = self.wanted().unwrap_or(self.last_size).saturating_sub(self.buffer.len());
+        match room.checked_sub(missing) {
+            Some(behind) if missing > 0 => missing + behind / self.last_size * self.last_size,
+            _ => room,
+        }
     }
 
     /// The length of the request at the head of the buffer, with its prefix.
@@ -263,6 +282,7 @@ impl<S: Service> Connection<S> {
             if self.buffer.len() - PREFIX_BYTES < size as usize {
                 break;
             }
+            self.last_size = size as usize + PREFIX_BYTES;
             self.buffer.advance(PREFIX_BYTES);
             self.frames.push(self.buffer.split_to(size as usize).freeze());
         }
