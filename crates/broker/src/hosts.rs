@@ -3,6 +3,7 @@
 
 mod broker_lifecycle;
 mod controller_service;
+pub(crate) mod description;
 mod metadata_log;
 mod metadata_loop;
 mod network_sender;

@@ -1,5 +1,6 @@
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -12,7 +13,7 @@ import org.apache.kafka.clients.admin.Admin;
 /**
  * The Java scripts of the conformance run: each case prints canonical lines, the runner compares those of two servers.
  *
- * Usage: Conformance BOOTSTRAP LOG_DIR [CASE_PREFIX]. Output: `## case`, then its lines.
+ * Usage: Conformance BOOTSTRAP LOG_DIR [CASE_PREFIX,...]. Output: `## case`, then its lines.
  */
 public final class Conformance {
     private static final long CASE_SECONDS_MAX = 60;
@@ -20,7 +21,7 @@ public final class Conformance {
     public static void main(String[] args) throws Exception {
         String bootstrap = args[0];
         String dir = args[1];
-        String prefix = args.length > 2 ? args[2] : "";
+        String[] prefixes = (args.length > 2 ? args[2] : "").split(",", -1);
         Map<String, Case.Body> cases = new LinkedHashMap<>();
         ClusterCases.add(cases);
         TopicCases.add(cases);
@@ -36,7 +37,7 @@ public final class Conformance {
             "bootstrap.servers", bootstrap, "default.api.timeout.ms", 20000, "request.timeout.ms", 15000, "client.id", "conformance");
         try (Admin admin = Admin.create(config)) {
             for (Map.Entry<String, Case.Body> entry : cases.entrySet()) {
-                if (!entry.getKey().startsWith(prefix)) {
+                if (Arrays.stream(prefixes).noneMatch(entry.getKey()::startsWith)) {
                     continue;
                 }
                 Case c = new Case(bootstrap, dir, admin);

@@ -5,10 +5,16 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
 import org.apache.kafka.clients.consumer.Consumer;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.message.FetchRequestData;
+import org.apache.kafka.common.message.FetchResponseData;
+import org.apache.kafka.common.protocol.ApiKeys;
+import org.apache.kafka.common.record.internal.Records;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
 /** Fetch, ListOffsets and Metadata through Kafka's consumer with assigned partitions. */
@@ -166,33 +172,49 @@ final class ConsumeCases {
         }
     }
 
+    /** One fetch from the start of partition 0 of the topic, as it is on the wire: how many records came and after how long. */
+    private static String rawFetch(Case c, Wire wire, String topic, int waitMs, int minBytes, int soonMs) throws Exception {
+        var partition = new FetchRequestData.FetchPartition().setPartition(0).setFetchOffset(0).setPartitionMaxBytes(1 << 20);
+        var asked = new FetchRequestData.FetchTopic().setTopic(topic).setPartitions(List.of(partition));
+        var request = new FetchRequestData().setMaxWaitMs(waitMs).setMinBytes(minBytes).setMaxBytes(10 << 20).setSessionEpoch(-1).setTopics(List.of(asked));
+        long begin = System.nanoTime();
+        var response = (FetchResponseData) wire.call(ApiKeys.FETCH, 12, request);
+        long ms = (System.nanoTime() - begin) / 1_000_000;
+        var found = response.responses().get(0).partitions().get(0);
+        int records = 0;
+        for (var ignored : ((Records) found.records()).records()) {
+            records++;
+        }
+        String when = ms < soonMs ? "at once" : ms < waitMs ? "when there was enough" : "when the wait was over";
+        return "error " + found.errorCode() + " watermark " + found.highWatermark() + " records " + records + " " + when;
+    }
+
     private static void longPoll(Case c) throws Exception {
         c.topic("poll", 1);
-        var tp = new TopicPartition("poll", 0);
-        try (var consumer = consumer(c, Map.of("fetch.max.wait.ms", 3000, "fetch.min.bytes", 1))) {
-            consumer.assign(List.of(tp));
-            consumer.poll(Duration.ofMillis(300));
-            Thread later = new Thread(() -> {
-                try {
-                    Thread.sleep(300);
-                    ProduceCases.fill(c, "poll", 0, 1, "none");
-                } catch (Exception error) {
-                    c.line(Case.error(error));
-                }
-            });
-            later.start();
-            long begin = System.nanoTime();
-            int count = take(consumer, 1).size();
-            long ms = (System.nanoTime() - begin) / 1_000_000;
-            later.join();
-            c.line("took " + count + " before the wait was over: " + (ms < 2500));
+        try (Wire wire = new Wire(c)) {
+            c.line("empty, no wait: " + rawFetch(c, wire, "poll", 0, 1, 5000));
+            c.line("empty: " + rawFetch(c, wire, "poll", 700, 1, 0));
+            var later = Executors.newSingleThreadScheduledExecutor();
+            var filled = later.schedule(() -> {
+                ProduceCases.fill(c, "poll", 0, 1, "none");
+                return null;
+            }, 300, TimeUnit.MILLISECONDS);
+            c.line("one record comes: " + rawFetch(c, wire, "poll", 14_000, 1, 290));
+            filled.get();
+            c.line("it is there: " + rawFetch(c, wire, "poll", 14_000, 1, 10_000));
+            c.line("too few bytes: " + rawFetch(c, wire, "poll", 700, 1_000_000, 0));
+            filled = later.schedule(() -> {
+                ProduceCases.fill(c, "poll", 0, 2, "none");
+                return null;
+            }, 300, TimeUnit.MILLISECONDS);
+            c.line("more come until it is enough: " + rawFetch(c, wire, "poll", 14_000, 700, 290));
+            filled.get();
+            later.shutdown();
         }
-        try (var consumer = consumer(c, Map.of("fetch.max.wait.ms", 1000, "fetch.min.bytes", 1000000))) {
+        var tp = new TopicPartition("poll", 0);
+        try (var consumer = consumer(c, Map.of("fetch.max.wait.ms", 300, "fetch.min.bytes", 1_000_000))) {
             consumer.assign(List.of(tp));
-            long begin = System.nanoTime();
-            int count = take(consumer, 1).size();
-            long ms = (System.nanoTime() - begin) / 1_000_000;
-            c.line("too few bytes: took " + count + " after the wait was over: " + (ms >= 900));
+            c.line("the consumer takes " + take(consumer, 3).size());
         }
     }
 

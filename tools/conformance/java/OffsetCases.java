@@ -1,6 +1,8 @@
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalInt;
+import org.apache.kafka.clients.admin.DescribeProducersOptions;
 import org.apache.kafka.clients.admin.ListOffsetsOptions;
 import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.admin.RecordsToDelete;
@@ -109,6 +111,18 @@ final class OffsetCases {
                     + " coordinator epoch " + p.coordinatorEpoch() + " transaction start " + p.currentTransactionStartOffset()));
         }
         var idle = new TopicPartition("producers", 1);
+        for (var absent : List.of(new TopicPartition("never-was", 0), new TopicPartition("producers", 7), new TopicPartition("not valid", 0))) {
+            for (OptionalInt broker : List.of(OptionalInt.empty(), OptionalInt.of(1), OptionalInt.of(9))) {
+                var options = new DescribeProducersOptions();
+                options.timeoutMs(1200);
+                broker.ifPresent(options::brokerId);
+                try {
+                    c.line(absent + " of " + broker + " " + c.admin.describeProducers(List.of(absent), options).partitionResult(absent).get().activeProducers());
+                } catch (Exception error) {
+                    c.line(absent + " of " + broker + " " + Case.error(error).split(":")[0]);
+                }
+            }
+        }
         c.line("idle " + c.admin.describeProducers(List.of(idle)).partitionResult(idle).get().activeProducers());
     }
 }

@@ -42,12 +42,16 @@ final class WireCases {
         cases.put("wire/alter configs", c -> all(c, ApiKeys.ALTER_CONFIGS, WireCases::alterConfigs));
         cases.put("wire/incremental alter configs", c -> all(c, ApiKeys.INCREMENTAL_ALTER_CONFIGS, WireCases::incrementalAlterConfigs));
         cases.put("wire/describe cluster", c -> all(c, ApiKeys.DESCRIBE_CLUSTER, v -> new DescribeClusterRequestData().setIncludeClusterAuthorizedOperations(true)));
+        cases.put("wire/describe cluster of controllers", c -> all(c, ApiKeys.DESCRIBE_CLUSTER, v -> new DescribeClusterRequestData().setEndpointType((byte) 2)));
+        cases.put("wire/describe quorum", WireCases::describeQuorum);
+        cases.put("wire/list config resources", WireCases::listConfigResources);
         cases.put("wire/describe topic partitions", c -> all(c, ApiKeys.DESCRIBE_TOPIC_PARTITIONS, WireCases::describeTopicPartitions));
         cases.put("wire/describe producers", c -> all(c, ApiKeys.DESCRIBE_PRODUCERS, WireCases::describeProducers));
         cases.put("wire/describe log dirs", c -> all(c, ApiKeys.DESCRIBE_LOG_DIRS, WireCases::describeLogDirs));
         cases.put("wire/update features", c -> all(c, ApiKeys.UPDATE_FEATURES, WireCases::updateFeatures));
         cases.put("wire/unregister broker", c -> all(c, ApiKeys.UNREGISTER_BROKER, v -> new UnregisterBrokerRequestData().setBrokerId(44)));
         cases.put("wire/fetch", c -> all(c, ApiKeys.FETCH, v -> fetch(c, v)));
+        cases.put("wire/fetch order", WireCases::fetchOrder);
         cases.put("wire/produce", c -> all(c, ApiKeys.PRODUCE, v -> produce(c, v)));
         cases.put("wire/bad bytes", WireCases::badBytes);
         cases.put("wire/pipelined", WireCases::pipelined);
@@ -301,6 +305,46 @@ final class WireCases {
         return new UpdateFeaturesRequestData().setFeatureUpdates(updates);
     }
 
+    private static void describeQuorum(Case c) throws Exception {
+        for (String topic : List.of("__cluster_metadata", "wire")) {
+            for (int index : new int[] {0, 3}) {
+                for (short version : ApiKeys.DESCRIBE_QUORUM.allVersions()) {
+                    var data = new DescribeQuorumRequestData.PartitionData().setPartitionIndex(index);
+                    var request = new DescribeQuorumRequestData();
+                    request.topics().add(new DescribeQuorumRequestData.TopicData().setTopicName(topic).setPartitions(List.of(data)));
+                    c.attempt(topic + "-" + index + " v" + version, () -> {
+                        try (Wire wire = new Wire(c)) {
+                            var response = (DescribeQuorumResponseData) wire.call(ApiKeys.DESCRIBE_QUORUM, version, request);
+                            for (var found : response.topics().stream().flatMap(t -> t.partitions().stream()).toList()) {
+                                // The log of the metadata grows as each server likes: positive or not is what is compared.
+                                found.setLeaderEpoch(Integer.signum(found.leaderEpoch())).setHighWatermark(Long.signum(found.highWatermark()));
+                                for (var replicas : List.of(found.currentVoters(), found.observers())) {
+                                    replicas.forEach(r -> r.setLogEndOffset(Long.signum(r.logEndOffset())));
+                                }
+                            }
+                            return json(response, version);
+                        }
+                    });
+                }
+            }
+        }
+    }
+
+    private static void listConfigResources(Case c) throws Exception {
+        for (short version : ApiKeys.LIST_CONFIG_RESOURCES.allVersions()) {
+            for (List<Byte> types : List.of(List.<Byte>of(), List.of((byte) 4), List.of((byte) 8), List.of((byte) 16, (byte) 32), List.of((byte) 77), List.of((byte) 4, (byte) 0))) {
+                if (types.isEmpty() && version > 0) {
+                    continue;
+                }
+                c.attempt("v" + version + " " + types, () -> {
+                    try (Wire wire = new Wire(c)) {
+                        return json(wire.call(ApiKeys.LIST_CONFIG_RESOURCES, version, new ListConfigResourcesRequestData().setResourceTypes(types)), version);
+                    }
+                });
+            }
+        }
+    }
+
     static Uuid topicId(Case c, String topic) throws Exception {
         return c.admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).topicId();
     }
@@ -323,6 +367,21 @@ final class WireCases {
             request.topics().add(topic);
         }
         return request;
+    }
+
+    /** The order in which what is there and what is not is answered; elsewhere arrays are compared sorted. */
+    private static void fetchOrder(Case c) throws Exception {
+        prepare(c);
+        Uuid id = topicId(c, "wire");
+        for (short version : new short[] {4, 12, 13, 18}) {
+            try (Wire wire = new Wire(c)) {
+                var response = (FetchResponseData) wire.call(ApiKeys.FETCH, version, fetch(c, version));
+                for (var topic : response.responses()) {
+                    String name = version < 13 ? topic.topic() : topic.topicId().equals(id) ? "wire" : "unknown id";
+                    c.line("v" + version + " " + name + " " + topic.partitions().stream().map(p -> p.partitionIndex() + ":" + p.errorCode()).toList());
+                }
+            }
+        }
     }
 
     private static ApiMessage produce(Case c, short version) throws Exception {

@@ -9,8 +9,8 @@ use crate::server::Kind;
 const USAGE: &str = "usage: milena-conformance run|kill [flags]
   --milena PATH        the milena binary (default: target/release/milena)
   --servers A,B        the servers compared, of kafka and milena (default kafka,milena; kafka,kafka checks the scripts themselves)
-  --parts NAMES        of scripts, tools, clients, disks (default all)
-  --only PREFIX        only the cases whose name starts with it
+  --parts NAMES        of scripts, separate, tools, clients, disks (default all)
+  --only PREFIX        only the cases whose name starts with it (scripts: a list of such)
   --slice              the small run of CI (the default amount of data; kept as a name for it)
   --gigabytes N        send N GB of the machine's own files through the clients
   --rounds N           kill rounds (default 200)

@@ -42,6 +42,9 @@ fn run(args: &[String]) -> anyhow::Result<report::Report> {
     if flags.wants("scripts") {
         scripts::run(&flags, &mut report)?;
     }
+    if flags.wants("separate") {
+        scripts::run_separate(&flags, &mut report)?;
+    }
     if flags.wants("tools") {
         tools::run(&flags, &mut report)?;
     }

@@ -11,32 +11,51 @@ use crate::{process, text};
 
 const LIMIT: Duration = Duration::from_secs(900);
 
+/// What of the scripts goes through the controller, or asks who is there: run again where that is a process of its own.
+const SEPARATE: &str = "cluster/,topics/,configs/,offsets/,produce/none,wire/";
+
 /// Runs the scripts on the two servers and compares case by case.
 pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
+    compare("script", flags, report, |name, kind| {
+        script(Node::new(&format!("scripts-{name}"), flags)?, kind, &flags.only, flags)
+    })
+}
+
+/// Runs some of them where controller and broker are two processes.
+pub(crate) fn run_separate(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
+    let only = if flags.only.is_empty() { SEPARATE } else { &flags.only };
+    compare("two processes", flags, report, |name, kind| {
+        script(Node::separate(&format!("separate-{name}"), flags)?, kind, only, flags)
+    })
+}
+
+fn compare(
+    what: &str,
+    flags: &Flags,
+    report: &mut Report,
+    one: impl Fn(&str, Kind) -> anyhow::Result<String> + Sync,
+) -> anyhow::Result<()> {
     if let Some(reason) = server::missing(flags.servers.0, flags).or_else(|| server::missing(flags.servers.1, flags)) {
-        report.skip("scripts", &reason);
+        report.skip(what, &reason);
         return Ok(());
     }
-    let (reference, candidate) = both(flags.servers, |name, kind| script(name, kind, flags));
+    let (reference, candidate) = both(flags.servers, one);
     let reference = text::sections(&reference.context("the reference")?);
     let candidate = match candidate {
         Ok(output) => text::sections(&output),
         Err(error) => {
-            report.check("scripts", Some(format!("     {error:#}")));
+            report.check(what, Some(format!("     {error:#}")));
             return Ok(());
         }
     };
     for (name, lines) in &reference {
         let broken = lines.iter().find(|line| line.starts_with("BROKEN"));
-        if let Some(broken) = broken {
-            report.check(&format!("script {name}"), Some(format!("     the reference itself: {broken}")));
-            continue;
-        }
-        let difference = match candidate.get(name) {
-            Some(found) => text::difference(lines, found),
-            None => Some("     the script did not get here".to_owned()),
+        let difference = match (broken, candidate.get(name)) {
+            (Some(broken), _) => Some(format!("     the reference itself: {broken}")),
+            (None, Some(found)) => text::difference(lines, found),
+            (None, None) => Some("     the script did not get here".to_owned()),
         };
-        report.check(&format!("script {name}"), difference);
+        report.check(&format!("{what} {name}"), difference);
     }
     Ok(())
 }
@@ -53,11 +72,10 @@ pub(crate) fn both<T: Send>(servers: (Kind, Kind), one: impl Fn(&str, Kind) -> T
     })
 }
 
-fn script(name: &str, kind: Kind, flags: &Flags) -> anyhow::Result<String> {
-    let node = Node::new(&format!("scripts-{name}"), flags)?;
+fn script(node: Node, kind: Kind, only: &str, flags: &Flags) -> anyhow::Result<String> {
     let mut server = node.format_and_start(kind)?;
     let mut command = process::java("Conformance");
-    command.arg(node.bootstrap()).arg(node.data()).arg(&flags.only);
+    command.arg(node.bootstrap()).arg(node.data()).arg(only);
     let ended = process::run(&mut command, None, &node.at("scripts"), LIMIT)?;
     if !server.is_alive() {
         println!("     {} died: {}", kind.name(), server.last_words());

@@ -1,4 +1,4 @@
-//! A server under test: Milena or Apache Kafka, one node that is broker and controller, with the same configuration.
+//! A server under test: Milena or Apache Kafka with the same configuration, as one process that is broker and controller or as two.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -42,21 +42,57 @@ impl Kind {
     }
 }
 
-/// A node's folder and configuration; it outlives the processes that run on it.
+/// What one process is (`process.roles`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Both,
+    Controller,
+    Broker,
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Both => "broker,controller",
+            Self::Controller => "controller",
+            Self::Broker => "broker",
+        }
+    }
+
+    /// The scripts know the broker as 1.
+    fn node_id(self) -> u32 {
+        if self == Self::Controller { 1001 } else { 1 }
+    }
+}
+
+/// A cluster's folder and configuration; it outlives the processes that run on it.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) folder: PathBuf,
     pub(crate) port: u16,
     milena: PathBuf,
+    /// Its processes, in the order in which they start.
+    roles: &'static [Role],
 }
 
 impl Node {
-    /// A new node with an empty log dir.
+    /// A new node with an empty log dir: one process is broker and controller.
     pub(crate) fn new(name: &str, flags: &Flags) -> anyhow::Result<Self> {
+        Self::of(&[Role::Both], name, flags)
+    }
+
+    /// A controller and a broker, each a process with a log dir of its own.
+    pub(crate) fn separate(name: &str, flags: &Flags) -> anyhow::Result<Self> {
+        Self::of(&[Role::Controller, Role::Broker], name, flags)
+    }
+
+    fn of(roles: &'static [Role], name: &str, flags: &Flags) -> anyhow::Result<Self> {
         let folder = layout::scratch(name)?;
-        let node =
-            Self { folder, port: ports::free_pair()?, milena: flags.milena.clone().unwrap_or_else(layout::milena) };
-        std::fs::write(node.config(), node.properties())?;
+        let milena = flags.milena.clone().unwrap_or_else(layout::milena);
+        let node = Self { folder, port: ports::free_pair()?, milena, roles };
+        for role in roles {
+            std::fs::write(node.config(*role), node.properties(*role))?;
+        }
         Ok(node)
     }
 
@@ -75,48 +111,77 @@ impl Node {
         self.folder.join(name)
     }
 
-    fn config(&self) -> PathBuf {
-        self.folder.join("server.properties")
+    fn config(&self, role: Role) -> PathBuf {
+        self.folder.join(format!("{}.properties", role.name()))
     }
 
-    fn properties(&self) -> String {
-        let mut text = String::from("process.roles=broker,controller\nnode.id=1\n");
+    fn log(&self, role: Role) -> PathBuf {
+        self.folder.join(format!("{}.log", role.name()))
+    }
+
+    fn port_of(&self, role: Role) -> u16 {
+        if role == Role::Controller { self.port + 1 } else { self.port }
+    }
+
+    fn properties(&self, role: Role) -> String {
         let (port, controller) = (self.port, self.port + 1);
-        let listeners = format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}");
+        let data = if role == Role::Controller { self.at("controller-data") } else { self.data() };
+        let broker_listener = format!("PLAINTEXT://127.0.0.1:{port}");
+        let controller_listener = format!("CONTROLLER://127.0.0.1:{controller}");
+        let listeners = match role {
+            Role::Both => format!("{broker_listener},{controller_listener}"),
+            Role::Controller => controller_listener,
+            Role::Broker => broker_listener,
+        };
+        let mut text = format!("process.roles={}\nnode.id={}\n", role.name(), role.node_id());
         let _ = writeln!(text, "controller.quorum.bootstrap.servers=127.0.0.1:{controller}");
         let _ = writeln!(text, "listeners={listeners}\nadvertised.listeners={listeners}");
-        let _ = writeln!(text, "controller.listener.names=CONTROLLER\nlog.dirs={}", self.data().display());
+        let _ = writeln!(text, "controller.listener.names=CONTROLLER\nlog.dirs={}", data.display());
         text.push_str("offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n");
         text.push_str("transaction.state.log.min.isr=1\nshare.coordinator.state.topic.replication.factor=1\n");
         text.push_str("share.coordinator.state.topic.min.isr=1\nlog.segment.delete.delay.ms=1000\n");
+        // Small enough that every run writes snapshots of the metadata.
+        text.push_str("metadata.log.max.record.bytes.between.snapshots=2000\n");
         text
     }
 
-    /// Formats the log dir with the server's own tool.
+    /// Formats every log dir with the server's own tool.
     pub(crate) fn format(&self, kind: Kind) -> anyhow::Result<()> {
-        let mut command = match kind {
-            Kind::Kafka => process::java("kafka.tools.StorageTool"),
-            Kind::Milena => Command::new(&self.milena),
-        };
-        command.args(["format", "-t", CLUSTER_ID, "-c"]).arg(self.config()).arg("--standalone");
-        process::succeed(&mut command, &self.at("format"), START_LIMIT).map(|_| ()).context("format the log dir")
+        for role in self.roles {
+            let mut command = match kind {
+                Kind::Kafka => process::java("kafka.tools.StorageTool"),
+                Kind::Milena => Command::new(&self.milena),
+            };
+            command.args(["format", "-t", CLUSTER_ID, "-c"]).arg(self.config(*role));
+            if *role != Role::Broker {
+                command.arg("--standalone");
+            }
+            let at = self.at(&format!("format-{}", role.name()));
+            process::succeed(&mut command, &at, START_LIMIT).context("format the log dir")?;
+        }
+        Ok(())
     }
 
-    /// Starts a process on this node and waits until it answers.
+    /// Starts the processes of this node and waits until all answer.
     pub(crate) fn start(&self, kind: Kind) -> anyhow::Result<Server> {
-        let mut command = match kind {
-            Kind::Kafka => kafka(),
-            Kind::Milena => {
-                let mut command = Command::new(&self.milena);
-                command.arg("start");
-                command
-            }
-        };
-        let output = File::options().create(true).append(true).open(self.at("server.log"))?;
-        command.arg(self.config()).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        let child = command.spawn().with_context(|| format!("start {}", kind.name()))?;
-        let mut server = Server { child, log: self.at("server.log") };
-        server.await_answer(self.port)?;
+        let mut server = Server { processes: Vec::new() };
+        for role in self.roles {
+            let mut command = match kind {
+                Kind::Kafka => kafka(),
+                Kind::Milena => {
+                    let mut command = Command::new(&self.milena);
+                    command.arg("start");
+                    command
+                }
+            };
+            let output = File::options().create(true).append(true).open(self.log(*role))?;
+            command.arg(self.config(*role)).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+            let child = command.spawn().with_context(|| format!("start {}", kind.name()))?;
+            server.processes.push(Process { child, log: self.log(*role) });
+        }
+        for (process, role) in server.processes.iter_mut().zip(self.roles) {
+            process.await_answer(self.port_of(*role))?;
+        }
         Ok(server)
     }
 
@@ -142,14 +207,45 @@ fn kafka() -> Command {
     command
 }
 
-/// A running process; dropped, it is killed.
+/// The running processes of a node; dropped, they are killed.
 #[derive(Debug)]
 pub(crate) struct Server {
+    processes: Vec<Process>,
+}
+
+#[derive(Debug)]
+struct Process {
     child: Child,
     log: PathBuf,
 }
 
 impl Server {
+    /// The end of the processes' logs.
+    pub(crate) fn last_words(&self) -> String {
+        self.processes.iter().map(Process::last_words).collect::<Vec<_>>().join("\n     --\n     ")
+    }
+
+    /// True as long as all processes run.
+    pub(crate) fn is_alive(&mut self) -> bool {
+        self.processes.iter_mut().all(|process| matches!(process.child.try_wait(), Ok(None)))
+    }
+
+    /// SIGTERM, the broker first, which takes leave of the controller, and waits for clean ends.
+    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
+        self.processes.iter_mut().rev().try_for_each(Process::stop)
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(mut self) -> anyhow::Result<()> {
+        for process in &mut self.processes {
+            process.child.kill()?;
+            process.child.wait()?;
+        }
+        Ok(())
+    }
+}
+
+impl Process {
     fn await_answer(&mut self, port: u16) -> anyhow::Result<()> {
         let end = Instant::now() + START_LIMIT;
         while !answers(port) {
@@ -164,18 +260,11 @@ impl Server {
         Ok(())
     }
 
-    /// The end of the server's log.
-    pub(crate) fn last_words(&self) -> String {
+    fn last_words(&self) -> String {
         text::end_of(&String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()), 15)
     }
 
-    /// True as long as the process runs.
-    pub(crate) fn is_alive(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
-    }
-
-    /// SIGTERM, and waits for a clean end.
-    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
+    fn stop(&mut self) -> anyhow::Result<()> {
         let pid = self.child.id().to_string();
         let status = Command::new("kill").args(["-TERM", &pid]).status().context("kill -TERM")?;
         if !status.success() {
@@ -188,16 +277,9 @@ impl Server {
         }
         bail!("the server did not stop cleanly ({code}): {}", self.last_words())
     }
-
-    /// SIGKILL.
-    pub(crate) fn kill(mut self) -> anyhow::Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
-    }
 }
 
-impl Drop for Server {
+impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -133,6 +133,7 @@ const STEPS: &[Step] = &[
         "--bootstrap-server {bootstrap} --topic cli --partition 1 --offset earliest --timeout-ms 2500 --formatter-property print.key=true --formatter-property print.offset=true --formatter-property print.partition=true",
     ),
     step("offsets latest", OFFSETS, "--bootstrap-server {bootstrap} --topic cli --time latest"),
+    step("offsets of some partitions", OFFSETS, "--bootstrap-server {bootstrap} --topic-partitions cli:0-2 --time -1"),
     step("offsets earliest", OFFSETS, "--bootstrap-server {bootstrap} --topic cli --time earliest"),
     step("offsets of unknown", OFFSETS, "--bootstrap-server {bootstrap} --topic nope"),
     fed(
@@ -168,6 +169,12 @@ const STEPS: &[Step] = &[
         "--bootstrap-server {bootstrap} describe --replication",
     ),
     step("fill", "Client", "fill {bootstrap} filled"),
+    step("offset of the largest time", OFFSETS, "--bootstrap-server {bootstrap} --topic filled --time max-timestamp"),
+    step(
+        "log dirs of a topic",
+        "org.apache.kafka.tools.LogDirsCommand",
+        "--bootstrap-server {bootstrap} --describe --topic-list filled",
+    ),
     step("delete", TOPICS, "--bootstrap-server {bootstrap} --delete --topic cli"),
     step("delete unknown", TOPICS, "--bootstrap-server {bootstrap} --delete --topic nope"),
     step("list at the end", TOPICS, "--bootstrap-server {bootstrap} --list"),
@@ -178,6 +185,23 @@ const FILE_STEPS: &[Step] = &[
     step("dump a log", DUMP, "--files {data}/filled-0/00000000000000000000.log --print-data-log --deep-iteration"),
     step("dump an index", DUMP, "--files {data}/filled-0/00000000000000000000.index --index-sanity-check"),
     step("dump a time index", DUMP, "--files {data}/filled-0/00000000000000000000.timeindex --index-sanity-check"),
+    step("dump producers", DUMP, "--files {data}/filled-0/00000000000000000200.snapshot"),
+    shown(
+        Show::RecordTypes,
+        step(
+            "dump the first metadata snapshot",
+            DUMP,
+            "--files {data}/__cluster_metadata-0/00000000000000000000-0000000000.checkpoint --cluster-metadata-decoder",
+        ),
+    ),
+    shown(
+        Show::RecordTypes,
+        step(
+            "dump the last metadata snapshot",
+            DUMP,
+            "--files {last-snapshot} --cluster-metadata-decoder --skip-record-metadata",
+        ),
+    ),
     shown(
         Show::RecordTypes,
         step(
@@ -236,6 +260,7 @@ fn perform(step: &Step, node: &Node) -> anyhow::Result<Vec<String>> {
     let mut command: Command = process::java(step.class);
     for word in step.args.split(' ') {
         let word = word.replace("{bootstrap}", &node.bootstrap()).replace("{input}", &input.display().to_string());
+        let word = word.replace("{last-snapshot}", &last_snapshot(node));
         command.arg(word.replace("{data}", &node.data().display().to_string()));
     }
     let ended = process::run(&mut command, Some(&input), &file, LIMIT)?;
@@ -273,11 +298,20 @@ fn canonical(line: &str, node: &Node) -> String {
     line.trim_end().to_owned()
 }
 
-/// The types of the metadata records in a dump, once each; a server writes NO_OP records when it likes.
+/// The newest snapshot of the metadata; if there is none, the word stays and the tool fails on it.
+fn last_snapshot(node: &Node) -> String {
+    let listing = std::fs::read_dir(node.data().join("__cluster_metadata-0")).into_iter().flatten().flatten();
+    let names = listing.map(|entry| entry.path().display().to_string());
+    names.filter(|name| name.ends_with(".checkpoint")).max().unwrap_or_default()
+}
+
+/// The types of the metadata records in a dump, once each. NO_OP records a server writes when it likes, and whether a
+/// snapshot was made after the first producer came is its own affair.
 fn record_types(output: &str) -> Vec<String> {
     let types =
         output.lines().filter_map(|line| line.split_once("\"type\":\"")).filter_map(|(_, rest)| rest.split('"').next());
-    let mut types: Vec<String> = types.filter(|name| *name != "NO_OP_RECORD").map(str::to_owned).collect();
+    let mut types: Vec<String> =
+        types.filter(|name| !["NO_OP_RECORD", "PRODUCER_IDS_RECORD"].contains(name)).map(str::to_owned).collect();
     types.sort();
     types.dedup();
     types

@@ -5,6 +5,7 @@
 use super::{Api, Lane};
 use crate::call::{Call, Outcome};
 use milena_protocol::ApiKey;
+use milena_protocol::messages::delete_topics_request::DeleteTopicState;
 use milena_protocol::messages::delete_topics_response::DeletableTopicResult;
 use milena_protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
 use milena_types::ErrorCode;
@@ -18,9 +19,8 @@ const DELETION_DISABLED_SINCE: i16 = 3;
 fn handle(call: &mut Call<'_, '_>) -> Outcome {
     let Ok(request) = call.decode::<DeleteTopicsRequest>() else { return Outcome::Close };
     let version = call.version();
-    let named = request.topics.iter().map(|topic| (topic.name.clone(), topic.topic_id));
-    let old = request.topic_names.iter().map(|name| (Some(name.clone()), Default::default()));
-    let asked: Vec<_> = named.chain(old).collect();
+    let request = as_newest(request);
+    let asked: Vec<_> = request.topics.iter().map(|topic| (topic.name.clone(), topic.topic_id)).collect();
     call.forward(request, move |result| {
         let failed = |error: ErrorCode| DeleteTopicsResponse {
             responses: asked
@@ -38,6 +38,14 @@ fn handle(call: &mut Call<'_, '_>) -> Outcome {
     })
 }
 
+/// Names where version 6 has them: a controller in another process is asked in the newest version.
+fn as_newest(mut request: DeleteTopicsRequest) -> DeleteTopicsRequest {
+    let names = std::mem::take(&mut request.topic_names);
+    let named = names.into_iter().map(|name| DeleteTopicState { name: Some(name), ..Default::default() });
+    request.topics.extend(named);
+    request
+}
+
 fn for_version(mut response: DeleteTopicsResponse, version: i16) -> DeleteTopicsResponse {
     if version < DELETION_DISABLED_SINCE {
         for result in &mut response.responses {
@@ -52,6 +60,16 @@ fn for_version(mut response: DeleteTopicsResponse, version: i16) -> DeleteTopics
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_old_versions_name_is_passed_on_in_the_newest() {
+        let old = DeleteTopicsRequest { topic_names: vec!["one".into(), "two".into()], ..Default::default() };
+        let passed_on = as_newest(old);
+        assert!(passed_on.topic_names.is_empty(), "version 6 does not carry them");
+        let names: Vec<_> = passed_on.topics.iter().map(|topic| topic.name.as_deref()).collect();
+        assert_eq!(names, [Some("one"), Some("two")]);
+        assert!(passed_on.topics.iter().all(|topic| topic.topic_id.is_zero()));
+    }
 
     #[test]
     fn old_versions_are_not_told_that_deletion_is_disabled() {

@@ -3,6 +3,7 @@
 
 use super::{Api, Lane};
 use crate::call::{Call, Outcome};
+use crate::hosts::description;
 use milena_protocol::ApiKey;
 use milena_protocol::messages::{DescribeQuorumRequest, DescribeQuorumResponse};
 
@@ -11,8 +12,9 @@ pub(crate) const API: Api = Api { key: ApiKey::DESCRIBE_QUORUM, lane: Lane::Cont
 
 fn handle(call: &mut Call<'_, '_>) -> Outcome {
     let Ok(request) = call.decode::<DescribeQuorumRequest>() else { return Outcome::Close };
-    call.forward(request, |result| match result {
-        Ok(response) => response,
+    let version = call.version();
+    call.forward(request, move |result| match result {
+        Ok(response) => description::for_version(response, version),
         Err(error) => DescribeQuorumResponse { error_code: error.0, ..Default::default() },
     })
 }

@@ -10,6 +10,7 @@ use milena_protocol::messages::{self, ApiVersionsRequest, ApiVersionsResponse};
 use milena_protocol::{ApiKey, Message, Reader, Request, RequestHeader, encode_response, frame};
 use milena_types::ErrorCode;
 
+use super::description;
 use super::metadata_loop::{Event, MetadataHandle};
 use super::raft_requests::{RaftRequest, RaftResponse};
 use crate::call::{DECODED_BYTES_MAX, Later, decoded_bytes};
@@ -82,12 +83,7 @@ impl ControllerService {
             ApiKey::INCREMENTAL_ALTER_CONFIGS => {
                 self.ask::<messages::IncrementalAlterConfigsRequest>(header, body, replies, |_, _| false)
             }
-            ApiKey::DESCRIBE_QUORUM => {
-                self.ask::<messages::DescribeQuorumRequest>(header, body, replies, |to, error| {
-                    to.error_code = error;
-                    true
-                })
-            }
+            ApiKey::DESCRIBE_QUORUM => self.describe_quorum(header, body, replies),
             ApiKey::ALTER_PARTITION => {
                 self.ask::<messages::AlterPartitionRequest>(header, body, replies, |to, error| {
                     to.error_code = error;
@@ -173,6 +169,26 @@ impl ControllerService {
                     later.answer(&response);
                 }
             }
+        };
+        self.metadata.submit(request.into_request(), Box::new(done));
+        Ok(())
+    }
+
+    fn describe_quorum(
+        &self,
+        header: &RequestHeader,
+        body: &mut Reader,
+        replies: &mut Replies<'_>,
+    ) -> Result<(), Unreadable> {
+        let version = header.api_version;
+        let request = messages::DescribeQuorumRequest::decode(body, version).map_err(|_| Unreadable)?;
+        let later = Later::new(header, replies.park());
+        let done = move |result| {
+            let response = match result {
+                Ok(response) => messages::DescribeQuorumRequest::from_response(response).unwrap_or_default(),
+                Err(ErrorCode(error_code)) => messages::DescribeQuorumResponse { error_code, ..Default::default() },
+            };
+            later.answer(&description::for_version(response, version));
         };
         self.metadata.submit(request.into_request(), Box::new(done));
         Ok(())

@@ -2,17 +2,17 @@
 //! `__cluster_metadata-0`, whose topic id is fixed (`Uuid.METADATA_TOPIC_ID`).
 
 use milena_protocol::messages::{
-    BeginQuorumEpochRequest, BeginQuorumEpochResponse, DescribeQuorumResponse, EndQuorumEpochRequest,
-    EndQuorumEpochResponse, FetchRequest, FetchResponse, FetchSnapshotRequest, FetchSnapshotResponse, VoteRequest,
-    VoteResponse, begin_quorum_epoch_response, describe_quorum_response, end_quorum_epoch_response, fetch_request,
-    fetch_response, fetch_snapshot_request, fetch_snapshot_response, vote_response,
+    BeginQuorumEpochRequest, BeginQuorumEpochResponse, EndQuorumEpochRequest, EndQuorumEpochResponse, FetchRequest,
+    FetchResponse, FetchSnapshotRequest, FetchSnapshotResponse, VoteRequest, VoteResponse, begin_quorum_epoch_response,
+    end_quorum_epoch_response, fetch_request, fetch_response, fetch_snapshot_request, fetch_snapshot_response,
+    vote_response,
 };
 use milena_protocol::{Records, Text};
 use milena_raft::{
     BeginEpochAsk, EndEpochAsk, Endpoint, FetchAnswer, FetchAsk, FetchOut, FetchVerdict, LeaderAndEpoch,
-    OffsetAndEpoch, QuorumDescription, ReplicaKey, SnapshotAsk, SnapshotFetchOut, VoteAsk, VoteReply, VoterSet,
+    OffsetAndEpoch, ReplicaKey, SnapshotAsk, SnapshotFetchOut, VoteAsk, VoteReply, VoterSet,
 };
-use milena_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, Timestamp, Uuid};
+use milena_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, Uuid};
 
 /// The topic of the metadata log.
 pub(crate) const METADATA_TOPIC: &str = "__cluster_metadata";
@@ -21,7 +21,7 @@ pub(crate) const METADATA_TOPIC: &str = "__cluster_metadata";
 #[allow(dead_code, reason = "the observer of a broker in a process of its own sends it")]
 const FETCH_MAX_BYTES: i32 = 8 * 1024 * 1024;
 
-fn leader_id(leader: LeaderAndEpoch) -> i32 {
+pub(super) fn leader_id(leader: LeaderAndEpoch) -> i32 {
     leader.leader.unwrap_or(BrokerId::NONE).0
 }
 
@@ -364,54 +364,4 @@ pub(crate) fn end_epoch_response(error: ErrorCode, leader: LeaderAndEpoch) -> En
     let topic_name = Text::from(METADATA_TOPIC);
     let topic = end_quorum_epoch_response::TopicData { topic_name, partitions: vec![partition], ..Default::default() };
     EndQuorumEpochResponse { topics: vec![topic], ..Default::default() }
-}
-
-/// DescribeQuorum's answer.
-pub(crate) fn describe_response(
-    description: Result<QuorumDescription, ErrorCode>,
-    voters: &VoterSet,
-) -> DescribeQuorumResponse {
-    let state = |(key, end, fetched, caught_up): &(ReplicaKey, Offset, Timestamp, Timestamp)| {
-        describe_quorum_response::ReplicaState {
-            replica_id: key.id.0,
-            replica_directory_id: key.directory_id,
-            log_end_offset: end.0,
-            last_fetch_timestamp: fetched.0,
-            last_caught_up_timestamp: caught_up.0,
-            ..Default::default()
-        }
-    };
-    let partition = match &description {
-        Ok(description) => describe_quorum_response::PartitionData {
-            leader_id: leader_id(description.leader),
-            leader_epoch: description.leader.epoch.0,
-            high_watermark: description.high_watermark.0,
-            current_voters: description.voters.iter().map(state).collect(),
-            observers: description.observers.iter().map(state).collect(),
-            ..Default::default()
-        },
-        Err(error) => describe_quorum_response::PartitionData {
-            error_code: error.0,
-            error_message: error.name().map(Text::from),
-            ..Default::default()
-        },
-    };
-    let topic = describe_quorum_response::TopicData {
-        topic_name: Text::from(METADATA_TOPIC),
-        partitions: vec![partition],
-        ..Default::default()
-    };
-    let listener = |endpoint: &Endpoint| describe_quorum_response::Listener {
-        name: Text::from(endpoint.listener.as_str()),
-        host: Text::from(endpoint.host.as_str()),
-        port: endpoint.port,
-        ..Default::default()
-    };
-    let node = |voter: &milena_raft::Voter| describe_quorum_response::Node {
-        node_id: voter.key.id.0,
-        listeners: voter.endpoints.iter().map(listener).collect(),
-        ..Default::default()
-    };
-    let nodes = if description.is_ok() { voters.voters().iter().map(node).collect() } else { Vec::new() };
-    DescribeQuorumResponse { topics: vec![topic], nodes, ..Default::default() }
 }

@@ -95,8 +95,18 @@ impl FetchWork {
                 Wanted { place, partition, is_unknown }
             })
             .collect();
-        // Kafka answers what it does not know after what it read.
-        wanted.sort_by_key(|wanted| wanted.is_unknown);
+        // Kafka answers what it does not know after what it read: first ids without a topic, then topics without the
+        // partition.
+        wanted.sort_by_key(|wanted| match &wanted.partition {
+            Err(error) if wanted.is_unknown => {
+                if *error == ErrorCode::UNKNOWN_TOPIC_ID {
+                    1
+                } else {
+                    2
+                }
+            }
+            _ => 0,
+        });
         Self { params, listener, context, wanted }
     }
 

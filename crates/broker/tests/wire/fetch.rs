@@ -124,6 +124,26 @@ fn offsets_and_epochs_that_do_not_fit_are_refused() {
 }
 
 #[test]
+fn what_is_not_known_is_answered_after_what_is_read() {
+    let node = TestNode::start(&[]);
+    let mut client = node.connect();
+    let id = client.create_topic("known", 1, &[]);
+    let mut request = fetch_request("", 3, 0);
+    request.max_wait_ms = 0;
+    request.topics[0].topic_id = id;
+    let mut absent = request.topics[0].clone();
+    absent.topic_id = Uuid([7; 16]);
+    let mut present = request.topics[0].partitions[0].clone();
+    present.partition = 0;
+    request.topics[0].partitions.push(present);
+    request.topics.push(absent);
+    let response = client.call(13, &request);
+    let order: Vec<_> =
+        response.responses.iter().map(|topic| (topic.topic_id, topic.partitions[0].error_code)).collect();
+    assert_eq!(order, [(id, 0), (Uuid([7; 16]), 100), (id, 3)]);
+}
+
+#[test]
 fn a_session_tells_only_what_changed() {
     let node = TestNode::start(&[]);
     let mut client = node.connect();

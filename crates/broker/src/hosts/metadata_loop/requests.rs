@@ -10,7 +10,7 @@ use milena_types::{BrokerId, ErrorCode, Offset, Timestamp};
 
 use super::MetadataLoop;
 use crate::controller_handle::{ControllerDone, ControllerRequest, ControllerResponse};
-use crate::hosts::raft_wire::describe_response;
+use crate::hosts::description;
 
 /// xorshift: the controller wants spread, not secrets.
 fn next_random(state: &mut u64) -> u64 {
@@ -22,9 +22,9 @@ fn next_random(state: &mut u64) -> u64 {
 
 impl<D: Disk> MetadataLoop<D> {
     pub(super) fn handle_request(&mut self, request: ControllerRequest, done: ControllerDone) {
-        if let ControllerRequest::DescribeQuorum(_) = request {
-            let description = self.describe_quorum();
-            let response = describe_response(description, &self.quorum.kraft().voters);
+        if let ControllerRequest::DescribeQuorum(request) = &request {
+            let response = description::refusal(request)
+                .unwrap_or_else(|| description::response(self.describe_quorum(), &self.quorum.kraft().voters));
             return done(Ok(ControllerResponse::DescribeQuorum(response)));
         }
         let now = self.uptime();

@@ -1,0 +1,95 @@
+//! DescribeQuorum (KIP-595, KIP-836, KIP-853): what is refused, what the leader answers, and what older versions do not
+//! carry. Kafka: `KafkaRaftClient.handleDescribeQuorumRequest`, `RaftUtil.singletonDescribeQuorumResponse`.
+
+use milena_protocol::Text;
+use milena_protocol::messages::{DescribeQuorumRequest, DescribeQuorumResponse, describe_quorum_response};
+use milena_raft::{Endpoint, QuorumDescription, ReplicaKey, VoterSet};
+use milena_types::{ErrorCode, Offset, Timestamp, Uuid};
+
+use super::raft_wire::{METADATA_TOPIC, leader_id};
+
+/// The first version with nodes and directories.
+const NODES_FROM_VERSION: i16 = 2;
+
+/// The answer to a request that is not about the metadata's one partition.
+pub(crate) fn refusal(request: &DescribeQuorumRequest) -> Option<DescribeQuorumResponse> {
+    if let [topic] = request.topics.as_slice()
+        && let [partition] = topic.partitions.as_slice()
+        && &*topic.topic_name == METADATA_TOPIC
+        && partition.partition_index == 0
+    {
+        return None;
+    }
+    let partition = |index: i32| describe_quorum_response::PartitionData {
+        partition_index: index,
+        error_code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.0,
+        error_message: Some(Text::from_static("This server does not host this topic-partition.")),
+        ..Default::default()
+    };
+    let topics = request.topics.iter().map(|topic| describe_quorum_response::TopicData {
+        topic_name: topic.topic_name.clone(),
+        partitions: topic.partitions.iter().map(|asked| partition(asked.partition_index)).collect(),
+        ..Default::default()
+    });
+    Some(DescribeQuorumResponse { topics: topics.collect(), ..Default::default() })
+}
+
+/// Takes out what a version cannot carry.
+pub(crate) fn for_version(mut response: DescribeQuorumResponse, version: i16) -> DescribeQuorumResponse {
+    if version < NODES_FROM_VERSION {
+        response.nodes.clear();
+        for partition in response.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+            for replica in partition.current_voters.iter_mut().chain(&mut partition.observers) {
+                replica.replica_directory_id = Uuid::ZERO;
+            }
+        }
+    }
+    response
+}
+
+/// The answer.
+pub(crate) fn response(description: Result<QuorumDescription, ErrorCode>, voters: &VoterSet) -> DescribeQuorumResponse {
+    let state = |(key, end, fetched, caught_up): &(ReplicaKey, Offset, Timestamp, Timestamp)| {
+        describe_quorum_response::ReplicaState {
+            replica_id: key.id.0,
+            replica_directory_id: key.directory_id,
+            log_end_offset: end.0,
+            last_fetch_timestamp: fetched.0,
+            last_caught_up_timestamp: caught_up.0,
+            ..Default::default()
+        }
+    };
+    let partition = match &description {
+        Ok(description) => describe_quorum_response::PartitionData {
+            leader_id: leader_id(description.leader),
+            leader_epoch: description.leader.epoch.0,
+            high_watermark: description.high_watermark.0,
+            current_voters: description.voters.iter().map(state).collect(),
+            observers: description.observers.iter().map(state).collect(),
+            ..Default::default()
+        },
+        Err(error) => describe_quorum_response::PartitionData {
+            error_code: error.0,
+            error_message: error.name().map(Text::from),
+            ..Default::default()
+        },
+    };
+    let topic = describe_quorum_response::TopicData {
+        topic_name: Text::from(METADATA_TOPIC),
+        partitions: vec![partition],
+        ..Default::default()
+    };
+    let listener = |endpoint: &Endpoint| describe_quorum_response::Listener {
+        name: Text::from(endpoint.listener.as_str()),
+        host: Text::from(endpoint.host.as_str()),
+        port: endpoint.port,
+        ..Default::default()
+    };
+    let node = |voter: &milena_raft::Voter| describe_quorum_response::Node {
+        node_id: voter.key.id.0,
+        listeners: voter.endpoints.iter().map(listener).collect(),
+        ..Default::default()
+    };
+    let nodes = if description.is_ok() { voters.voters().iter().map(node).collect() } else { Vec::new() };
+    DescribeQuorumResponse { topics: vec![topic], nodes, ..Default::default() }
+}
