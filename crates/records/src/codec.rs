@@ -182,6 +182,23 @@ impl StreamInput<'_> {
         self.window.buffer.get(self.window.start..self.window.end).unwrap_or_default()
     }
 
+    /// Appends the next `count` bytes to `out`, which grows with what is there and not with what is asked for.
+    pub(crate) fn take(&mut self, count: usize, out: &mut Vec<u8>) -> Result<(), Error> {
+        let mut left = count;
+        while left > 0 {
+            let ahead = self.ahead();
+            let here = ahead.get(..left).unwrap_or(ahead);
+            out.extend_from_slice(here);
+            let here = here.len();
+            self.window.start += here;
+            left -= here;
+            if left > 0 && !self.refill()? {
+                return Err(Error::Record("it is longer than the batch"));
+            }
+        }
+        Ok(())
+    }
+
     /// Replaces the used-up window by the next piece that is not empty; false at the end.
     #[cold]
     fn refill(&mut self) -> Result<bool, Error> {

@@ -10,6 +10,7 @@ mod control;
 mod error;
 mod header;
 mod produce;
+mod rebuild;
 mod record;
 mod record_checks;
 mod reject;

@@ -11,18 +11,17 @@
 //! bytes a batch may expand to are limited (MESSAGE_TOO_LARGE).
 
 use bytes::Bytes;
-use milena_types::{ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
+use milena_types::{ErrorCode, LeaderEpoch, Offset, Timestamp};
 
 use crate::batch::{Batch, Batches};
-use crate::builder::{BatchBuilder, BuilderConfig, finish};
+use crate::builder::finish;
 use crate::codec::Scratch;
 use crate::compression::{Codec, Compression};
 use crate::error::Error;
-use crate::header::{BATCH_OVERHEAD_BYTES, BatchHeader, STAMP_BYTES, TimestampType, compute_crc, stamp};
-use crate::record::RecordIter;
+use crate::header::{BatchHeader, STAMP_BYTES, TimestampType, compute_crc, stamp};
+use crate::rebuild::rebuild;
 use crate::record_checks::{RecordChecks, walk_compressed, walk_plain};
 use crate::reject::{Reject, RejectReason};
-use crate::walk::RecordShape;
 
 /// The first version of the request that may carry Zstandard (KIP-110).
 const ZSTD_FROM_VERSION: i16 = 7;
@@ -68,8 +67,11 @@ pub struct ProduceRules {
     pub segment_bytes: i32,
     /// `cleanup.policy` contains `compact`: records need keys.
     pub compacted: bool,
-    /// Bytes a batch may expand to while it is checked; no setting of Kafka's.
+    /// Bytes a batch may expand to while it is checked; no setting of Kafka's. This bounds time and not memory: what is
+    /// checked and kept as it came is expanded a piece at a time.
     pub max_decompressed_bytes: u64,
+    /// Bytes a batch may expand to if it is written anew in another codec, which holds all of them; no setting of Kafka's.
+    pub max_rebuilt_bytes: u64,
 }
 
 impl Default for ProduceRules {
@@ -86,6 +88,7 @@ impl Default for ProduceRules {
             segment_bytes: 1 << 30,
             compacted: false,
             max_decompressed_bytes: 1 << 30,
+            max_rebuilt_bytes: 128 << 20,
         }
     }
 }
@@ -211,7 +214,7 @@ fn check_append(batch: &Batch, rules: &ProduceRules) -> Result<(), RejectReason>
     Ok(())
 }
 
-fn check_size(size_bytes: usize, rules: &ProduceRules) -> Result<(), RejectReason> {
+pub(crate) fn check_size(size_bytes: usize, rules: &ProduceRules) -> Result<(), RejectReason> {
     if size_bytes > rules.max_message_bytes.max(0) as usize {
         let reject = Reject::TooLarge { size_bytes, max_bytes: rules.max_message_bytes };
         return Err(RejectReason::new(ErrorCode::MESSAGE_TOO_LARGE, reject));
@@ -259,80 +262,6 @@ fn restamp_times(
     header.max_timestamp = max_timestamp;
     let bytes = finish(header, bytes.to_vec())?;
     Ok(ValidBatch { header: BatchHeader::parse(&bytes)?, bytes })
-}
-
-/// Writes the records anew in the topic's codec (`LogValidator.buildRecordsAndAssignOffsets`). Offsets count up from 0
-/// whatever they were.
-fn rebuild(
-    batch: &Batch,
-    rules: &ProduceRules,
-    now: Timestamp,
-    scratch: &mut Scratch,
-) -> Result<ValidBatch, RejectReason> {
-    let header = &batch.header;
-    let payload = match header.compression()? {
-        Compression::None => batch.payload(),
-        compression => {
-            let payload = batch.bytes.get(BATCH_OVERHEAD_BYTES..).unwrap_or_default();
-            Bytes::from(scratch.decompress(compression, payload, rules.max_decompressed_bytes)?)
-        }
-    };
-    let config = rebuild_config(header, rules, now)?;
-    let mut checks = RecordChecks::new(header, rules, now);
-    let mut builder = BatchBuilder::with_capacity(config, payload.len());
-    let mut unbuildable = check_producer(header).err();
-    for record in RecordIter::new(header, payload)? {
-        let record = record?;
-        checks.record(&RecordShape {
-            timestamp_delta: record.timestamp.wrapping_sub(header.base_timestamp),
-            offset_delta: record.offset_delta,
-            key_len: record.key.as_ref().map_or(-1, |key| key.len() as i32),
-            value_len: record.value.as_ref().map_or(-1, |value| value.len() as i32),
-        });
-        let appended =
-            builder.append(record.timestamp, record.key.as_deref(), record.value.as_deref(), &record.headers);
-        unbuildable = unbuildable.or(appended.err());
-    }
-    checks.finish()?;
-    if let Some(error) = unbuildable {
-        return Err(error.into());
-    }
-    let bytes = builder.build_with(Offset(0), header.partition_leader_epoch, scratch)?;
-    check_size(bytes.len(), rules)?;
-    Ok(ValidBatch { header: BatchHeader::parse(&bytes)?, bytes })
-}
-
-fn rebuild_config(header: &BatchHeader, rules: &ProduceRules, now: Timestamp) -> Result<BuilderConfig, Error> {
-    let codec = match rules.compression {
-        TargetCompression::Codec(codec) => codec,
-        TargetCompression::Producer => Codec::from(header.compression()?),
-    };
-    Ok(BuilderConfig {
-        codec,
-        timestamp_type: rules.timestamp_type,
-        log_append_time_ms: now.0,
-        producer_id: header.producer_id,
-        producer_epoch: header.producer_epoch,
-        base_sequence: header.base_sequence,
-        transactional: header.is_transactional(),
-        control: false,
-        delete_horizon_ms: None,
-    })
-}
-
-/// What Kafka's builder asks of a producer (`MemoryRecordsBuilder.validateProducerState`).
-fn check_producer(header: &BatchHeader) -> Result<(), Error> {
-    let (id, epoch) = (header.producer_id, header.producer_epoch);
-    if header.is_transactional() && id == ProducerId::NONE {
-        return Err(Error::Build("a transactional batch has no producer id"));
-    }
-    if id != ProducerId::NONE && epoch == ProducerEpoch::NONE {
-        return Err(Error::Build("a producer id has no epoch"));
-    }
-    if id != ProducerId::NONE && header.base_sequence < 0 {
-        return Err(Error::Build("a producer id has no sequence"));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Each rule of produce, accepted and refused.
 
 use super::*;
+use crate::builder::{BatchBuilder, BuilderConfig};
 use crate::reject::{RecordError, RecordFault};
+use milena_types::{ProducerEpoch, ProducerId};
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
@@ -218,7 +220,12 @@ fn a_bomb_is_refused() {
     let bomb = builder.build(Offset(0), LeaderEpoch::NONE).unwrap();
     let rules = ProduceRules { max_decompressed_bytes: 1 << 20, ..ProduceRules::default() };
     assert_eq!(code(bomb.clone(), &rules), ErrorCode::MESSAGE_TOO_LARGE);
-    assert_eq!(code(bomb, &ProduceRules::default()), ErrorCode::NONE);
+    assert_eq!(code(bomb.clone(), &ProduceRules::default()), ErrorCode::NONE);
+    // Written anew all of it is held, hence a limit of its own.
+    let compression = TargetCompression::Codec(Compression::Lz4.into());
+    let rules = ProduceRules { max_rebuilt_bytes: 1 << 20, compression, ..ProduceRules::default() };
+    assert_eq!(code(bomb.clone(), &rules), ErrorCode::MESSAGE_TOO_LARGE);
+    assert_eq!(code(bomb, &ProduceRules { compression, ..ProduceRules::default() }), ErrorCode::NONE);
 }
 
 #[test]

@@ -70,39 +70,12 @@ impl RecordIter {
         }
         let body_start = self.position + input.position();
         let body_end = body_start + size as usize;
-        let record = self.read_body(body_start..body_end)?;
+        let record = read_record(&self.header, &self.payload, body_start..body_end)?;
         self.position = body_end;
         if self.remaining == 1 && self.position != self.payload.len() {
             return Err(Error::Record("there are bytes behind the last record"));
         }
         Ok(record)
-    }
-
-    fn read_body(&self, body: Range<usize>) -> Result<Record, Error> {
-        let mut fields = BodyReader {
-            payload: &self.payload,
-            start: body.start,
-            input: SliceInput::new(self.payload.get(body).unwrap_or_default()),
-        };
-        fields.input.byte()?;
-        let timestamp_delta = fields.input.varlong()?;
-        let offset_delta = fields.input.varint()?;
-        let key = fields.field()?;
-        let value = fields.field()?;
-        let headers = fields.headers()?;
-        if fields.input.remaining() > 0 {
-            return Err(Error::Record("its length is not that of its fields"));
-        }
-        let timestamp = match self.header.timestamp_type() {
-            TimestampType::CreateTime => self.header.base_timestamp.wrapping_add(timestamp_delta),
-            TimestampType::LogAppendTime => self.header.max_timestamp,
-        };
-        let sequence = match self.header.base_sequence {
-            base if base >= 0 => increment_sequence(base, offset_delta),
-            _ => -1,
-        };
-        let offset = Offset(self.header.base_offset.0.wrapping_add(i64::from(offset_delta)));
-        Ok(Record { offset, offset_delta, timestamp, sequence, key, value, headers })
     }
 }
 
@@ -117,6 +90,31 @@ impl Iterator for RecordIter {
         self.remaining = if next.is_ok() { self.remaining - 1 } else { 0 };
         Some(next)
     }
+}
+
+/// The record whose fields, but for its length, are `body` of `payload`.
+pub(crate) fn read_record(header: &BatchHeader, payload: &Bytes, body: Range<usize>) -> Result<Record, Error> {
+    let mut fields =
+        BodyReader { payload, start: body.start, input: SliceInput::new(payload.get(body).unwrap_or_default()) };
+    fields.input.byte()?;
+    let timestamp_delta = fields.input.varlong()?;
+    let offset_delta = fields.input.varint()?;
+    let key = fields.field()?;
+    let value = fields.field()?;
+    let headers = fields.headers()?;
+    if fields.input.remaining() > 0 {
+        return Err(Error::Record("its length is not that of its fields"));
+    }
+    let timestamp = match header.timestamp_type() {
+        TimestampType::CreateTime => header.base_timestamp.wrapping_add(timestamp_delta),
+        TimestampType::LogAppendTime => header.max_timestamp,
+    };
+    let sequence = match header.base_sequence {
+        base if base >= 0 => increment_sequence(base, offset_delta),
+        _ => -1,
+    };
+    let offset = Offset(header.base_offset.0.wrapping_add(i64::from(offset_delta)));
+    Ok(Record { offset, offset_delta, timestamp, sequence, key, value, headers })
 }
 
 struct BodyReader<'a> {
