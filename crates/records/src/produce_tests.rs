@@ -119,6 +119,20 @@ fn header_fields_must_agree() {
 }
 
 #[test]
+fn a_record_with_a_wrong_length_is_found_wherever_it_is() {
+    let one = sample(Compression::None);
+    let record_bytes = (one.len() - 61) / 20;
+    for record in 0..20 {
+        for change in [2, 4, 1, 0x40] {
+            let mut wrong = one.to_vec();
+            wrong[61 + record * record_bytes] ^= change;
+            let wrong = finish(BatchHeader::parse(&wrong).unwrap(), wrong).unwrap();
+            assert_eq!(code(wrong, &ProduceRules::default()), ErrorCode::INVALID_RECORD, "{record} {change}");
+        }
+    }
+}
+
+#[test]
 fn compacted_topics_need_keys() {
     let rules = ProduceRules { compacted: true, ..ProduceRules::default() };
     for compression in Compression::ALL {

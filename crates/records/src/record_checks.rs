@@ -32,6 +32,8 @@ pub(crate) struct RecordChecks<'a> {
     timestamp_min: i64,
     /// How many follow it.
     timestamp_span: u64,
+    /// No record's own length was found to be wrong.
+    quick: bool,
     index: i32,
     max_timestamp: i64,
     sequential: bool,
@@ -63,6 +65,7 @@ impl<'a> RecordChecks<'a> {
             },
             timestamp_min,
             timestamp_span: timestamp_max.wrapping_sub(timestamp_min) as u64,
+            quick: true,
             index: 0,
             max_timestamp: NO_TIMESTAMP,
             sequential: true,
@@ -75,18 +78,26 @@ impl<'a> RecordChecks<'a> {
     fn quick_run<const DECLARED: bool>(&mut self, bytes: &[u8]) -> usize {
         let (mut at, mut index, mut max_timestamp, mut sequential) =
             (0, self.index, self.max_timestamp, self.sequential);
-        while index < self.record_count
+        let mut wrong = 0;
+        while self.quick
+            && index < self.record_count
             && let Some(quick) = bytes.get(at..).and_then(quick_record)
         {
             let timestamp = self.base_timestamp.wrapping_add(quick.shape.timestamp_delta);
             let is_in_range = timestamp.wrapping_sub(self.timestamp_min) as u64 <= self.timestamp_span;
-            if (DECLARED && !quick.has_declared_len) || !is_in_range || quick.shape.key_len < self.key_len_min {
+            if !is_in_range || quick.shape.key_len < self.key_len_min {
                 break;
             }
-            at += quick.len;
+            // The declared length is known sooner, and the next record waits for it. That it is right is seen below.
+            at = at.wrapping_add(if DECLARED { quick.declared_len } else { quick.len });
+            wrong |= quick.declared_len ^ quick.len;
             max_timestamp = max_timestamp.max(timestamp);
             sequential &= quick.shape.offset_delta == index;
             index += 1;
+        }
+        if DECLARED && wrong != 0 {
+            self.quick = false;
+            return 0;
         }
         (self.index, self.max_timestamp, self.sequential) = (index, max_timestamp, sequential);
         at

@@ -4,6 +4,8 @@
 //! own length is read and not compared. `check_record` is `DefaultRecord.readFrom`, which compares it. `quick_record` reads
 //! what nearly every record looks like with a load for several fields, and leaves everything else to those two.
 
+use std::hint::cold_path;
+
 use crate::error::Error;
 use crate::varint::{Input, OVERLONG_VARINT, SliceInput, short_varint, zigzag_32};
 
@@ -29,8 +31,8 @@ pub(crate) struct QuickRecord {
     pub(crate) shape: RecordShape,
     /// Bytes of all of the record.
     pub(crate) len: usize,
-    /// Whether that is what the record's own length says.
-    pub(crate) has_declared_len: bool,
+    /// What the record's own length says of them.
+    pub(crate) declared_len: usize,
 }
 
 /// The record in front of `bytes` if its numbers are short and all of it is there; `None` says nothing about the record.
@@ -38,40 +40,69 @@ pub(crate) struct QuickRecord {
 pub(crate) fn quick_record(bytes: &[u8]) -> Option<QuickRecord> {
     let front = u64::from_le_bytes(*bytes.first_chunk()?);
     let (size, size_bits) = short_varint(front)?;
-    let mut bits = size_bits + u8::BITS;
-    let (timestamp_delta, used) = short_varint(front >> bits)?;
-    bits += used;
-    let (offset_delta, used) = short_varint(front >> bits)?;
-    bits += used;
-    if bits > u64::BITS {
-        return None;
-    }
-    let mut at = (bits / u8::BITS) as usize;
-    let mut word = u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?);
-    let (key_len, used) = short_varint(word)?;
-    let key_len = zigzag_32(key_len);
-    at += (used / u8::BITS) as usize;
-    word >>= used;
+    let Fields { timestamp_delta, offset_delta, key_len, bits } = fields(front >> size_bits, u64::BITS - size_bits)?;
+    let mut at = ((size_bits + bits) / u8::BITS) as usize;
+    // Branches and no conditional moves: where the next record is must not wait for what is in this one.
     if key_len > 0 {
+        cold_path();
         at += key_len as usize;
-        word = u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?);
     }
-    let (value_len, used) = short_varint(word)?;
+    let (value_len, used) = short_varint(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))?;
     let value_len = zigzag_32(value_len);
-    at += (used / u8::BITS) as usize + value_len.max(0) as usize;
+    at += (used / u8::BITS) as usize;
+    if value_len > 0 {
+        at += value_len as usize;
+    } else {
+        cold_path();
+    }
     let header_count = *bytes.get(at)?;
     at += 1;
     if header_count != 0 {
+        cold_path();
         at = behind_headers(bytes, at - 1)?;
     }
-    let shape = RecordShape {
-        timestamp_delta: i64::from(zigzag_32(timestamp_delta)),
+    let shape = RecordShape { timestamp_delta: i64::from(timestamp_delta), offset_delta, key_len, value_len };
+    // Negative lengths, which are odd, come out as something too large.
+    let declared_len = (size_bits / u8::BITS + (size.rotate_right(1))) as usize;
+    Some(QuickRecord { shape, len: at, declared_len })
+}
+
+/// The fields between a record's length and its key, and how many bits they take.
+struct Fields {
+    timestamp_delta: i32,
+    offset_delta: i32,
+    key_len: i32,
+    bits: u32,
+}
+
+/// The fields in the lowest `available` bits of `word`, if they are all there. The first byte is the attributes, which
+/// nothing looks at.
+#[inline(always)]
+fn fields(word: u64, available: u32) -> Option<Fields> {
+    let byte = |index: u32| (word >> (index * u8::BITS)) as u32 & 0x7f;
+    let fields = |timestamp_delta, offset_delta, key_len, bits| Fields {
+        timestamp_delta: zigzag_32(timestamp_delta),
         offset_delta: zigzag_32(offset_delta),
-        key_len,
-        value_len,
+        key_len: zigzag_32(key_len),
+        bits,
     };
-    let declared = i64::from(zigzag_32(size)) + i64::from(size_bits / u8::BITS);
-    Some(QuickRecord { shape, len: at, has_declared_len: declared == at as i64 })
+    // One byte each, or two for the offset, with one branch: so are nearly all.
+    if word & 0x8080_8000 == 0 {
+        return Some(fields(byte(1), byte(2), byte(3), 32));
+    }
+    cold_path();
+    if word & 0x0080_8080_8000 == 0x0080_0000 {
+        return Some(fields(byte(1), byte(2) | byte(3) << 7, byte(4), 40));
+    }
+    cold_path();
+    let mut bits = u8::BITS;
+    let (timestamp_delta, used) = short_varint(word >> bits)?;
+    bits += used;
+    let (offset_delta, used) = short_varint(word >> bits)?;
+    bits += used;
+    let (key_len, used) = short_varint(word.checked_shr(bits)?)?;
+    bits += used;
+    if bits <= available { Some(fields(timestamp_delta, offset_delta, key_len, bits)) } else { None }
 }
 
 /// Where the headers end whose count is at `at`.
