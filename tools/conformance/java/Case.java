@@ -1,5 +1,6 @@
 import java.util.ArrayList;
 import java.util.Collection;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -7,7 +8,9 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutionException;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.common.KafkaFuture;
+import org.apache.kafka.common.TopicPartition;
 
 /** What a case has at hand: the server under test, a client to it, and the canonical lines it prints. */
 final class Case {
@@ -99,7 +102,17 @@ final class Case {
         topic(name, partitions, Map.of());
     }
 
+    /** Returns when the broker knows the topic and leads its partitions: a client asks again until then, bytes on a wire do not. */
     void awaitTopic(String name, int partitions) throws Exception {
+        awaitLeaders(name, partitions);
+        Map<TopicPartition, OffsetSpec> ends = new TreeMap<>(Comparator.comparingInt(TopicPartition::partition));
+        for (int p = 0; p < partitions; p++) {
+            ends.put(new TopicPartition(name, p), OffsetSpec.latest());
+        }
+        admin.listOffsets(ends).all().get();
+    }
+
+    private void awaitLeaders(String name, int partitions) throws Exception {
         for (int tries = 0; tries < 200; tries++) {
             try {
                 var found = admin.describeTopics(List.of(name)).allTopicNames().get().get(name);

@@ -133,8 +133,8 @@ final class ConfigCases {
     private static void alterBroker(Case c) throws Exception {
         var broker = new ConfigResource(Type.BROKER, "1");
         var all = new ConfigResource(Type.BROKER, "");
-        alter(c, broker, false, OpType.SET, "log.retention.ms", "123456");
-        ownEntries(c, broker, "log.retention.ms", "123456");
+        alter(c, broker, false, OpType.SET, "log.retention.ms", "9123456789123");
+        ownEntries(c, broker, "log.retention.ms", "9123456789123");
         alter(c, all, false, OpType.SET, "message.max.bytes", "2000000");
         ownEntries(c, all, "message.max.bytes", "2000000");
         ownEntries(c, broker, "message.max.bytes", "2000000");

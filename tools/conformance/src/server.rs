@@ -140,6 +140,8 @@ impl Node {
         text.push_str("offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n");
         text.push_str("transaction.state.log.min.isr=1\nshare.coordinator.state.topic.replication.factor=1\n");
         text.push_str("share.coordinator.state.topic.min.isr=1\nlog.segment.delete.delay.ms=1000\n");
+        // Records carry fixed times of long ago, which the default retention removes 30 s after a server's start.
+        text.push_str("log.retention.ms=-1\n");
         // Small enough that every run writes snapshots of the metadata.
         text.push_str("metadata.log.max.record.bytes.between.snapshots=2000\n");
         text

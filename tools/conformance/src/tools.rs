@@ -107,7 +107,7 @@ const STEPS: &[Step] = &[
     step(
         "alter a broker",
         CONFIGS,
-        "--bootstrap-server {bootstrap} --entity-type brokers --entity-name 1 --alter --add-config log.retention.ms=99999",
+        "--bootstrap-server {bootstrap} --entity-type brokers --entity-name 1 --alter --add-config log.retention.ms=9999999999999",
     ),
     step(
         "configs of a broker",
