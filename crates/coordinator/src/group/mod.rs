@@ -23,7 +23,7 @@ mod timer;
 
 pub use classic::ClassicRecord;
 pub use config::{Bounded, ConsumerTimeouts, GroupConfig, MigrationPolicy};
-pub use consumer::{ConsumerGroup, ConsumerLive};
+pub use consumer::{ConsumerGroup, ConsumerGroupState, ConsumerLive, check_heartbeat};
 pub use context::{Context, Live};
 pub use error::{Refusal, operation_error};
 pub use event::{Caller, GroupEvent, GroupReply, GroupRequest};

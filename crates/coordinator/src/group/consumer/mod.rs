@@ -1,12 +1,35 @@
 //! The consumer group protocol (KIP-848), where the coordinator assigns. Kafka: `ConsumerGroup`, the consumer parts of
 //! `GroupMetadataManager`.
 //!
-//! The records of consumer groups are kept as they come; requests are refused as Kafka refuses them while
-//! `group.version` is 0.
+//! - `state.rs`, `member.rs`: what the records amount to; `replay.rs` is the only writer; `record.rs` writes records.
+//! - `heartbeat.rs`: a heartbeat from its checks to its answer. On its way: `subscription.rs` (what members want and
+//!   whether that changed, `metadata_hash.rs`, `regex.rs`), `target.rs` (who shall have what), `reconcile.rs` (how one
+//!   member gets there).
+//! - `fence.rs`: members that leave or are thrown out.
+//! - `timers.rs`: what happens without a request. `live.rs`: what is not in the log.
+//! - `describe.rs`: ConsumerGroupDescribe.
 
-mod group;
-mod protocol;
+mod describe;
+mod fence;
+mod heartbeat;
+mod live;
+mod member;
+mod metadata_hash;
+mod re2;
+mod reconcile;
+mod record;
+mod regex;
+mod replay;
+mod state;
+mod subscription;
+mod target;
+mod timers;
 
-pub use group::ConsumerGroup;
-pub use protocol::ConsumerLive;
-pub(crate) use protocol::{describe, expire, heartbeat, image_changed, loaded, replay};
+pub(crate) use describe::describe;
+pub use heartbeat::check_heartbeat;
+pub(crate) use heartbeat::heartbeat;
+pub use live::ConsumerLive;
+pub(crate) use live::image_changed;
+pub(crate) use replay::replay;
+pub use state::{ConsumerGroup, ConsumerGroupState};
+pub(crate) use timers::{expire, loaded};

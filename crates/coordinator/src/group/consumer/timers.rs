@@ -1,0 +1,64 @@
+//! What consumer groups do without a request: members that were not heard of or did not revoke in time are thrown out, and
+//! expressions are looked up.
+
+use std::sync::Arc;
+
+use milena_protocol::Text;
+
+use super::member::MemberState;
+use super::{fence, subscription};
+use crate::group::context::Context;
+use crate::group::machine::GroupDecision;
+use crate::group::records::GroupRecord;
+use crate::group::state::Group;
+use crate::group::timer::Timer;
+use crate::runtime::Decision;
+
+/// A timer of a consumer group is due.
+pub(crate) fn expire(context: &mut Context<'_>, timer: &Timer) -> GroupDecision {
+    let records = match timer {
+        Timer::ConsumerSession { group, member }
+        | Timer::ConsumerJoin { group, member }
+        | Timer::ConsumerSync { group, member } => fence_member(context, group, member),
+        Timer::ConsumerRebalance { group, member } => fence_if_unrevoked(context, group, member),
+        Timer::ConsumerRefresh { group } => subscription::refresh_regexes(context, group),
+        Timer::ClassicHeartbeat { .. } | Timer::ClassicJoin { .. } | Timer::ClassicSync { .. } | Timer::Expiry => {
+            Vec::new()
+        }
+    };
+    Decision::records(records)
+}
+
+fn fence_member(context: &mut Context<'_>, group_id: &Text, member_id: &Text) -> Vec<GroupRecord> {
+    let Some(group) = context.state.consumer(group_id) else { return Vec::new() };
+    let Some(member) = group.member(member_id) else { return Vec::new() };
+    fence::fence(context, group_id, group, &[Arc::clone(member)])
+}
+
+/// A member that revokes keeps its epoch until it has; the timer is taken back when it has, so it is still at it. A static
+/// member that has left for now is not hurried.
+fn fence_if_unrevoked(context: &mut Context<'_>, group_id: &Text, member_id: &Text) -> Vec<GroupRecord> {
+    let member = context.state.consumer(group_id).and_then(|group| group.member(member_id));
+    match member {
+        Some(member) if member.state == MemberState::UnrevokedPartitions => fence_member(context, group_id, member_id),
+        _ => Vec::new(),
+    }
+}
+
+/// The log is loaded: every member is given a whole session to be heard of.
+pub(crate) fn loaded(context: &mut Context<'_>) -> GroupDecision {
+    context.live.consumer.begin(context.image);
+    for (group_id, group) in context.state.iter() {
+        let Group::Consumer(group) = group else { continue };
+        let session_ms = context.config.consumer_timeouts(context.image, group_id).session_timeout_ms;
+        for (member_id, member) in group.members.iter() {
+            let timer = Timer::ConsumerSession { group: group_id.clone(), member: member_id.clone() };
+            context.live.set_timer(timer, context.now, i64::from(session_ms));
+            if member.state == MemberState::UnrevokedPartitions {
+                let timer = Timer::ConsumerRebalance { group: group_id.clone(), member: member_id.clone() };
+                context.live.set_timer(timer, context.now, i64::from(member.rebalance_timeout_ms));
+            }
+        }
+    }
+    GroupDecision::default()
+}

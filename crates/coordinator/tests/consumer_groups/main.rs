@@ -1,0 +1,4 @@
+//! Consumer groups as their members see them: requests in, answers and records out.
+
+mod coordinator;
+mod heartbeats;
