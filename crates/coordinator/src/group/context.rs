@@ -1,5 +1,6 @@
 //! `Context`: everything a request or a timer may look at.
 
+use super::classic::ClassicGroup;
 use super::config::GroupConfig;
 use super::consumer::ConsumerLive;
 use super::random::Random;
@@ -7,13 +8,17 @@ use super::state::Groups;
 use super::timer::Timer;
 use crate::runtime::Timers;
 use milena_metadata::Image;
+use milena_protocol::Text;
 use milena_types::Timestamp;
+use std::collections::BTreeMap;
 
 /// What is not in the log and forgotten when the coordinator moves.
 #[derive(Debug)]
 pub struct Live {
     pub timers: Timers<Timer>,
     pub random: Random,
+    /// Classic groups between two assignments: who has joined and waits for what.
+    pub(crate) classic: BTreeMap<Text, ClassicGroup>,
     /// What consumer groups remember beside the log.
     pub consumer: ConsumerLive,
 }
@@ -22,7 +27,12 @@ impl Live {
     /// Nothing yet; `seed` is for the ids of members.
     #[must_use]
     pub fn new(seed: u64) -> Live {
-        Live { timers: Timers::default(), random: Random::new(seed), consumer: ConsumerLive::default() }
+        Live {
+            timers: Timers::default(),
+            random: Random::new(seed),
+            classic: BTreeMap::new(),
+            consumer: ConsumerLive::default(),
+        }
     }
 
     /// Sets a timer `ms` from `now`.

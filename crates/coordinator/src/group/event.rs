@@ -3,7 +3,7 @@
 use milena_metadata::Image;
 use milena_protocol::Text;
 use milena_protocol::messages::*;
-use milena_types::TopicId;
+use milena_types::{ErrorCode, TopicId};
 use std::sync::Arc;
 
 /// Who asks.
@@ -28,6 +28,16 @@ pub enum GroupEvent {
 /// Requests; those of many groups reduced to the ones of this partition.
 #[derive(Clone, PartialEq, Debug)]
 pub enum GroupRequest {
+    JoinGroup(Box<JoinGroupRequest>),
+    SyncGroup(Box<SyncGroupRequest>),
+    Heartbeat(HeartbeatRequest),
+    LeaveGroup(LeaveGroupRequest),
+    OffsetCommit(Box<OffsetCommitRequest>),
+    OffsetFetch { group: offset_fetch_request::OffsetFetchRequestGroup, require_stable: bool },
+    OffsetDelete(OffsetDeleteRequest),
+    ListGroups { states: Vec<Text>, types: Vec<Text> },
+    DescribeGroups(Vec<Text>),
+    DeleteGroups(Vec<Text>),
     ConsumerGroupHeartbeat(Box<ConsumerGroupHeartbeatRequest>),
     ConsumerGroupDescribe(Vec<Text>),
 }
@@ -35,6 +45,16 @@ pub enum GroupRequest {
 /// Answers.
 #[derive(Clone, PartialEq, Debug)]
 pub enum GroupReply {
+    JoinGroup(Box<JoinGroupResponse>),
+    SyncGroup(Box<SyncGroupResponse>),
+    Heartbeat(HeartbeatResponse),
+    LeaveGroup(LeaveGroupResponse),
+    OffsetCommit(Box<OffsetCommitResponse>),
+    OffsetFetch(offset_fetch_response::OffsetFetchResponseGroup),
+    OffsetDelete(OffsetDeleteResponse),
+    ListGroups(Result<Vec<list_groups_response::ListedGroup>, ErrorCode>),
+    DescribeGroups(Vec<describe_groups_response::DescribedGroup>),
+    DeleteGroups(Vec<delete_groups_response::DeletableGroupResult>),
     ConsumerGroupHeartbeat(Box<ConsumerGroupHeartbeatResponse>),
     ConsumerGroupDescribe(Vec<consumer_group_describe_response::DescribedGroup>),
 }

@@ -1,17 +1,17 @@
 //! `GroupMachine`: what happens to groups, passed on to the kind of group it is about. Kafka: `GroupCoordinatorShard`.
 
 use super::config::GroupConfig;
-use super::consumer;
 use super::context::{Context, Live};
-use super::error::Refusal;
+use super::error::{Refusal, operation_error};
 use super::event::{Caller, GroupEvent, GroupReply, GroupRequest};
 use super::records::GroupRecord;
-use super::state::Groups;
+use super::state::{Group, Groups};
 use super::timer::{After, Timer};
+use super::{admin, check, classic, consumer, offsets};
 use crate::runtime::{Decision, Machine, Ticket};
 use bytes::Bytes;
 use milena_metadata::Image;
-use milena_protocol::messages::ConsumerGroupHeartbeatResponse;
+use milena_protocol::messages::{ConsumerGroupHeartbeatResponse, OffsetDeleteResponse};
 use milena_protocol::{DecodeError, Text};
 use milena_types::{ErrorCode, Timestamp};
 use std::sync::Arc;
@@ -55,7 +55,7 @@ impl Machine for GroupMachine {
     }
 
     fn loaded(&mut self, state: &Groups, now: Timestamp) -> GroupDecision {
-        self.with(state, now, consumer::loaded)
+        self.with(state, now, loaded)
     }
 
     fn decide(&mut self, state: &Groups, event: GroupEvent, now: Timestamp) -> GroupDecision {
@@ -67,14 +67,26 @@ impl Machine for GroupMachine {
                 self.image = image;
                 self.with(state, now, |context| {
                     consumer::image_changed(context, &deleted, &changed);
-                    GroupDecision::default()
+                    Decision::separable(offsets::topics_deleted(context.state, &deleted))
                 })
             }
         }
     }
 
-    fn after(&mut self, _: &Groups, _: After, _: Result<(), ErrorCode>, _: Timestamp) -> GroupDecision {
-        GroupDecision::default()
+    fn after(&mut self, state: &Groups, after: After, result: Result<(), ErrorCode>, now: Timestamp) -> GroupDecision {
+        let result = result.map_err(operation_error);
+        self.with(state, now, |context| run_after(context, after, result))
+    }
+
+    fn refused(event: GroupEvent, error: ErrorCode) -> Vec<(Ticket, GroupReply)> {
+        match event {
+            GroupEvent::Request { ticket, request, .. } => vec![(ticket, request.refused(operation_error(error)))],
+            GroupEvent::Image { .. } => Vec::new(),
+        }
+    }
+
+    fn failed(reply: GroupReply, error: ErrorCode) -> GroupReply {
+        reply.failed(operation_error(error))
     }
 
     fn next_deadline(&self) -> Option<Timestamp> {
@@ -86,23 +98,123 @@ impl Machine for GroupMachine {
         Some(self.with(state, now, |context| expire(context, &timer)))
     }
 
-    fn unloaded(&mut self) -> Vec<Ticket> {
-        Vec::new()
+    fn unloaded(&mut self, error: ErrorCode) -> Vec<(Ticket, GroupReply)> {
+        let error = operation_error(error);
+        let mut replies = Vec::new();
+        for (_, mut group) in std::mem::take(&mut self.live.classic) {
+            for member in group.members_mut() {
+                replies.extend(member.take_waiting(error));
+            }
+        }
+        replies
     }
+}
+
+/// Members are expected from now on.
+fn loaded(context: &mut Context<'_>) -> GroupDecision {
+    let mut decision = consumer::loaded(context);
+    let has_members = |group: &Group| matches!(group, Group::Classic(record) if !record.value().members.is_empty());
+    let state = context.state;
+    for (id, _) in state.iter().filter(|(_, group)| has_members(group)) {
+        let Some(mut step) = classic::step(context, id) else { continue };
+        for member in step.group.member_ids() {
+            step.reschedule_heartbeat(&member);
+        }
+        if step.group.member_count() > step.config.group_max_size {
+            // Members get the chance to commit before some of them are refused.
+            step.prepare_rebalance();
+        }
+        decision.extend(step.out);
+    }
+    schedule_expiry(context);
+    decision
+}
+
+fn schedule_expiry(context: &mut Context<'_>) {
+    let interval_ms = context.config.offsets_retention_check_interval_ms;
+    context.live.set_timer(Timer::Expiry, context.now, interval_ms);
 }
 
 fn handle(context: &mut Context<'_>, ticket: Ticket, caller: &Caller, request: GroupRequest) -> GroupDecision {
     match request {
+        GroupRequest::JoinGroup(request) => classic::join(context, ticket, caller, &request),
+        GroupRequest::SyncGroup(request) => classic::sync(context, ticket, &request),
+        GroupRequest::Heartbeat(request) => {
+            let response = classic::heartbeat(context, &request);
+            let refused = |refusal: Refusal| milena_protocol::messages::HeartbeatResponse {
+                error_code: refusal.error.0,
+                ..Default::default()
+            };
+            Decision::reply(ticket, GroupReply::Heartbeat(response.unwrap_or_else(refused)), Vec::new())
+        }
+        GroupRequest::LeaveGroup(request) => classic::leave(context, ticket, &request),
         GroupRequest::ConsumerGroupHeartbeat(request) => {
             let (records, response) = consumer::heartbeat(context, caller, &request)
                 .unwrap_or_else(|refusal| (Vec::new(), refused_heartbeat(refusal)));
             Decision::reply(ticket, GroupReply::ConsumerGroupHeartbeat(Box::new(response)), records)
+        }
+        GroupRequest::OffsetCommit(_) | GroupRequest::OffsetFetch { .. } | GroupRequest::OffsetDelete(_) => {
+            handle_offsets(context, ticket, caller, request)
+        }
+        GroupRequest::ListGroups { .. }
+        | GroupRequest::DescribeGroups(_)
+        | GroupRequest::DeleteGroups(_)
+        | GroupRequest::ConsumerGroupDescribe(_) => handle_admin(context, ticket, caller, request),
+    }
+}
+
+fn handle_offsets(context: &mut Context<'_>, ticket: Ticket, caller: &Caller, request: GroupRequest) -> GroupDecision {
+    match request {
+        GroupRequest::OffsetCommit(request) => {
+            let (records, response) = offsets::commit(context, caller, &request)
+                .unwrap_or_else(|refusal| (Vec::new(), check::refused_commit(&request, refusal.error)));
+            Decision::reply(ticket, GroupReply::OffsetCommit(Box::new(response)), records)
+        }
+        GroupRequest::OffsetDelete(request) => {
+            let refused = |refusal: Refusal| {
+                let error_code = refusal.error.0;
+                (Vec::new(), OffsetDeleteResponse { error_code, ..Default::default() })
+            };
+            let (records, response) = offsets::delete(context, &request).unwrap_or_else(refused);
+            Decision::reply(ticket, GroupReply::OffsetDelete(response), records)
+        }
+        GroupRequest::OffsetFetch { group, require_stable } => {
+            let reply = match offsets::fetch(context, &group, require_stable) {
+                Ok(group) => GroupReply::OffsetFetch(group),
+                Err(refusal) => GroupRequest::OffsetFetch { group, require_stable }.refused(refusal.error),
+            };
+            if require_stable { Decision::reply(ticket, reply, Vec::new()) } else { Decision::at_once(ticket, reply) }
+        }
+        other => Decision::at_once(ticket, other.refused(ErrorCode::UNKNOWN_SERVER_ERROR)),
+    }
+}
+
+fn handle_admin(context: &mut Context<'_>, ticket: Ticket, caller: &Caller, request: GroupRequest) -> GroupDecision {
+    match request {
+        GroupRequest::ListGroups { states, types } => {
+            let groups = admin::list(context, &states, &types);
+            Decision::at_once(ticket, GroupReply::ListGroups(Ok(groups)))
+        }
+        GroupRequest::DescribeGroups(groups) => {
+            let groups = groups.iter().map(|group| admin::describe(context, group, caller.version)).collect();
+            Decision::at_once(ticket, GroupReply::DescribeGroups(groups))
+        }
+        GroupRequest::DeleteGroups(groups) => {
+            let mut records = Vec::new();
+            let mut results = Vec::with_capacity(groups.len());
+            for group in &groups {
+                let (tombstones, result) = admin::delete(context, group);
+                records.extend(tombstones);
+                results.push(result);
+            }
+            Decision::reply(ticket, GroupReply::DeleteGroups(results), records)
         }
         GroupRequest::ConsumerGroupDescribe(groups) => {
             let describe = |group: &Text| consumer::describe(context, group);
             let described = groups.iter().map(describe).collect();
             Decision::at_once(ticket, GroupReply::ConsumerGroupDescribe(described))
         }
+        other => Decision::at_once(ticket, other.refused(ErrorCode::UNKNOWN_SERVER_ERROR)),
     }
 }
 
@@ -114,6 +226,30 @@ fn refused_heartbeat(refusal: Refusal) -> ConsumerGroupHeartbeatResponse {
     }
 }
 
+fn run_after(context: &mut Context<'_>, after: After, result: Result<(), ErrorCode>) -> GroupDecision {
+    match after {
+        After::ClassicCreated { group } => {
+            let mut decision = GroupDecision::default();
+            if let Err(error) = result
+                && let Some(mut group) = context.live.classic.remove(&group)
+            {
+                decision.at_once.extend(group.members_mut().flat_map(|member| member.take_waiting(error)));
+            }
+            decision
+        }
+        After::ClassicSync { group, generation, assignment } => {
+            let Some(mut step) = classic::step(context, &group) else { return GroupDecision::default() };
+            classic::after_sync(&mut step, generation, &assignment, result);
+            step.out
+        }
+        After::ClassicReplaced(replaced) => {
+            let Some(mut step) = classic::step(context, &replaced.group) else { return GroupDecision::default() };
+            classic::after_replaced(&mut step, *replaced, result);
+            step.out
+        }
+    }
+}
+
 fn expire(context: &mut Context<'_>, timer: &Timer) -> GroupDecision {
     match timer {
         Timer::ConsumerSession { .. }
@@ -121,8 +257,18 @@ fn expire(context: &mut Context<'_>, timer: &Timer) -> GroupDecision {
         | Timer::ConsumerJoin { .. }
         | Timer::ConsumerSync { .. }
         | Timer::ConsumerRefresh { .. } => consumer::expire(context, timer),
-        Timer::ClassicHeartbeat { .. } | Timer::ClassicJoin { .. } | Timer::ClassicSync { .. } | Timer::Expiry => {
-            GroupDecision::default()
+        Timer::ClassicHeartbeat { group, .. } | Timer::ClassicJoin { group } | Timer::ClassicSync { group } => {
+            let Some(mut step) = classic::step(context, group) else { return GroupDecision::default() };
+            match timer {
+                Timer::ClassicHeartbeat { member, .. } => step.heartbeat_expired(member),
+                Timer::ClassicJoin { .. } => step.join_expired(),
+                _ => step.sync_expired(),
+            }
+            step.out
+        }
+        Timer::Expiry => {
+            schedule_expiry(context);
+            Decision::separable(offsets::expire(context))
         }
     }
 }

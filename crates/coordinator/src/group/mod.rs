@@ -9,13 +9,17 @@
 //!
 //! Records and requests handed to these functions own their bytes: nothing here keeps a whole frame or log batch alive.
 
+mod admin;
+mod check;
 mod classic;
 mod config;
 mod consumer;
 mod context;
 mod error;
 mod event;
+pub mod java;
 mod machine;
+mod offsets;
 mod random;
 mod records;
 mod state;

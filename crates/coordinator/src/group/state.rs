@@ -26,6 +26,13 @@ pub struct OffsetKey {
     pub partition: i32,
 }
 
+impl OffsetKey {
+    /// What is not after any offset of the group.
+    fn first_of(group: &Text) -> OffsetKey {
+        OffsetKey { group: group.clone(), topic: Text::default(), partition: i32::MIN }
+    }
+}
+
 /// One committed offset.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CommittedOffset {
@@ -133,6 +140,20 @@ impl Groups {
     #[must_use]
     pub fn has_open_transaction(&self, group: &str) -> bool {
         self.pending.iter().any(|(_, offsets)| offsets.keys().any(|key| *key.group == *group))
+    }
+
+    /// The offsets of a group with everything decided so far, by topic and partition.
+    pub(crate) fn offsets_of<'a>(
+        &'a self,
+        group: &'a Text,
+    ) -> impl Iterator<Item = (&'a OffsetKey, &'a CommittedOffset)> {
+        self.offsets.range(OffsetKey::first_of(group)..).take_while(move |(key, _)| key.group == *group)
+    }
+
+    /// The offsets of a group as committed, by topic and partition.
+    pub(crate) fn committed_offsets_of(&self, group: &Text) -> Vec<(&OffsetKey, &CommittedOffset)> {
+        let after = OffsetKey { group: Text::from(format!("{group}\0")), ..OffsetKey::first_of(group) };
+        self.offsets.committed_range(OffsetKey::first_of(group)..after).collect()
     }
 
     fn replay_offset(&mut self, place: RecordPlace, key: &OffsetCommitKey, value: Option<&OffsetCommitValue>) {

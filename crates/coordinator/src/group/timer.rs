@@ -1,7 +1,6 @@
 //! What groups wait for: times that come, and records that become committed.
 
-use super::event::GroupReply;
-use crate::runtime::Ticket;
+use super::classic::Member;
 use bytes::Bytes;
 use milena_protocol::Text;
 use std::collections::BTreeMap;
@@ -32,10 +31,23 @@ pub enum Timer {
 /// What is to be done when records are committed, or will never be.
 #[derive(Clone, PartialEq, Debug)]
 pub enum After {
-    /// A new classic group is in the log; if not, it is forgotten and this caller told.
-    ClassicCreated { group: Text, ticket: Ticket },
+    /// A new classic group is in the log; if not, it is forgotten and who waits in it is told.
+    ClassicCreated { group: Text },
     /// The assignment of a classic group's generation is in the log.
     ClassicSync { group: Text, generation: i32, assignment: BTreeMap<Text, Bytes> },
     /// A static member of a classic group was replaced while the group was stable.
-    ClassicReplaced { group: Text, member: Text, answer: Box<GroupReply> },
+    ClassicReplaced(Box<Replaced>),
+}
+
+/// A static member that came back under another id.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Replaced {
+    pub group: Text,
+    pub instance: Text,
+    pub new_id: Text,
+    /// The member as it was.
+    pub(crate) before: Member,
+    pub leader_before: Text,
+    /// The request is of a version that can be told to keep the assignment.
+    pub can_skip_assignment: bool,
 }

@@ -46,6 +46,8 @@ pub trait Replicated: Default {
 pub struct Decision<R, Y, A> {
     /// In order. They are appended in one batch, with others' if there is room.
     pub records: Vec<R>,
+    /// The records may be spread over several batches; nothing else depends on them.
+    pub is_separable: bool,
     /// Sent once the records are committed; without records, once everything before them is.
     pub replies: Vec<(Ticket, Y)>,
     /// Sent at once, whatever becomes of the records.
@@ -56,7 +58,13 @@ pub struct Decision<R, Y, A> {
 
 impl<R, Y, A> Default for Decision<R, Y, A> {
     fn default() -> Self {
-        Decision { records: Vec::new(), replies: Vec::new(), at_once: Vec::new(), after: Vec::new() }
+        Decision {
+            records: Vec::new(),
+            is_separable: false,
+            replies: Vec::new(),
+            at_once: Vec::new(),
+            after: Vec::new(),
+        }
     }
 }
 
@@ -79,6 +87,12 @@ impl<R, Y, A> Decision<R, Y, A> {
         Decision { records, ..Decision::default() }
     }
 
+    /// Records for which nobody waits and that need not be written together.
+    #[must_use]
+    pub fn separable(records: Vec<R>) -> Self {
+        Decision { records, is_separable: true, ..Decision::default() }
+    }
+
     /// Whether nothing is to be done.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -87,6 +101,7 @@ impl<R, Y, A> Decision<R, Y, A> {
 
     /// Both, this first.
     pub fn extend(&mut self, other: Self) {
+        self.is_separable &= other.is_separable;
         self.records.extend(other.records);
         self.replies.extend(other.replies);
         self.at_once.extend(other.at_once);
@@ -133,12 +148,18 @@ pub trait Machine {
         now: Timestamp,
     ) -> DecisionOf<Self>;
 
+    /// The answers to an event that cannot be decided because of `error`.
+    fn refused(event: Self::Event, error: ErrorCode) -> Vec<(Ticket, Self::Reply)>;
+
+    /// An answer whose records were lost because of `error`.
+    fn failed(reply: Self::Reply, error: ErrorCode) -> Self::Reply;
+
     /// When `expire` has something to do.
     fn next_deadline(&self) -> Option<Timestamp>;
 
     /// Handles one timer that is due; `None` when none is.
     fn expire(&mut self, state: &Self::State, now: Timestamp) -> Option<DecisionOf<Self>>;
 
-    /// The coordinator goes away: everyone it still holds, in the order they came.
-    fn unloaded(&mut self) -> Vec<Ticket>;
+    /// The coordinator goes away: answers for everyone who waits for something else than records.
+    fn unloaded(&mut self, error: ErrorCode) -> Vec<(Ticket, Self::Reply)>;
 }

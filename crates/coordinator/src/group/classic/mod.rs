@@ -1,6 +1,16 @@
 //! The classic protocol: members join, a leader among them assigns, everyone synchronizes. Kafka: `ClassicGroup`, the
 //! classic parts of `GroupMetadataManager`.
 
+mod group;
+mod join;
+mod member;
 mod record;
+mod step;
+mod sync;
 
+pub(crate) use group::{ClassicGroup, ClassicState};
+pub(crate) use join::{after_replaced, join};
+pub(crate) use member::Member;
 pub use record::ClassicRecord;
+pub(crate) use step::{Step, glance, step};
+pub(crate) use sync::{after_sync, heartbeat, leave, sync};

@@ -9,6 +9,7 @@
 //! - `timers.rs`: what happens without a request. `live.rs`: what is not in the log.
 //! - `describe.rs`: ConsumerGroupDescribe.
 
+mod bridge;
 mod describe;
 mod fence;
 mod heartbeat;
@@ -25,6 +26,9 @@ mod subscription;
 mod target;
 mod timers;
 
+pub(crate) use bridge::{
+    classic_heartbeat, classic_join, classic_leave, classic_sync, tombstones, validate_commit, validate_fetch,
+};
 pub(crate) use describe::describe;
 pub use heartbeat::check_heartbeat;
 pub(crate) use heartbeat::heartbeat;
