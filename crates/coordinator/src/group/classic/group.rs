@@ -5,12 +5,8 @@ use super::member::{Member, Protocol};
 use super::record::ClassicRecord;
 use crate::group::error::Refusal;
 use crate::group::java;
-use crate::group::records::GroupRecord;
-use bytes::Bytes;
 use milena_protocol::messages::consumer_protocol_subscription::ConsumerProtocolSubscription;
-use milena_protocol::messages::group_metadata_value::MemberMetadata;
 use milena_protocol::messages::join_group_response::JoinGroupResponseMember;
-use milena_protocol::messages::{GroupMetadataKey, GroupMetadataValue};
 use milena_protocol::{Message, Reader, Text};
 use milena_types::{ErrorCode, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -360,40 +356,6 @@ impl ClassicGroup {
             }
         }
         if self.members.contains_key(member) { Ok(()) } else { Err(ErrorCode::UNKNOWN_MEMBER_ID.into()) }
-    }
-
-    /// The record of the group with these assignments.
-    pub(crate) fn to_record(&self, assignment: &BTreeMap<Text, Bytes>) -> GroupRecord {
-        let member = |member: &Member| MemberMetadata {
-            member_id: member.id.clone(),
-            client_id: member.client_id.clone(),
-            client_host: member.client_host.clone(),
-            rebalance_timeout: member.rebalance_timeout_ms,
-            session_timeout: member.session_timeout_ms,
-            group_instance_id: member.instance_id.clone(),
-            subscription: self.protocol.as_ref().map(|protocol| member.metadata(protocol)).unwrap_or_default(),
-            assignment: assignment.get(&member.id).cloned().unwrap_or_default(),
-            ..Default::default()
-        };
-        let value = GroupMetadataValue {
-            protocol: self.protocol.clone(),
-            protocol_type: self.protocol_type.clone().unwrap_or_default(),
-            generation: self.generation,
-            leader: self.leader.clone(),
-            current_state_timestamp: self.state_timestamp.unwrap_or(Timestamp::NONE).0,
-            members: self.members.values().map(member).collect(),
-            ..Default::default()
-        };
-        GroupRecord::GroupMetadata(GroupMetadataKey { group: self.id.clone() }, Some(value))
-    }
-
-    /// The record of a group that was just made.
-    pub(crate) fn to_first_record(&self) -> GroupRecord {
-        let value = GroupMetadataValue {
-            current_state_timestamp: self.state_timestamp.unwrap_or(Timestamp::NONE).0,
-            ..Default::default()
-        };
-        GroupRecord::GroupMetadata(GroupMetadataKey { group: self.id.clone() }, Some(value))
     }
 
     fn count(&mut self, protocols: &[Protocol], more: bool) {

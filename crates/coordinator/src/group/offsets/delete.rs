@@ -55,11 +55,7 @@ fn delete_topic(
     for partition in &topic.partitions {
         let index = partition.partition_index;
         let error = if is_subscribed { ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC } else { ErrorCode::NONE };
-        answer.partitions.push(OffsetDeleteResponsePartition {
-            partition_index: index,
-            error_code: error.0,
-            ..Default::default()
-        });
+        answer.partitions.push(OffsetDeleteResponsePartition { partition_index: index, error_code: error.0 });
         let key = OffsetKey { group: group.clone(), topic: topic.name.detached(), partition: index };
         if !is_subscribed && (state.offsets.contains_key(&key) || state.has_pending(&key)) {
             records.push(tombstone(&key));
