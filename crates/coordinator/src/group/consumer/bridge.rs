@@ -4,7 +4,8 @@
 //! While `group.version` is 0 consumer groups come only out of a log that another version wrote; their members are strangers
 //! to the classic protocol here.
 
-use super::ConsumerGroup;
+use super::record;
+use super::state::ConsumerGroup;
 use crate::group::context::Context;
 use crate::group::error::Refusal;
 use crate::group::event::{Caller, GroupReply};
@@ -14,8 +15,8 @@ use crate::runtime::{Decision, Ticket};
 use milena_protocol::Text;
 use milena_protocol::messages::leave_group_response::MemberResponse;
 use milena_protocol::messages::{
-    ConsumerGroupMetadataKey, HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse,
-    LeaveGroupRequest, LeaveGroupResponse, OffsetCommitRequest, SyncGroupRequest, SyncGroupResponse,
+    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse,
+    OffsetCommitRequest, SyncGroupRequest, SyncGroupResponse,
 };
 use milena_types::ErrorCode;
 
@@ -64,7 +65,7 @@ pub(crate) fn classic_leave(_context: &mut Context<'_>, ticket: Ticket, request:
 
 /// The records that remove a consumer group without members; its timers are taken back.
 pub(crate) fn tombstones(_context: &mut Context<'_>, group_id: &Text) -> Vec<GroupRecord> {
-    vec![GroupRecord::ConsumerGroupMetadata(ConsumerGroupMetadataKey { group_id: group_id.clone() }, None)]
+    vec![record::target_epoch_tombstone(group_id), record::epoch_tombstone(group_id)]
 }
 
 /// Whether a member may commit these offsets; topics have names.
