@@ -66,7 +66,7 @@ impl Scratch {
     ) -> Result<StreamInput<'a>, Error> {
         let source = open(&mut self.gzip, &mut self.zstd, compression, payload)?;
         self.window.clear();
-        Ok(StreamInput { window: &mut self.window, source, left_bytes: limit_bytes, limit_bytes })
+        Ok(StreamInput { window: &mut self.window, lent: &[], source, left_bytes: limit_bytes, limit_bytes })
     }
 
     /// Appends `records` compressed to `out`.
@@ -165,6 +165,8 @@ impl Source<'_> {
 /// Input from a compressed payload.
 pub(crate) struct StreamInput<'a> {
     window: &'a mut Window,
+    /// A piece that needed no expanding. While there is something in it, there is nothing in the window.
+    lent: &'a [u8],
     source: Source<'a>,
     left_bytes: u64,
     limit_bytes: u64,
@@ -173,13 +175,29 @@ pub(crate) struct StreamInput<'a> {
 impl StreamInput<'_> {
     /// Whether nothing follows.
     pub(crate) fn at_end(&mut self) -> Result<bool, Error> {
-        Ok(self.window.start == self.window.end && !self.refill()?)
+        Ok(self.ahead().is_empty() && !self.refill()?)
     }
 
     /// What is expanded and not yet read.
     #[inline]
     pub(crate) fn ahead(&self) -> &[u8] {
-        self.window.buffer.get(self.window.start..self.window.end).unwrap_or_default()
+        if self.lent.is_empty() {
+            self.window.buffer.get(self.window.start..self.window.end).unwrap_or_default()
+        } else {
+            self.lent
+        }
+    }
+
+    /// Passes over at most `count` of the bytes ahead; how many there were.
+    #[inline]
+    fn pass(&mut self, count: usize) -> usize {
+        let here = count.min(self.ahead().len());
+        if self.lent.is_empty() {
+            self.window.start += here;
+        } else {
+            self.lent = self.lent.get(here..).unwrap_or_default();
+        }
+        here
     }
 
     /// Appends the next `count` bytes to `out`, which grows with what is there and not with what is asked for.
@@ -187,11 +205,8 @@ impl StreamInput<'_> {
         let mut left = count;
         while left > 0 {
             let ahead = self.ahead();
-            let here = ahead.get(..left).unwrap_or(ahead);
-            out.extend_from_slice(here);
-            let here = here.len();
-            self.window.start += here;
-            left -= here;
+            out.extend_from_slice(ahead.get(..left).unwrap_or(ahead));
+            left -= self.pass(left);
             if left > 0 && !self.refill()? {
                 return Err(Error::Record("it is longer than the batch"));
             }
@@ -203,12 +218,16 @@ impl StreamInput<'_> {
     #[cold]
     fn refill(&mut self) -> Result<bool, Error> {
         self.window.clear();
-        while self.window.end == 0 {
-            if !self.source.next_piece(self.window)? {
+        while self.ahead().is_empty() {
+            if let Source::Lz4(source) = &mut self.source
+                && let Some(block) = source.lend()?
+            {
+                self.lent = block;
+            } else if !self.source.next_piece(self.window)? {
                 return Ok(false);
             }
         }
-        let piece = self.window.end as u64;
+        let piece = self.ahead().len() as u64;
         self.left_bytes =
             self.left_bytes.checked_sub(piece).ok_or(Error::DecompressedTooLarge { limit_bytes: self.limit_bytes })?;
         Ok(true)
@@ -226,23 +245,21 @@ impl StreamInput<'_> {
 impl Input for StreamInput<'_> {
     #[inline]
     fn byte(&mut self) -> Result<u8, Error> {
-        let window = &mut *self.window;
-        if window.start < window.end
-            && let Some(byte) = window.buffer.get(window.start)
-        {
-            window.start += 1;
-            return Ok(*byte);
+        match self.ahead().first() {
+            Some(byte) => {
+                let byte = *byte;
+                self.pass(1);
+                Ok(byte)
+            }
+            None => self.byte_of_next_piece(),
         }
-        self.byte_of_next_piece()
     }
 
     #[inline]
     fn skip(&mut self, count: usize) -> Result<(), Error> {
         let mut left = count;
         loop {
-            let here = left.min(self.window.end - self.window.start);
-            self.window.start += here;
-            left -= here;
+            left -= self.pass(left);
             if left == 0 {
                 return Ok(());
             }

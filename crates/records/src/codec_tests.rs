@@ -39,9 +39,20 @@ fn every_codec_gives_back_what_it_was_given() {
     }
 }
 
+/// Bytes that do not compress.
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 99_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..len).map(|_| next()).collect()
+}
+
 #[test]
 fn a_stream_reads_across_pieces() {
-    let bytes = sample(300_000);
+    // For LZ4 that is a compressed block, then stored ones, then compressed ones again.
+    let bytes = [sample(65_536), noise(150_000), sample(100_000)].concat();
     let mut scratch = Scratch::new();
     for compression in Compression::ALL {
         let compressed = compress(compression, &bytes);
@@ -56,7 +67,21 @@ fn a_stream_reads_across_pieces() {
         }
         assert_eq!(input.at_end(), Ok(true));
         assert!(input.byte().is_err() && input.skip(1).is_err());
+        drop(input);
+        let mut input = scratch.stream(compression, &compressed, LIMIT).unwrap();
+        let mut taken = Vec::new();
+        for count in (1..).map(|step| step * 997).take_while(|count| taken_after(*count) <= bytes.len()) {
+            input.take(count, &mut taken).unwrap();
+        }
+        assert!(taken == bytes[..taken.len()] && taken.len() > 250_000, "{compression}");
+        assert!(input.take(bytes.len(), &mut taken).is_err() && taken == bytes);
     }
+}
+
+/// Bytes taken once the step of `count` is done, in steps of 997 more each.
+fn taken_after(count: usize) -> usize {
+    let steps = count / 997;
+    997 * steps * (steps + 1) / 2
 }
 
 #[test]

@@ -133,6 +133,22 @@ fn a_record_with_a_wrong_length_is_found_wherever_it_is() {
 }
 
 #[test]
+fn a_record_that_says_it_ends_where_a_later_one_does_is_refused() {
+    let one = sample(Compression::None);
+    let record_bytes = (one.len() - 61) / 20;
+    for record in [0, 7, 18] {
+        let mut longer = one.to_vec();
+        let mut size = Vec::new();
+        crate::varint::put_varint(&mut size, (2 * record_bytes - 2) as i32);
+        longer[61 + record * record_bytes..][..2].copy_from_slice(&size);
+        let mut header = BatchHeader::parse(&longer).unwrap();
+        (header.record_count, header.last_offset_delta) = (19, 18);
+        let longer = finish(header, longer).unwrap();
+        assert_eq!(code(longer, &ProduceRules::default()), ErrorCode::INVALID_RECORD, "{record}");
+    }
+}
+
+#[test]
 fn compacted_topics_need_keys() {
     let rules = ProduceRules { compacted: true, ..ProduceRules::default() };
     for compression in Compression::ALL {
@@ -213,6 +229,24 @@ fn another_codec_recompresses_and_keeps_every_record() {
             let after: Vec<_> = batch.records_with(1 << 20, &mut scratch).unwrap().collect();
             assert_eq!(before, after, "{source} to {target}");
         }
+    }
+}
+
+#[test]
+fn the_level_asked_for_is_the_level_written() {
+    let mut builder = BatchBuilder::new(BuilderConfig::default());
+    for index in 0..300_u64 {
+        let line = format!("{{\"user\":{},\"path\":\"/shop/item/{}\"}}", index * index % 9973, index * 7919 % 500);
+        builder.append(NOW.0, None, Some(line.as_bytes()), &[]).unwrap();
+    }
+    let bytes = builder.build(Offset(0), LeaderEpoch::NONE).unwrap();
+    for (compression, low, high) in [(Compression::Gzip, 1, 9), (Compression::Lz4, 9, 12), (Compression::Zstd, -20, 19)]
+    {
+        let size = |level| {
+            let compression = TargetCompression::Codec(Codec { compression, level });
+            validate(bytes.clone(), &ProduceRules { compression, ..ProduceRules::default() }).unwrap().bytes.len()
+        };
+        assert!(size(high) < size(low), "{compression}: {} and {}", size(high), size(low));
     }
 }
 

@@ -76,6 +76,32 @@ impl<'a> Source<'a> {
         })
     }
 
+    /// The next block as it lies in the frame if it was not worth compressing, which takes no copy; `None` says nothing.
+    pub(super) fn lend(&mut self) -> Result<Option<&'a [u8]>, Error> {
+        let mut rest = self.rest;
+        let stored_len = |word: u32| (word & !UNCOMPRESSED_BIT) as usize;
+        match take_u32(&mut rest) {
+            Ok(word) if !self.finished && word & UNCOMPRESSED_BIT != 0 && stored_len(word) > 0 => {
+                self.rest = rest;
+                self.take_block(stored_len(word)).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The bytes of a block whose length has been read, and of its checksum.
+    fn take_block(&mut self, len: usize) -> Result<&'a [u8], Error> {
+        if len > self.block_bytes_max {
+            return Err(fail("a block is larger than the frame allows"));
+        }
+        let (block, behind) = self.rest.split_at_checked(len).ok_or(PREMATURE_END)?;
+        self.rest = behind;
+        if self.has_block_checksum && take_u32(&mut self.rest)? != xxh32(block) {
+            return Err(fail("the checksum of a block does not fit"));
+        }
+        Ok(block)
+    }
+
     pub(super) fn next_piece(&mut self, window: &mut Window) -> Result<bool, Error> {
         if self.finished {
             return Ok(false);
@@ -89,11 +115,7 @@ impl<'a> Source<'a> {
             }
             return Ok(false);
         }
-        if len > self.block_bytes_max {
-            return Err(fail("a block is larger than the frame allows"));
-        }
-        let (block, behind) = self.rest.split_at_checked(len).ok_or(PREMATURE_END)?;
-        self.rest = behind;
+        let block = self.take_block(len)?;
         let end_before = window.end;
         if word & UNCOMPRESSED_BIT == 0 {
             let room_bytes = self.block_bytes_max.min(len * EXPANSION_MAX + EXPANSION_SPARE_BYTES);
@@ -103,9 +125,6 @@ impl<'a> Source<'a> {
         } else {
             window.room(len).copy_from_slice(block);
             window.filled(len);
-        }
-        if self.has_block_checksum && take_u32(&mut self.rest)? != xxh32(block) {
-            return Err(fail("the checksum of a block does not fit"));
         }
         // To Kafka's reader a block that expands to nothing is the end.
         self.finished = window.end == end_before;
