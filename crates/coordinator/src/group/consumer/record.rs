@@ -41,7 +41,6 @@ pub(super) fn epoch(group: &Text, epoch: i32, metadata_hash: i64) -> GroupRecord
     GroupRecord::ConsumerGroupMetadata(epoch_key(group), Some(value))
 }
 
-#[expect(dead_code, reason = "classic members ask for it")]
 pub(super) fn epoch_tombstone(group: &Text) -> GroupRecord {
     GroupRecord::ConsumerGroupMetadata(epoch_key(group), None)
 }
@@ -82,7 +81,6 @@ pub(super) fn target_epoch(group: &Text, assignment_epoch: i32, assignment_times
     GroupRecord::ConsumerGroupTargetAssignmentMetadata(target_epoch_key(group), Some(value))
 }
 
-#[expect(dead_code, reason = "classic members ask for it")]
 pub(super) fn target_epoch_tombstone(group: &Text) -> GroupRecord {
     GroupRecord::ConsumerGroupTargetAssignmentMetadata(target_epoch_key(group), None)
 }
