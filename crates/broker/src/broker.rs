@@ -1,12 +1,14 @@
 //! What every handler may use: settings, the cluster's image, the partitions, the way to the controller, the clock.
 
 use crate::clock::Clock;
+use crate::config::{connection_quotas, reason_without_effect};
 use crate::controller_handle::{ControllerHandle, ForController};
-use crate::partitions::{Assigner, Deadlines, FlushQueue, LocalTopic, Lookup, Partitions};
+use crate::partitions::{Assigner, Deadlines, FlushQueue, LocalTopic, Lookup, Partitions, broker_texts};
 use crate::producer_ids::ProducerIds;
 use crate::settings::BrokerSettings;
 use arc_swap::{ArcSwap, Guard};
-use milena_metadata::{Delta, Image, Topic};
+use milena_metadata::{ConfigResource, Delta, Image, Topic};
+use milena_network::QuotaHandle;
 use milena_protocol::Text;
 use milena_replication::{CacheLimits, FetchSessionCache};
 use milena_storage::LogDir;
@@ -44,6 +46,8 @@ pub struct Broker {
     kraft_version: AtomicI16,
     /// Topics that are being created on use.
     creating: Mutex<BTreeSet<Text>>,
+    /// The bounds on connections of this node's servers, which follow the image.
+    connection_quotas: Mutex<Vec<QuotaHandle>>,
 }
 
 impl Broker {
@@ -71,6 +75,7 @@ impl Broker {
             producer_ids: ProducerIds::default(),
             kraft_version: AtomicI16::new(0),
             creating: Mutex::default(),
+            connection_quotas: Mutex::default(),
         }))
     }
 
@@ -94,7 +99,31 @@ impl Broker {
         if delta.is_none_or(|delta| delta.has_topics() || !delta.configs.is_empty()) {
             assigner.apply(&self.partitions, &self.settings, &image, delta, self.now());
         }
+        if delta.is_none_or(|delta| delta.configs.iter().any(|resource| resource.kind == ConfigResource::BROKER)) {
+            self.apply_broker_configs(&image);
+        }
         self.image.store(image);
+    }
+
+    /// Hands over a server whose bounds on connections are to follow the image.
+    pub(crate) fn add_connection_quotas(&self, quotas: QuotaHandle) {
+        self.connection_quotas.lock().unwrap_or_else(PoisonError::into_inner).push(quotas);
+    }
+
+    /// What the dynamic configs of brokers say beside the defaults of topics.
+    fn apply_broker_configs(&self, image: &Image) {
+        let quotas = connection_quotas(&broker_texts(&self.settings, image));
+        for handle in self.connection_quotas.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            handle.set(quotas.clone());
+        }
+        let own = ConfigResource { kind: ConfigResource::BROKER, name: self.settings.node_id.to_string().into() };
+        for resource in [ConfigResource::all_brokers(), own] {
+            for (name, _) in image.configs.get(&resource).iter().flat_map(|configs| configs.iter()) {
+                if let Some(reason) = reason_without_effect(name) {
+                    tracing::warn!("{name} is set dynamically and has no effect: {reason}");
+                }
+            }
+        }
     }
 
     /// The quorum's `kraft.version`, which is not in the image.

@@ -121,7 +121,24 @@ fn check_broker(resource: &AskedResource<'_>, style: Style, image: &Image) -> Re
         }
     }
     validate_dynamic_broker_configs(&configs, !resource.name.is_empty())
-        .map_err(|error| ApiError::new(ErrorCode::INVALID_REQUEST, error.message()))
+        .map_err(|error| ApiError::new(ErrorCode::INVALID_REQUEST, error.message()))?;
+    check_needs_restart(resource)
+}
+
+/// Keys that Apache Kafka changes while it runs and Milena takes from its file only: to accept them without effect
+/// would leave a person waiting for a listener that never opens.
+const NEED_RESTART: [&str; 2] = ["listener.security.protocol.map", "listeners"];
+
+fn check_needs_restart(resource: &AskedResource<'_>) -> Result<(), ApiError> {
+    let asked =
+        resource.configs.iter().find(|config| config.operation != DELETE && NEED_RESTART.contains(&&**config.name));
+    match asked {
+        None => Ok(()),
+        Some(config) => invalid(format!(
+            "{} cannot be changed while the broker runs: set it in server.properties and restart",
+            config.name
+        )),
+    }
 }
 
 fn changed_list(
@@ -220,6 +237,12 @@ mod tests {
                 "1",
                 ("log.cleaner.threads", 2, Some("2")),
                 "Config value append is not allowed for config key: log.cleaner.threads",
+            ),
+            (
+                R::BROKER,
+                "1",
+                ("listeners", 0, Some("PLAINTEXT://:1")),
+                "listeners cannot be changed while the broker runs: set it in server.properties and restart",
             ),
             (R::BROKER_LOGGER, "1", ("kafka.server", 0, Some("DEBUG")), "Logger kafka.server does not exist!"),
             (1, "q", ("a", 0, Some("b")), "Unknown resource type 1"),

@@ -98,6 +98,10 @@ impl Node {
             Some(broker) => Some(bind_broker(config, broker, memory)?),
             None => None,
         };
+        if let Some(broker) = &broker {
+            broker_server.iter().for_each(|server| broker.add_connection_quotas(server.quotas()));
+            controller_server.iter().for_each(|server| broker.add_connection_quotas(server.quotas()));
+        }
         let mut addresses = Vec::new();
         addresses.extend(broker_server.iter().flat_map(|server| server.addresses().to_vec()));
         addresses.extend(controller_server.iter().flat_map(|server| server.addresses().to_vec()));

@@ -18,6 +18,7 @@ pub(crate) use maintenance::FlushQueue;
 pub use maintenance::Maintenance;
 pub use partition::Partition;
 pub(crate) use partition::{Inner, is_internal};
+pub(crate) use settings::broker_texts;
 pub(crate) use waiting::{Deadlines, Parked};
 
 use milena_protocol::Text;

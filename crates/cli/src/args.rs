@@ -35,6 +35,12 @@ pub(crate) enum Command {
         #[arg(long, short = 'r')]
         release_version: Option<String>,
     },
+    /// Show what the levels of features need
+    FeatureDependencies {
+        /// The level of one feature, as name=level
+        #[arg(long, short = 'f', required = true)]
+        feature: Vec<String>,
+    },
     /// Print the version and the Apache Kafka release it follows
     Version,
 }

@@ -3,21 +3,26 @@
 //!
 //! Kafka: `kafka.Kafka`, `KafkaRaftServer`.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::Context;
 use milena_broker::Node;
-use milena_broker::config::{Endpoint, ServerConfig};
+use milena_broker::config::{Durability, Endpoint, ServerConfig};
 use milena_broker::format::{Formatted, ensure_formatted};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use crate::args::StartArguments;
 use crate::logging;
+use crate::storage::KAFKA_RELEASE;
 
 pub(crate) fn start(arguments: &StartArguments) -> anyhow::Result<ExitCode> {
+    let began = Instant::now();
     let config = arguments.load()?;
     logging::init();
+    info!("{}", identity(&config));
     for warning in &config.warnings {
         warn!("{warning}");
     }
@@ -28,22 +33,26 @@ pub(crate) fn start(arguments: &StartArguments) -> anyhow::Result<ExitCode> {
     if formatted.is_new {
         info!("formatted {} for a new cluster {}", shown(&formatted), formatted.cluster_id);
     }
+    info!("cluster {}; data in {}", formatted.cluster_id, shown(&formatted));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("milena")
         .enable_all()
         .build()
         .context("cannot start the worker threads")?;
-    runtime.block_on(run(&config, &formatted))?;
+    runtime.block_on(run(&config, &formatted, began))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Runs the node until a signal asks it to stop.
-async fn run(config: &ServerConfig, formatted: &Formatted) -> anyhow::Result<()> {
+async fn run(config: &ServerConfig, formatted: &Formatted, began: Instant) -> anyhow::Result<()> {
     // Both are taken before the node starts, so that a signal during the start is not lost.
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut node = Node::start(config, formatted).await?;
-    info!("{}", greeting(config, formatted));
+    for line in listening(config, node.addresses()) {
+        info!("{line}");
+    }
+    info!("started in {} ms{}", began.elapsed().as_millis(), hint(config));
     let name = tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
@@ -63,27 +72,43 @@ fn shown(formatted: &Formatted) -> String {
     paths.join(", ")
 }
 
-/// What a person who just started a node wants to know.
-fn greeting(config: &ServerConfig, formatted: &Formatted) -> String {
+/// What runs.
+fn identity(config: &ServerConfig) -> String {
     let roles = match (config.node.is_broker, config.node.is_controller) {
         (true, true) => "broker and controller",
         (true, false) => "broker",
         (false, _) => "controller",
     };
-    let head = format!(
-        "node {} ({roles}) of cluster {} is running; data in {}",
-        config.node.node_id,
-        formatted.cluster_id,
-        shown(formatted)
-    );
+    let durability = match config.node.durability {
+        Durability::Os => "os",
+        Durability::Fsync => "fsync",
+    };
+    format!(
+        "Milena {} (Apache Kafka {KAFKA_RELEASE}): node {}, {roles}, durability {durability}",
+        env!("CARGO_PKG_VERSION"),
+        config.node.node_id
+    )
+}
+
+/// A line for each listener: where it is bound, and what clients are told if that is another address.
+fn listening(config: &ServerConfig, bound: &[(String, SocketAddr)]) -> Vec<String> {
+    let told = |name: &str| {
+        let advertised = config.advertised_broker_listeners().into_iter().find(|listener| listener.name == name)?;
+        let port = bound.iter().find(|(other, _)| other == name).map_or(0, |(_, address)| address.port());
+        let port = if advertised.port == 0 { port } else { advertised.port };
+        Some(format!(", clients are told {}", address(&Endpoint { port, ..advertised })))
+    };
+    bound.iter().map(|(name, at)| format!("{name} listens on {at}{}", told(name).unwrap_or_default())).collect()
+}
+
+/// What to try, for who runs a node without a configuration of their own.
+fn hint(config: &ServerConfig) -> String {
     match config.listeners.advertised_broker.first() {
-        None => head,
-        Some(listener) => {
+        Some(listener) if !config.chosen.contains("listeners") => {
             let address = address(listener);
-            format!(
-                "{head}\n  clients connect to {address}\n  try: echo hello | kcat -b {address} -t greetings -P && kcat -b {address} -t greetings -C -e"
-            )
+            format!("; try: echo hello | kcat -b {address} -t greetings -P && kcat -b {address} -t greetings -C -e")
         }
+        _ => String::new(),
     }
 }
 
@@ -104,16 +129,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_greeting_names_the_address_clients_use() {
+    fn a_start_says_what_runs_and_where() {
         let dir = tempfile::tempdir().unwrap();
         let overrides = BTreeMap::from([
             ("log.dirs".to_owned(), dir.path().to_str().unwrap().to_owned()),
             ("listeners".to_owned(), "PLAINTEXT://:19092,CONTROLLER://[::1]:19093".to_owned()),
         ]);
         let config = load_config(&ConfigSource::BuiltIn, &overrides).unwrap();
-        let formatted = ensure_formatted(&config, &mut std::io::sink()).unwrap();
-        let text = greeting(&config, &formatted);
-        assert!(text.starts_with("node 1 (broker and controller) of cluster "), "{text}");
-        assert!(text.contains("clients connect to localhost:19092\n"), "{text}");
+        assert!(identity(&config).ends_with("node 1, broker and controller, durability os"), "{}", identity(&config));
+        let bound = [
+            ("PLAINTEXT".to_owned(), "[::]:19092".parse().unwrap()),
+            ("CONTROLLER".to_owned(), "[::1]:19093".parse().unwrap()),
+        ];
+        let lines = listening(&config, &bound);
+        assert!(lines[0].starts_with("PLAINTEXT listens on [::]:19092, clients are told "), "{lines:?}");
+        assert!(lines[0].ends_with(":19092"), "{lines:?}");
+        assert_eq!(lines[1], "CONTROLLER listens on [::1]:19093");
+        assert_eq!(hint(&config), "", "who chose listeners knows where to connect");
+        let config = load_config(&ConfigSource::BuiltIn, &BTreeMap::new()).unwrap();
+        assert!(hint(&config).contains("kcat -b localhost:9092 "));
     }
 }

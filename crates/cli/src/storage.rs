@@ -8,7 +8,7 @@ use milena_broker::format::{self, FormatRequest, describe_directories};
 use crate::args::{ConfigArgument, FormatArguments};
 
 /// The release of Apache Kafka whose behaviour Milena follows.
-const KAFKA_RELEASE: &str = "4.3.1";
+pub(crate) const KAFKA_RELEASE: &str = "4.3.1";
 
 pub(crate) fn format(arguments: &FormatArguments) -> anyhow::Result<ExitCode> {
     let config = arguments.config.load()?;
@@ -37,6 +37,13 @@ pub(crate) fn random_uuid() -> anyhow::Result<ExitCode> {
 
 pub(crate) fn version_mapping(release_version: Option<&str>) -> anyhow::Result<ExitCode> {
     write!(stdout(), "{}", format::version_mapping(release_version)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn feature_dependencies(features: &[String]) -> anyhow::Result<ExitCode> {
+    for feature in features {
+        write!(stdout(), "{}", format::feature_dependencies(feature)?)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

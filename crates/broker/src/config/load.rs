@@ -30,6 +30,9 @@ pub enum LoadError {
     Value(#[from] ConfigError),
     #[error("{0}")]
     Rule(String),
+    /// Apache Kafka would start; Milena must not pretend to.
+    #[error("{0}")]
+    Unsupported(String),
 }
 
 /// Reads the source, puts `overrides` on top, and checks everything.
@@ -68,7 +71,7 @@ impl ServerConfig {
         let values = Values(BROKER_CONFIGS.parse_all(&completed)?);
         let mut config = Self::read(texts, &completed, &values)?;
         rules::check(&config, &values).map_err(LoadError::Rule)?;
-        rules::check_supported(&config).map_err(LoadError::Rule)?;
+        rules::check_supported(&config, &values).map_err(LoadError::Unsupported)?;
         config.warnings = rules::warnings(&config, &values);
         let unknown = rules::unknown_names(&config.texts);
         if !unknown.is_empty() {
@@ -81,13 +84,26 @@ impl ServerConfig {
 
     /// The keys that a person set and that have no effect, each with the reason.
     pub fn keys_without_effect(&self) -> Vec<(&str, &'static str)> {
-        self.chosen
-            .iter()
-            .filter_map(|name| match broker_key_status(name)? {
-                KeyStatus::Honoured => None,
-                KeyStatus::NoEffectYet(reason) => Some((name.as_str(), reason)),
-            })
-            .collect()
+        self.chosen.iter().filter_map(|name| Some((name.as_str(), reason_without_effect(name)?))).collect()
+    }
+}
+
+/// Why a key that is set does nothing, if so. Of the keys of single listeners only the bounds on connections do
+/// something; the others belong to SSL and SASL.
+pub(crate) fn reason_without_effect(name: &str) -> Option<&'static str> {
+    let of_listener = name.strip_prefix("listener.name.").and_then(|rest| rest.split_once('.'));
+    let status = match of_listener {
+        Some((_, "max.connections" | "max.connection.creation.rate")) => return None,
+        Some((_, key)) => match broker_key_status(key)? {
+            KeyStatus::Honoured => return Some("Apache Kafka has no such key for single listeners"),
+            status => status,
+        },
+        None => broker_key_status(name)?,
+    };
+    match status {
+        // A refused key that got this far has its default.
+        KeyStatus::Honoured | KeyStatus::Refused(_) => None,
+        KeyStatus::NoEffectYet(reason) => Some(reason),
     }
 }
 

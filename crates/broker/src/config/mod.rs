@@ -15,8 +15,10 @@ mod values;
 pub use built_in::built_in_defaults;
 pub use endpoint::{Endpoint, SecurityProtocol};
 pub use listeners::Listeners;
+pub(crate) use load::reason_without_effect;
 pub use load::{ConfigSource, LoadError, load_config};
 pub use milena_replication::Durability;
+pub(crate) use parts::connection_quotas;
 pub use properties::{MalformedProperties, parse_properties};
 pub use server_config::{
     FetchSettings, GroupSettings, LogSettings, MetadataLogSettings, NodeSettings, QuorumSettings, ServerConfig,

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use milena_metadata::config::{BROKER_CONFIGS, BROKER_STATUS, ConfigValue, KeyStatus};
+
 use super::endpoint::SecurityProtocol;
 use super::listeners::parse_map;
 use super::server_config::ServerConfig;
@@ -251,8 +253,9 @@ pub(super) fn warnings(config: &ServerConfig, values: &Values) -> Vec<String> {
     warnings
 }
 
-/// What Milena cannot serve yet and must not pretend to.
-pub(super) fn check_supported(config: &ServerConfig) -> Result<(), String> {
+/// What Milena does not do yet and must not pretend to: where to ignore a key would open what the person who set it
+/// meant to close, or hide data, the node does not start.
+pub(super) fn check_supported(config: &ServerConfig, values: &Values) -> Result<(), String> {
     for endpoint in &config.listeners.bound {
         if endpoint.protocol != SecurityProtocol::Plaintext {
             return Err(format!(
@@ -260,6 +263,27 @@ pub(super) fn check_supported(config: &ServerConfig) -> Result<(), String> {
                 endpoint.name,
                 endpoint.protocol.name()
             ));
+        }
+    }
+    // A broker that is no controller does not bind the controllers' listeners, it connects to them.
+    for name in &config.listeners.controller_listener_names {
+        let protocol = config.listeners.protocols.get(&name.to_uppercase());
+        if let Some(protocol) = protocol.filter(|protocol| **protocol != SecurityProtocol::Plaintext) {
+            return Err(format!(
+                "Listener {name} of the controllers asks for {}, which Milena does not speak yet: only PLAINTEXT is",
+                protocol.name()
+            ));
+        }
+    }
+    for (name, status) in BROKER_STATUS {
+        let KeyStatus::Refused(reason) = status else { continue };
+        let default = BROKER_CONFIGS.find(name).and_then(|key| key.parse_default().ok().flatten());
+        let is_empty = |value: &ConfigValue| value.to_text().is_empty();
+        match values.get(name) {
+            Some(value) if default.as_ref() != Some(value) && !is_empty(value) => {
+                return Err(format!("{name} is set, and Milena cannot honour it: {reason}"));
+            }
+            _ => {}
         }
     }
     Ok(())
@@ -270,7 +294,7 @@ pub(super) fn unknown_names(set: &BTreeMap<String, String>) -> Vec<&str> {
     const FAMILIES: [&str; 4] = ["listener.name.", "config.providers.", "rlmm.config.", "rsm.config."];
     set.keys()
         .map(String::as_str)
-        .filter(|name| milena_metadata::config::BROKER_CONFIGS.find(name).is_none())
+        .filter(|name| BROKER_CONFIGS.find(name).is_none())
         .filter(|name| !FAMILIES.iter().any(|family| name.starts_with(family)))
         .filter(|name| !super::server_config::OWN_KEYS.contains(name))
         .collect()

@@ -139,3 +139,63 @@ pub fn version_mapping(release_version: Option<&str>) -> Result<String, FormatEr
     }
     Ok(text)
 }
+
+/// What `kafka-storage.sh feature-dependencies` prints for one `feature=level`.
+///
+/// # Errors
+/// The feature or its level is unknown, or cannot be read.
+pub fn feature_dependencies(flag: &str) -> Result<String, FormatError> {
+    let (name, text) = flag.split_once('=').ok_or_else(|| {
+        FormatError::refused(format!(
+            "Invalid feature format: {flag}. Expected format: 'feature=version' (e.g. 'group.version=1')"
+        ))
+    })?;
+    let level: i16 =
+        text.parse().map_err(|_| FormatError::refused(format!("Invalid version format: {text} for feature {name}")))?;
+    if name == METADATA_VERSION {
+        let version = MetadataVersion::from_level(level)
+            .ok_or_else(|| FormatError::refused(format!("Unknown metadata.version {level}")))?;
+        return Ok(format!("{name}={level} ({}) has no dependencies.\n", version.name()));
+    }
+    let feature = Feature::by_name(name).ok_or_else(|| FormatError::refused(format!("Unknown feature: {name}")))?;
+    let row = feature
+        .level(level)
+        .ok_or_else(|| FormatError::refused(format!("Feature level {level} is not supported for feature {name}")))?;
+    let Some(needed) = MetadataVersion::from_level(row.needs_metadata_version) else {
+        return Ok(format!("{name}={level} has no dependencies.\n"));
+    };
+    Ok(format!("{name}={level} requires:\n    {METADATA_VERSION}={} ({})\n", needed.level(), needed.name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dependencies_are_told_as_kafkas_storage_tool_tells_them() {
+        let cases = [
+            ("metadata.version=25", "metadata.version=25 (4.0-IV3) has no dependencies.\n"),
+            ("transaction.version=2", "transaction.version=2 has no dependencies.\n"),
+            (
+                "eligible.leader.replicas.version=1",
+                "eligible.leader.replicas.version=1 requires:\n    metadata.version=23 (4.0-IV1)\n",
+            ),
+        ];
+        for (flag, text) in cases {
+            assert_eq!(feature_dependencies(flag).unwrap(), text);
+        }
+        let refused = [
+            ("foo=1", "Unknown feature: foo"),
+            ("metadata.version=999", "Unknown metadata.version 999"),
+            ("group.version=9", "Feature level 9 is not supported for feature group.version"),
+            ("a=b=c", "Invalid version format: b=c for feature a"),
+            (
+                "group.version",
+                "Invalid feature format: group.version. Expected format: 'feature=version' (e.g. 'group.version=1')",
+            ),
+        ];
+        for (flag, text) in refused {
+            assert_eq!(feature_dependencies(flag).unwrap_err().to_string(), text);
+        }
+    }
+}

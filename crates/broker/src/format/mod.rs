@@ -16,7 +16,7 @@ mod voters;
 pub use directories::LogDirIdentity;
 pub use ensure::{Formatted, ensure_formatted};
 pub use error::FormatError;
-pub use features::version_mapping;
+pub use features::{feature_dependencies, version_mapping};
 pub use formatter::{FormatRequest, InitialVoters, format};
 pub use info::{Info, describe_directories};
 pub use random::random_uuid;

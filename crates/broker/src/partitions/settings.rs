@@ -55,7 +55,10 @@ impl TopicSettings {
             cleanup_delete: policy.iter().any(|policy| policy == "delete"),
             cleanup_compact: policy.iter().any(|policy| policy == "compact"),
             file_delete_delay_ms: values.number("file.delete.delay.ms"),
-            producer_id_expiration_ms: settings.producer_id_expiration_ms,
+            producer_id_expiration_ms: texts
+                .get("producer.id.expiration.ms")
+                .and_then(|text| text.trim().parse().ok())
+                .unwrap_or(settings.producer_id_expiration_ms),
             ..LogConfig::default()
         };
         let produce = ProduceRules {

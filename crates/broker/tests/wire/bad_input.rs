@@ -121,3 +121,18 @@ fn thousands_of_idle_connections_cost_little_and_disturb_nobody() {
     let each = resident_bytes().saturating_sub(before) / CONNECTIONS;
     assert!(each <= 16 << 10, "{each} bytes a connection");
 }
+
+#[test]
+fn a_request_that_would_take_far_more_memory_than_its_size_closes_its_connection() {
+    let node = TestNode::start(&[]);
+    let mut other = node.connect();
+    // Metadata, version 0: 700,000 topics with empty names, 1.4 MB that would take more than 64 MB.
+    let mut frame = header(3, 0);
+    frame.extend(700_000i32.to_be_bytes());
+    frame.extend(std::iter::repeat_n(0, 1_400_000));
+    let mut client = node.connect();
+    client.stream.write_all(&i32::try_from(frame.len()).unwrap().to_be_bytes()).unwrap();
+    client.stream.write_all(&frame).unwrap();
+    assert!(client.is_closed());
+    is_served(&mut other);
+}

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod client;
+mod configs;
 mod fetch;
 mod offsets;
 mod produce;

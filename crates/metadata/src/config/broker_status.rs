@@ -1,10 +1,10 @@
 //! For each broker key, whether Milena acts on it: one row a key, sorted by name. `status` has the reasons.
 
-use super::status::KeyStatus::{self, Honoured, NoEffectYet};
+use super::status::KeyStatus::{self, Honoured, NoEffectYet, Refused};
 use super::status::{
-    AUTHORIZER, BYTES_BOUND, COMPACTION, CORDON, DISK_FAILURE, GROUPS, IDLE, INTERNAL, JAVA_CLASS, LINGER, METRICS,
-    MOVES, PREALLOCATE, PROVIDERS, PURGATORY, QUORUM, QUOTAS, REPLICATION, SASL, SELECTION, SHARE_GROUPS,
-    STREAMS_GROUPS, TELEMETRY, THREADS, TIERED, TLS, TOKENS, TRANSACTIONS, UNSTABLE,
+    AUTHORIZER, BYTES_BOUND, COMPACTION, CORDON, DISK_FAILURE, GROUPS, IDLE, INTERNAL, LINGER, METRICS, MOVES,
+    NO_TIERS, OPEN_TO_ALL, POLICY, PREALLOCATE, PROVIDERS, PURGATORY, QUORUM, QUOTA_CLASS, QUOTAS, REPLICATION, SASL,
+    SELECTION, SHARE_GROUPS, STREAMS_GROUPS, TELEMETRY, THREADS, TIERED, TLS, TOKENS, TRANSACTIONS, UNSTABLE,
 };
 
 /// Sorted by name.
@@ -13,10 +13,10 @@ pub static BROKER_STATUS: &[(&str, KeyStatus)] = &[
     ("add.partitions.to.txn.retry.backoff.max.ms", NoEffectYet(TRANSACTIONS)),
     ("add.partitions.to.txn.retry.backoff.ms", NoEffectYet(TRANSACTIONS)),
     ("advertised.listeners", Honoured),
-    ("alter.config.policy.class.name", NoEffectYet(JAVA_CLASS)),
+    ("alter.config.policy.class.name", Refused(POLICY)),
     ("alter.log.dirs.replication.quota.window.num", NoEffectYet(MOVES)),
     ("alter.log.dirs.replication.quota.window.size.seconds", NoEffectYet(MOVES)),
-    ("authorizer.class.name", NoEffectYet(AUTHORIZER)),
+    ("authorizer.class.name", Refused(OPEN_TO_ALL)),
     ("auto.create.topics.enable", Honoured),
     ("auto.leader.rebalance.enable", NoEffectYet(REPLICATION)),
     ("background.threads", NoEffectYet(THREADS)),
@@ -24,12 +24,12 @@ pub static BROKER_STATUS: &[(&str, KeyStatus)] = &[
     ("broker.id", Honoured),
     ("broker.rack", Honoured),
     ("broker.session.timeout.ms", Honoured),
-    ("client.quota.callback.class", NoEffectYet(JAVA_CLASS)),
+    ("client.quota.callback.class", Refused(QUOTA_CLASS)),
     ("compression.gzip.level", Honoured),
     ("compression.lz4.level", Honoured),
     ("compression.type", Honoured),
     ("compression.zstd.level", Honoured),
-    ("config.providers", NoEffectYet(PROVIDERS)),
+    ("config.providers", Refused(PROVIDERS)),
     ("connection.failed.authentication.delay.ms", NoEffectYet(SASL)),
     ("connections.max.idle.ms", Honoured),
     ("connections.max.reauth.ms", NoEffectYet(SASL)),
@@ -52,7 +52,7 @@ pub static BROKER_STATUS: &[(&str, KeyStatus)] = &[
     ("controller.quota.window.size.seconds", NoEffectYet(QUOTAS)),
     ("controller.socket.timeout.ms", NoEffectYet(QUORUM)),
     ("cordoned.log.dirs", NoEffectYet(CORDON)),
-    ("create.topic.policy.class.name", NoEffectYet(JAVA_CLASS)),
+    ("create.topic.policy.class.name", Refused(POLICY)),
     ("default.replication.factor", Honoured),
     ("delegation.token.expiry.check.interval.ms", NoEffectYet(TOKENS)),
     ("delegation.token.expiry.time.ms", NoEffectYet(TOKENS)),
@@ -245,7 +245,7 @@ pub static BROKER_STATUS: &[(&str, KeyStatus)] = &[
     ("remote.log.storage.manager.class.name", NoEffectYet(TIERED)),
     ("remote.log.storage.manager.class.path", NoEffectYet(TIERED)),
     ("remote.log.storage.manager.impl.prefix", NoEffectYet(TIERED)),
-    ("remote.log.storage.system.enable", NoEffectYet(TIERED)),
+    ("remote.log.storage.system.enable", Refused(NO_TIERS)),
     ("replica.fetch.backoff.ms", NoEffectYet(REPLICATION)),
     ("replica.fetch.max.bytes", NoEffectYet(REPLICATION)),
     ("replica.fetch.min.bytes", NoEffectYet(REPLICATION)),

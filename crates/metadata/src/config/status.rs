@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use super::BROKER_CONFIGS;
 use super::broker_status::BROKER_STATUS;
-use KeyStatus::{Honoured, NoEffectYet};
+use KeyStatus::{Honoured, NoEffectYet, Refused};
 
 /// Whether a key does anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,9 @@ pub enum KeyStatus {
     Honoured,
     /// The value is checked and shown, and nothing else; the reason is meant for a person.
     NoEffectYet(&'static str),
+    /// To ignore the key would endanger data or security: with any value but its default the node
+    /// refuses to start; the reason is meant for a person.
+    Refused(&'static str),
 }
 
 /// The status of a key, `None` for a name that is no broker key.
@@ -29,9 +32,10 @@ pub fn compatibility_table() -> String {
     let mut table = String::from("| key | type | default | change | in Milena |\n|---|---|---|---|---|\n");
     for key in BROKER_CONFIGS.keys() {
         let status = match broker_key_status(key.name) {
-            Some(Honoured) => "honoured",
-            Some(NoEffectYet(reason)) => reason,
-            None => "unknown",
+            Some(Honoured) => "honoured".to_owned(),
+            Some(NoEffectYet(reason)) => reason.to_owned(),
+            Some(Refused(reason)) => format!("refuses to start: {reason}"),
+            None => "unknown".to_owned(),
         };
         let default = match key.default {
             super::DefaultValue::Required => "required".to_owned(),
@@ -56,6 +60,11 @@ pub(super) const TLS: &str = "TLS listeners are not built yet: a listener that a
 pub(super) const SASL: &str = "SASL listeners are not built yet: a listener that asks for SASL refuses to start";
 pub(super) const TOKENS: &str = "delegation tokens need SASL listeners, which are not built yet";
 pub(super) const AUTHORIZER: &str = "authorization is not built yet";
+pub(super) const OPEN_TO_ALL: &str = "authorization is not built yet: everybody could do everything";
+pub(super) const POLICY: &str = "Milena loads no Java classes: the policy would not be enforced";
+pub(super) const QUOTA_CLASS: &str = "Milena loads no Java classes: the quotas would not be enforced";
+pub(super) const NO_TIERS: &str =
+    "tiered storage is not built yet: records that lie in the remote tier could not be read";
 pub(super) const GROUPS: &str = "consumer groups are not built yet";
 pub(super) const SHARE_GROUPS: &str = "share groups are not built yet";
 pub(super) const STREAMS_GROUPS: &str = "streams groups are not built yet";
@@ -67,14 +76,13 @@ pub(super) const QUOTAS: &str = "quotas are not built yet";
 pub(super) const METRICS: &str = "metrics are not built yet";
 pub(super) const TELEMETRY: &str = "client telemetry is not built yet";
 pub(super) const COMPACTION: &str = "log compaction is not built yet";
-pub(super) const JAVA_CLASS: &str = "Milena loads no Java classes";
 pub(super) const THREADS: &str = "Milena runs on one pool with a worker thread per core";
 pub(super) const PURGATORY: &str =
     "a request that waits is forgotten when it completes, so nothing piles up to be purged";
 pub(super) const CORDON: &str = "cordoned log directories are not built yet";
 pub(super) const MOVES: &str = "moving replicas between log directories is not built yet";
 pub(super) const PREALLOCATE: &str = "segments are not preallocated yet";
-pub(super) const PROVIDERS: &str = "config providers are Java classes, and Milena loads none: write the value itself";
+pub(super) const PROVIDERS: &str = "they are Java classes, and Milena loads none: write the values themselves";
 pub(super) const UNSTABLE: &str = "Milena serves stable versions only";
 pub(super) const INTERNAL: &str = "tunes the inside of Apache Kafka; Milena has nothing that corresponds to it";
 pub(super) const SELECTION: &str = "fetching from the nearest replica is not built yet";
