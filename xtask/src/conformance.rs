@@ -14,6 +14,23 @@ pub(crate) fn kill(args: &[String]) -> anyhow::Result<()> {
     drive("kill", args)
 }
 
+/// `cargo xtask gigabyte [--gigabytes N]`: a little more than the gigabyte, since ends of lines do not count.
+pub(crate) fn gigabyte(args: &[String]) -> anyhow::Result<()> {
+    let mut all = ["--parts", "clients", "--gigabytes", "1.2"].map(str::to_owned).to_vec();
+    all.extend_from_slice(args);
+    drive("run", &all)
+}
+
+/// `cargo xtask restart [--partitions N] [--gigabytes N]`.
+pub(crate) fn restart(args: &[String]) -> anyhow::Result<()> {
+    drive("restart", args)
+}
+
+/// `cargo xtask abuse [flags]`.
+pub(crate) fn abuse(args: &[String]) -> anyhow::Result<()> {
+    drive("abuse", args)
+}
+
 fn drive(task: &str, args: &[String]) -> anyhow::Result<()> {
     let mut command = process::cargo();
     setup::run()?;

@@ -23,7 +23,10 @@ const USAGE: &str = "usage: cargo xtask <task>
   tidy [--shrink]         rules of docs/STYLE.md a machine can hold; --shrink lowers the ratchet
   layers                  who may depend on whom
   conformance [flags]     the same scripts on Milena and on Apache Kafka (see docs/TESTING.md)
-  kill [--rounds N]       kill -9 under load, restart, verify (default 200)
+  kill [--rounds N] [--power-cut]  kill -9 under load, restart, verify (default 200)
+  gigabyte [--gigabytes N]  real files through every client and back (default 1.2)
+  restart [--partitions N] [--gigabytes N]  kill -9 with much data, and how long until it is served (default 2000, 10)
+  abuse [flags]           hostile peers: memory, answers, and another client's latency meanwhile
   bench [--side-by-side PATH] [flags]  drive an external side-by-side benchmark
   schemas [--check]       import the message schemas from Kafka's jars, or compare with them
   setup                   install what the tests need (jars, clients) under target/
@@ -39,6 +42,9 @@ fn main() -> ExitCode {
         "layers" => layers::run(),
         "conformance" => conformance::run(&rest),
         "kill" => conformance::kill(&rest),
+        "gigabyte" => conformance::gigabyte(&rest),
+        "restart" => conformance::restart(&rest),
+        "abuse" => conformance::abuse(&rest),
         "bench" => bench::run(&rest),
         "setup" => setup::run(),
         "schemas" => schemas::run(&rest),

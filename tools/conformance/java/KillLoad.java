@@ -19,8 +19,16 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  * The load of the kill rounds: idempotent producers that go on over the server's deaths, and a reader that checks what they were told.
  *
  * Each codec has a topic; the records of a partition are numbered from 0, so the value at each place says what must be there: no gap,
- * no duplicate, no other order. An acknowledged record is remembered with its offset. Commands on standard input: `verify` stops the
- * load, reads all that is new since the last time and compares; `quit`. Answers: `ready`, `verified ACKNOWLEDGED READ`, `broken ...`.
+ * no duplicate, no other order. An acknowledged record is remembered with its offset. Commands on standard input, and their answers
+ * (`ready` comes first):
+ *
+ * <pre>
+ *   flight        how many requests the producers have sent and not had answered: `flight N`
+ *   verify        stops the load, reads all that is new since the last time, compares: `verified ACKNOWLEDGED READ` or `broken ...`
+ *   everything    the same from offset 0 on
+ *   flowing       waits until a record is acknowledged: `flowing`
+ *   pause         stops the load until everything sent is acknowledged, for good: `paused`
+ * </pre>
  */
 public final class KillLoad {
     private static final List<String> CODECS = List.of("none", "lz4", "zstd");
@@ -32,7 +40,11 @@ public final class KillLoad {
     private final Map<TopicPartition, Map<Long, Long>> acknowledged = new HashMap<>();
     private final Map<TopicPartition, Long> verifiedTo = new HashMap<>();
     private final List<String> failures = java.util.Collections.synchronizedList(new ArrayList<>());
+    private final List<KafkaProducer<byte[], byte[]>> producers = java.util.Collections.synchronizedList(new ArrayList<>());
+    private final AtomicLong unacknowledged = new AtomicLong();
+    private final AtomicLong everAcknowledged = new AtomicLong();
     private volatile boolean isLoading = true;
+    private volatile boolean isPaused;
     private volatile boolean isOver;
 
     private KillLoad(String bootstrap) {
@@ -56,11 +68,49 @@ public final class KillLoad {
         System.out.println("ready");
         var in = new BufferedReader(new InputStreamReader(System.in));
         for (String command = in.readLine(); command != null && !command.equals("quit"); command = in.readLine()) {
-            System.out.println(load.verify());
+            System.out.println(load.answer(command));
             System.out.flush();
         }
         load.isOver = true;
         System.exit(0);
+    }
+
+    private String answer(String command) throws InterruptedException {
+        switch (command) {
+            case "flight":
+                return "flight " + producers.stream().mapToLong(KillLoad::inFlight).sum();
+            case "flowing":
+                long seen = everAcknowledged.get();
+                for (long end = System.currentTimeMillis() + 60_000; everAcknowledged.get() == seen; Thread.sleep(1)) {
+                    if (System.currentTimeMillis() > end) {
+                        return "broken: nothing was acknowledged for 60 s";
+                    }
+                }
+                return "flowing";
+            case "pause":
+                isPaused = true;
+                isLoading = false;
+                for (long end = System.currentTimeMillis() + 60_000; unacknowledged.get() > 0; Thread.sleep(5)) {
+                    if (System.currentTimeMillis() > end) {
+                        return "broken: " + unacknowledged.get() + " records are not acknowledged after 60 s";
+                    }
+                }
+                return "paused";
+            case "everything":
+                verifiedTo.replaceAll((partition, offset) -> 0L);
+                return verify();
+            default:
+                return verify();
+        }
+    }
+
+    private static long inFlight(KafkaProducer<byte[], byte[]> producer) {
+        for (var metric : producer.metrics().entrySet()) {
+            if (metric.getKey().name().equals("requests-in-flight") && metric.getKey().group().equals("producer-metrics")) {
+                return ((Number) metric.getValue().metricValue()).longValue();
+            }
+        }
+        return 0;
     }
 
     private void produce(String codec) {
@@ -73,11 +123,16 @@ public final class KillLoad {
         long[] next = new long[PARTITIONS];
         AtomicLong inFlight = new AtomicLong();
         try (var producer = new KafkaProducer<>(quick, new ByteArraySerializer(), new ByteArraySerializer())) {
+            producers.add(producer);
             for (int n = 0; !isOver; n++) {
                 int p = n % PARTITIONS;
+                // Looked at and counted in this order, so that `pause` never misses a record that is being sent.
+                unacknowledged.incrementAndGet();
                 while (!isLoading && !isOver || inFlight.get() >= IN_FLIGHT_MAX) {
+                    unacknowledged.decrementAndGet();
                     producer.flush();
                     Thread.sleep(2);
+                    unacknowledged.incrementAndGet();
                 }
                 long number = next[p]++;
                 var partition = new TopicPartition("kill-" + codec, p);
@@ -87,8 +142,10 @@ public final class KillLoad {
                         failures.add(partition + " record " + number + " failed: " + error);
                     } else {
                         acknowledged.get(partition).put(number, done.offset());
+                        everAcknowledged.incrementAndGet();
                     }
                     inFlight.decrementAndGet();
+                    unacknowledged.decrementAndGet();
                 });
             }
         } catch (Exception error) {
@@ -111,6 +168,12 @@ public final class KillLoad {
         Map<String, Object> configs = Map.of("bootstrap.servers", bootstrap, "auto.offset.reset", "none", "allow.auto.create.topics", false);
         try (var consumer = new KafkaConsumer<>(configs, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
             var ends = consumer.endOffsets(verifiedTo.keySet());
+            verifiedTo.replaceAll((partition, to) -> {
+                if (ends.get(partition) < to) {
+                    failures.add(partition + " ends at " + ends.get(partition) + ", was read up to " + to + " before");
+                }
+                return Math.min(to, ends.get(partition));
+            });
             consumer.assign(verifiedTo.keySet());
             verifiedTo.forEach(consumer::seek);
             Map<TopicPartition, Long> due = new HashMap<>(verifiedTo);
@@ -141,11 +204,12 @@ public final class KillLoad {
         } catch (Exception error) {
             failures.add("verify: " + error);
         }
-        isLoading = true;
-        if (failures.isEmpty()) {
-            return "verified " + told + " " + read;
-        }
-        String broken = "broken " + failures.size() + ": " + String.join(" | ", List.copyOf(failures.subList(0, Math.min(5, failures.size()))));
+        isLoading = !isPaused;
+        return failures.isEmpty() ? "verified " + told + " " + read : broken();
+    }
+
+    private String broken() {
+        String broken = "broken " + failures.size() + ": " + String.join(" | ", List.copyOf(failures.subList(0, Math.min(8, failures.size()))));
         failures.clear();
         return broken.replace('\n', ' ');
     }

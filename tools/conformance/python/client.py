@@ -63,8 +63,12 @@ def consume(bootstrap, out, partitions, *topics):
             left += high
             assigned.append(TopicPartition(topic, partition, OFFSET_BEGINNING))
     consumer.assign(assigned)
+    # A call comes back when it has all it asked for, or late: at the end it asks for no more than there is.
     while left > 0:
-        for message in consumer.consume(1000, 20):
+        messages = consumer.consume(min(left, 1000), 20)
+        if not messages:
+            sys.exit(f"nothing came for 20 s, {left} records are missing")
+        for message in messages:
             if message.error():
                 sys.exit(str(message.error()))
             file = files[message.topic(), message.partition()]

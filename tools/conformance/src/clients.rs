@@ -27,6 +27,8 @@ pub(crate) enum Client {
     Node,
     C,
     Kcat,
+    /// `kafka-console-producer.sh`; it only writes lines, and says to no partition, so that its topics have one.
+    Console,
 }
 
 /// Where a client works: the server, the topics' partitions, a folder for its outputs.
@@ -38,7 +40,8 @@ pub(crate) struct Place<'a> {
 }
 
 impl Client {
-    pub(crate) const ALL: [Self; 6] = [Self::Java, Self::Go, Self::Python, Self::Node, Self::C, Self::Kcat];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Java, Self::Go, Self::Python, Self::Node, Self::C, Self::Kcat, Self::Console];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -48,13 +51,29 @@ impl Client {
             Self::Node => "kafkajs",
             Self::C => "librdkafka",
             Self::Kcat => "kcat",
+            Self::Console => "console-producer",
         }
+    }
+
+    /// True if it is a reader of the matrix.
+    pub(crate) fn reads(self) -> bool {
+        self != Self::Console
+    }
+
+    /// True if it can send bytes that are no lines of text; kcat takes the key of a file from a flag, one for all of them.
+    pub(crate) fn writes_files(self, keyed: bool) -> bool {
+        self != Self::Console && !(self == Self::Kcat && keyed)
+    }
+
+    /// How many partitions its topics have.
+    pub(crate) fn partitions(self, usual: usize) -> usize {
+        if self == Self::Console { 1 } else { usual }
     }
 
     /// Why this client cannot run here, if it cannot.
     pub(crate) fn missing(self) -> Option<String> {
         let path = match self {
-            Self::Java => return crate::server::missing_java(),
+            Self::Java | Self::Console => return crate::server::missing_java(),
             Self::Go => layout::installed("bin").join("go-client"),
             Self::Python => layout::installed("venv").join("lib"),
             Self::Node => layout::installed("node").join("node_modules"),
@@ -81,6 +100,7 @@ impl Client {
             }
             Self::C => Command::new(layout::installed("bin").join("c-client")),
             Self::Kcat => Command::new("kcat"),
+            Self::Console => process::java("org.apache.kafka.tools.ConsoleProducer"),
         }
     }
 
@@ -90,6 +110,17 @@ impl Client {
             return kcat_produce(place, topic, codec, shard);
         }
         let mut command = self.command();
+        if self == Self::Console {
+            command.args(["--bootstrap-server", &place.bootstrap, "--topic", topic, "--compression-codec", codec]);
+            command.args(["--reader-property", &format!("parse.key={}", shard.keyed)]);
+            // Lines hold tabs and colons; with a key the first separator counts, and the input is `<number>\t<line>`.
+            let at = place.folder.join(format!("produce-{topic}"));
+            let input = shard.delimited(&at)?;
+            let ended = process::run(&mut command, Some(&input), &at, LIMIT)?;
+            let is_quiet = ended.code == 0 && !ended.errors.contains("ERROR");
+            anyhow::ensure!(is_quiet, "{}: {}", ended.code, crate::text::end_of(&ended.errors, 12));
+            return Ok(());
+        }
         command.args(["produce", &place.bootstrap, topic, &place.partitions.to_string(), codec]);
         command.args([shard.mode.name(), if shard.keyed { "keyed" } else { "unkeyed" }]).arg(&shard.path);
         process::succeed(&mut command, &place.folder.join(format!("produce-{topic}")), LIMIT).map(|_| ())
@@ -153,7 +184,7 @@ fn kcat_consume(place: &Place<'_>, topic: &str) -> anyhow::Result<()> {
     for partition in 0..place.partitions {
         let at = place.folder.join(format!("kcat-{topic}-{partition}"));
         let mut command = kcat(place, topic, partition);
-        command.args(["-C", "-o", "beginning", "-e", "-q", "-f", "%K %k%R%s"]);
+        command.args(["-C", "-X", "fetch.wait.max.ms=10", "-o", "beginning", "-e", "-q", "-f", "%K %k%R%s"]);
         let ended = process::run(&mut command, None, &at, LIMIT)?;
         anyhow::ensure!(ended.code == 0, "kcat ended with {}: {}", ended.code, ended.errors);
         let raw = std::fs::read(at.with_extension("out"))?;

@@ -1,13 +1,16 @@
 //! What the clients send: lines and whole files of this machine, in shards; and what must come back.
 
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
 use crate::layout;
 
-/// The largest file sent as one record; the default limit of a batch is 1 MiB.
+/// A file so large that it would be most of the data is left out.
+const SOURCE_BYTES_MAX: u64 = 50_000_000;
+/// The largest piece of a file sent as one record; the default limit of a batch is 1 MiB.
 const FILE_BYTES_MAX: u64 = 900_000;
 /// The longest line sent as one record.
 const LINE_BYTES_MAX: usize = 500_000;
@@ -32,6 +35,15 @@ impl Mode {
     }
 }
 
+/// What a shard is to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Job {
+    pub(crate) mode: Mode,
+    pub(crate) keyed: bool,
+    /// Only lines of UTF-8 without carriage returns: what a program that reads characters does not change.
+    pub(crate) is_text: bool,
+}
+
 /// A piece of the data, sent by one client in one codec.
 #[derive(Clone, Debug)]
 pub(crate) struct Shard {
@@ -41,6 +53,29 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
+    /// How many records, and how many bytes of keys and values.
+    pub(crate) fn size(&self) -> anyhow::Result<(usize, usize)> {
+        let frames = self.expected(1)?;
+        let records = lines(&self.path)?.len();
+        Ok((records, frames.iter().map(Vec::len).sum::<usize>().saturating_sub(8 * records)))
+    }
+
+    /// A file of the shard's lines, each with its key and a tab in front if keyed.
+    pub(crate) fn delimited(&self, at: &Path) -> anyhow::Result<PathBuf> {
+        if !self.keyed {
+            return Ok(self.path.clone());
+        }
+        let path = at.with_extension("in");
+        let mut out = BufWriter::new(File::create(&path)?);
+        for (n, line) in lines(&self.path)?.into_iter().enumerate() {
+            write!(out, "{n}\t")?;
+            out.write_all(&line)?;
+            out.write_all(b"\n")?;
+        }
+        out.flush()?;
+        Ok(path)
+    }
+
     /// The frames each partition must hold: key and value, each as a 32-bit big-endian length (-1: null) and its bytes.
     pub(crate) fn expected(&self, partitions: usize) -> anyhow::Result<Vec<Vec<u8>>> {
         let mut frames = vec![Vec::new(); partitions];
@@ -96,10 +131,9 @@ pub(crate) fn reframe(raw: &[u8]) -> anyhow::Result<Vec<u8>> {
     Ok(framed)
 }
 
-/// Shards of `bytes` in all: even ones are lines, odd ones whole files; every other shard of lines is keyed.
-///
-/// The default amount is this repository's own text; a large amount comes from the system's folders.
-pub(crate) fn shards(count: usize, bytes: u64, folder: &Path) -> anyhow::Result<Vec<Shard>> {
+/// Shards of `bytes` in all. The default amount is this repository's own text, whole for each; a large amount comes from the system's
+/// folders, each file to one shard; shards of text take the files of text once more.
+pub(crate) fn shards(jobs: &[Job], bytes: u64, folder: &Path) -> anyhow::Result<Vec<Shard>> {
     let mut sources = Vec::new();
     if bytes == 0 {
         gather(&layout::source("."), u64::MAX, &mut sources);
@@ -108,31 +142,70 @@ pub(crate) fn shards(count: usize, bytes: u64, folder: &Path) -> anyhow::Result<
         for folder in SYSTEM_FOLDERS {
             left = gather(Path::new(folder), left, &mut sources);
         }
+        anyhow::ensure!(left == 0, "the system's folders hold {left} bytes too little");
+        let files = sources.len();
+        sources = pieces(sources, folder)?;
+        println!("{} MB in {files} files, {} pieces", bytes / 1_000_000, sources.len());
     }
+    let texts: Vec<PathBuf> = sources.iter().filter(|source| is_text(source)).cloned().collect();
+    let counts = [false, true].map(|is_text| jobs.iter().filter(|job| job.is_text == is_text).count());
+    let mut seen = [0, 0];
     let mut shards = Vec::new();
-    for n in 0..count {
-        let mode = if n % 2 == 0 { Mode::Lines } else { Mode::Files };
+    for (n, job) in jobs.iter().enumerate() {
         let path = folder.join(format!("shard-{n}"));
-        let mine = sources.iter().skip(if bytes == 0 { 0 } else { n }).step_by(if bytes == 0 { 1 } else { count });
-        let mut out = std::io::BufWriter::new(std::fs::File::create(&path)?);
+        let (pool, [other, text]) = (if job.is_text { &texts } else { &sources }, &mut seen);
+        let (nth, count) = if job.is_text { (text, counts[1]) } else { (other, counts[0]) };
+        let mine = pool.iter().skip(if bytes == 0 { 0 } else { *nth }).step_by(if bytes == 0 { 1 } else { count });
+        *nth += 1;
+        let mut out = BufWriter::new(File::create(&path)?);
         for source in mine {
-            match mode {
+            match job.mode {
                 Mode::Files => writeln!(out, "{}", source.display())?,
-                Mode::Lines => {
-                    let content = std::fs::read(source)?;
-                    for line in content.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-                        for piece in line.chunks(LINE_BYTES_MAX) {
-                            out.write_all(piece)?;
-                            out.write_all(b"\n")?;
-                        }
-                    }
-                }
+                Mode::Lines => write_lines(&std::fs::read(source)?, job.is_text, &mut out)?,
             }
         }
         out.flush()?;
-        shards.push(Shard { mode, keyed: n % 4 == 0, path });
+        shards.push(Shard { mode: job.mode, keyed: job.keyed, path });
     }
     Ok(shards)
+}
+
+fn is_text(path: &Path) -> bool {
+    std::fs::read(path).is_ok_and(|content| !content.contains(&b'\r') && std::str::from_utf8(&content).is_ok())
+}
+
+/// The lines of a file that are not blank (kcat does not send those), long ones in pieces.
+fn write_lines(content: &[u8], is_text: bool, out: &mut impl Write) -> anyhow::Result<()> {
+    for line in content.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        if is_text && (line.contains(&b'\r') || std::str::from_utf8(line).is_err() || line.len() > LINE_BYTES_MAX) {
+            continue;
+        }
+        for piece in line.chunks(LINE_BYTES_MAX) {
+            out.write_all(piece)?;
+            out.write_all(b"\n")?;
+        }
+    }
+    Ok(())
+}
+
+/// Files that fit into one record as they are; larger ones cut into such, in `folder`.
+fn pieces(sources: Vec<PathBuf>, folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let folder = folder.join("pieces");
+    std::fs::create_dir_all(&folder)?;
+    let mut pieces = Vec::new();
+    for source in sources {
+        let length = std::fs::metadata(&source)?.len();
+        if length <= FILE_BYTES_MAX {
+            pieces.push(source);
+            continue;
+        }
+        for piece in std::fs::read(&source)?.chunks(usize::try_from(FILE_BYTES_MAX)?) {
+            let path = folder.join(pieces.len().to_string());
+            std::fs::write(&path, piece)?;
+            pieces.push(path);
+        }
+    }
+    Ok(pieces)
 }
 
 /// Adds the plain files under a folder in the order of names until `left` bytes are found; says how many are still wanted.
@@ -150,8 +223,8 @@ fn gather(folder: &Path, mut left: u64, found: &mut Vec<PathBuf>) -> u64 {
             left = gather(&path, left, found);
         } else if about.is_file()
             && is_plain
-            && (1..=FILE_BYTES_MAX).contains(&about.len())
-            && std::fs::File::open(&path).is_ok()
+            && (1..=SOURCE_BYTES_MAX).contains(&about.len())
+            && File::open(&path).is_ok()
         {
             left = left.saturating_sub(about.len());
             found.push(path);

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 
+use crate::random::Random;
 use crate::server::Kind;
 
-const USAGE: &str = "usage: milena-conformance run|kill [flags]
+const USAGE: &str = "usage: milena-conformance run|kill|restart [flags]
   --milena PATH        the milena binary (default: target/release/milena)
   --servers A,B        the servers compared, of kafka and milena (default kafka,milena; kafka,kafka checks the scripts themselves)
   --parts NAMES        of scripts, separate, tools, clients, disks (default all)
@@ -14,6 +15,13 @@ const USAGE: &str = "usage: milena-conformance run|kill [flags]
   --slice              the small run of CI (the default amount of data; kept as a name for it)
   --gigabytes N        send N GB of the machine's own files through the clients
   --rounds N           kill rounds (default 200)
+  --power-cut          kill rounds lose what was not synced, too
+  --seed N             the random choices of a run that printed this seed
+  --partitions N       restart: partitions (default 2000); --gigabytes N: data in all of them (default 10)
+  --settle N           restart: seconds between the last acknowledgement and the kill (default 0)
+  --seconds N          restart: fails if a partition is served later (default 3)
+  --cold               restart: empties the page cache between kill and start
+  --set KEY=VALUE      kill, restart: a setting of the server, over that of the task
   --keep               leave the folders of the servers";
 
 /// What to do.
@@ -23,6 +31,8 @@ pub(crate) enum Task {
     Run,
     /// Kill rounds.
     Kill,
+    /// Kill with much data, start, measure.
+    Restart,
 }
 
 /// The parsed command line.
@@ -35,7 +45,14 @@ pub(crate) struct Flags {
     pub(crate) only: String,
     pub(crate) gigabytes: f64,
     pub(crate) rounds: u32,
+    pub(crate) power_cut: bool,
+    pub(crate) seed: u64,
     pub(crate) keep: bool,
+    pub(crate) partitions: u32,
+    pub(crate) settle: u64,
+    pub(crate) seconds: f64,
+    pub(crate) cold: bool,
+    pub(crate) settings: Vec<(String, String)>,
     parts: Vec<String>,
 }
 
@@ -45,6 +62,7 @@ impl Flags {
         let task = match words.next().map(String::as_str) {
             Some("run") => Task::Run,
             Some("kill") => Task::Kill,
+            Some("restart") => Task::Restart,
             _ => bail!("{USAGE}"),
         };
         let mut flags = Self {
@@ -52,13 +70,22 @@ impl Flags {
             milena: None,
             servers: (Kind::Kafka, Kind::Milena),
             only: String::new(),
-            gigabytes: 0.0,
+            gigabytes: if task == Task::Restart { 10.0 } else { 0.0 },
             rounds: 200,
+            power_cut: false,
+            seed: Random::fresh_seed(),
             keep: false,
+            partitions: 2000,
+            settle: 0,
+            seconds: 3.0,
+            cold: false,
+            settings: Vec::new(),
             parts: Vec::new(),
         };
         while let Some(word) = words.next() {
             match word.as_str() {
+                "--cold" => flags.cold = true,
+                "--power-cut" => flags.power_cut = true,
                 "--keep" => flags.keep = true,
                 "--slice" => {}
                 other => {
@@ -81,6 +108,14 @@ impl Flags {
             "--only" => value.clone_into(&mut self.only),
             "--gigabytes" => self.gigabytes = value.parse().context("--gigabytes wants a number")?,
             "--rounds" => self.rounds = value.parse().context("--rounds wants a number")?,
+            "--partitions" => self.partitions = value.parse().context("--partitions wants a number")?,
+            "--settle" => self.settle = value.parse().context("--settle wants a number")?,
+            "--seconds" => self.seconds = value.parse().context("--seconds wants a number")?,
+            "--set" => {
+                let (key, value) = value.split_once('=').context("--set wants KEY=VALUE")?;
+                self.settings.push((key.to_owned(), value.to_owned()));
+            }
+            "--seed" => self.seed = value.parse().context("--seed wants a number")?,
             other => bail!("unknown flag {other}\n{USAGE}"),
         }
         Ok(())

@@ -1,19 +1,31 @@
 //! Kill rounds: idempotent producers write without pause, the server is killed (SIGKILL) at a random moment and started again on the same
 //! disk, and everything that was acknowledged must be there once, in order, with no gap. The load is `java/KillLoad.java`.
+//!
+//! With `--power-cut` what was not synced is lost as well (`power.rs`). A run ends with what must be noticed: a batch that was
+//! acknowledged is taken from a log, another is put there twice, and the checker has to name both.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
 use crate::flags::Flags;
-use crate::process;
+use crate::power::PowerCut;
+use crate::random::Random;
 use crate::report::Report;
-use crate::server::{self, Kind, Node};
+use crate::server::{self, Kind, Node, Server};
+use crate::{process, segment};
 
-/// The load runs for this long at least, and at most, before the kill.
-const LOAD_MS: (u64, u64) = (50, 900);
+/// For how long the load runs, at least and at most, between its first acknowledgement and the kill.
+const LOAD_MS: (u64, u64) = (0, 900);
+/// An acknowledged record is on the disk, and segments are so small that they roll under the load.
+const SETTINGS: [(&str, &str); 2] = [("milena.durability", "fsync"), ("log.segment.bytes", "1048576")];
+/// What Apache Kafka wants for the same promise.
+const KAFKA_SETTINGS: [(&str, &str); 2] = [("log.flush.interval.messages", "1"), ("log.segment.bytes", "1048576")];
 
 /// The load's process and its answers.
 struct Load {
@@ -24,7 +36,7 @@ struct Load {
 
 impl Load {
     fn start(node: &Node) -> anyhow::Result<Self> {
-        let log = std::fs::File::create(node.at("load.err"))?;
+        let log = File::create(node.at("load.err"))?;
         let mut command = process::java("KillLoad");
         let mut child = command
             .arg(node.bootstrap())
@@ -52,9 +64,15 @@ impl Load {
         Ok(line.trim_end().to_owned())
     }
 
-    fn verify(&mut self) -> anyhow::Result<String> {
-        writeln!(self.commands, "verify")?;
+    fn ask(&mut self, command: &str) -> anyhow::Result<String> {
+        writeln!(self.commands, "{command}")?;
         self.answer()
+    }
+
+    /// How many requests are on their way now.
+    fn flight(&mut self) -> anyhow::Result<u64> {
+        let answer = self.ask("flight")?;
+        answer.strip_prefix("flight ").and_then(|count| count.parse().ok()).with_context(|| answer.clone())
     }
 }
 
@@ -72,49 +90,104 @@ pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
         report.skip("kill", &reason);
         return Ok(());
     }
-    let node = Node::new("kill", flags)?;
-    let outcome = rounds(&node, kind, flags, report);
-    if outcome.is_ok() {
+    let settings = if kind == Kind::Milena { SETTINGS } else { KAFKA_SETTINGS };
+    let mut node = Node::with("kill", flags, &settings)?;
+    let power = if flags.power_cut { Some(PowerCut::new(&node.folder)?) } else { None };
+    node.power.clone_from(&power);
+    let mut run = Run { node: &node, kind, power, random: Random::new(flags.seed), acknowledged: 0, in_flight: 0 };
+    println!("seed {}", flags.seed);
+    let failed = report.failed();
+    let outcome = run.rounds(flags.rounds, report);
+    if outcome.is_ok() && report.failed() == failed {
         node.remove(flags);
     }
-    outcome
+    outcome.with_context(|| format!("seed {}", flags.seed))
 }
 
-fn rounds(node: &Node, kind: Kind, flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
-    let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(1, |time| time.as_micros());
-    println!("seed {seed}");
-    let mut moments = Moments(u64::try_from(seed % u128::from(u64::MAX)).unwrap_or(1) | 1);
-    let mut server = node.format_and_start(kind)?;
-    let mut load = Load::start(node)?;
-    let mut acknowledged = 0;
-    for round in 1..=flags.rounds {
-        std::thread::sleep(moments.next());
+struct Run<'a> {
+    node: &'a Node,
+    kind: Kind,
+    power: Option<PowerCut>,
+    random: Random,
+    /// Records the server had acknowledged, over all rounds.
+    acknowledged: u64,
+    /// Rounds whose kill found requests on their way.
+    in_flight: u32,
+}
+
+impl Run<'_> {
+    fn rounds(&mut self, rounds: u32, report: &mut Report) -> anyhow::Result<()> {
+        let mut server = self.node.format_and_start(self.kind)?;
+        let mut load = Load::start(self.node)?;
+        for round in 1..=rounds {
+            let flowing = load.ask("flowing")?;
+            anyhow::ensure!(flowing == "flowing", "round {round}: {flowing}");
+            std::thread::sleep(Duration::from_millis(LOAD_MS.0 + self.random.below(LOAD_MS.1 - LOAD_MS.0)));
+            self.in_flight += u32::from(load.flight()? > 0);
+            server.kill()?;
+            let lost = self.cut_power()?;
+            let begin = Instant::now();
+            server = self.node.start(self.kind).context("start after a kill")?;
+            let started = begin.elapsed().as_millis();
+            let answer = load.ask("verify")?;
+            let failure = self.count(&answer).is_none().then(|| format!("     {}", server.last_words()));
+            report.check(&format!("kill {round}: serving after {started} ms, {answer}{lost}"), failure);
+        }
+        let answer = load.ask("everything")?;
+        report.check(
+            &format!("kill rounds, all from the beginning: {answer}"),
+            self.count(&answer).is_none().then(String::new),
+        );
+        let name = format!(
+            "kill rounds acknowledged {} records, {} of {rounds} found requests on their way",
+            self.acknowledged, self.in_flight
+        );
+        report.check(&name, (self.acknowledged == 0 || self.in_flight * 2 < rounds).then(String::new));
+        self.plant(server, &mut load, report)
+    }
+
+    fn cut_power(&mut self) -> anyhow::Result<String> {
+        let Some(power) = &self.power else { return Ok(String::new()) };
+        let lost = power.cut(&self.node.data(), &mut self.random)?;
+        Ok(format!(", {} bytes of {} logs were lost", lost.bytes, lost.files))
+    }
+
+    /// The acknowledged records of a good answer.
+    fn count(&mut self, answer: &str) -> Option<u64> {
+        let told = answer.strip_prefix("verified ")?.split(' ').next()?.parse().ok()?;
+        self.acknowledged += told;
+        Some(told)
+    }
+
+    /// Does what a server must never do and wants it to be noticed.
+    fn plant(&self, server: Server, load: &mut Load, report: &mut Report) -> anyhow::Result<()> {
+        let paused = load.ask("pause")?;
+        report
+            .check(&format!("kill rounds, the load comes to an end: {paused}"), (paused != "paused").then(String::new));
+        let before = load.ask("verify")?;
+        report.check(&format!("kill rounds, the rest: {before}"), (!before.starts_with("verified")).then(String::new));
         server.kill()?;
-        let begin = Instant::now();
-        server = node.start(kind).context("start after a kill")?;
-        let started = begin.elapsed();
-        let answer = load.verify()?;
-        let told = answer
-            .strip_prefix("verified ")
-            .and_then(|rest| rest.split(' ').next())
-            .and_then(|count| count.parse::<u64>().ok());
-        acknowledged += told.unwrap_or(0);
-        let name = format!("kill {round}: serving after {} ms, {answer}", started.as_millis());
-        report.check(&name, told.is_none().then(|| format!("     seed {seed}; {}", server.last_words())));
+        let (lost, twice) = ("kill-none-0", "kill-lz4-0");
+        let (log, at, _) = last_batch(&self.node.data().join(lost))?;
+        File::options().write(true).open(&log)?.set_len(at)?;
+        let (log, at, mut batch) = last_batch(&self.node.data().join(twice))?;
+        segment::renumber(&mut batch)?;
+        File::options().write(true).open(&log)?.write_all_at(&batch, at + batch.len() as u64)?;
+        let server = self.node.start(self.kind).context("start on the spoiled logs")?;
+        let answer = load.ask("verify")?;
+        let is_noticed = answer.starts_with("broken") && answer.contains(lost) && answer.contains(twice);
+        report.check(
+            "kill rounds, a lost and a doubled batch are noticed",
+            (!is_noticed).then(|| format!("     {answer}")),
+        );
+        server.stop()
     }
-    report.check(&format!("kill rounds acknowledged {acknowledged} records"), (acknowledged == 0).then(String::new));
-    drop(load);
-    server.stop()
 }
 
-/// Random moments; xorshift, so that a seed gives the same ones.
-struct Moments(u64);
-
-impl Moments {
-    fn next(&mut self) -> Duration {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        Duration::from_millis(LOAD_MS.0 + self.0 % (LOAD_MS.1 - LOAD_MS.0))
-    }
+/// The last batch of a partition: its segment, where it begins there, and its bytes.
+fn last_batch(partition: &Path) -> anyhow::Result<(PathBuf, u64, Vec<u8>)> {
+    let log = segment::logs(partition)?.pop().context("a log with records")?;
+    let content = std::fs::read(&log)?;
+    let (at, batch) = segment::batches(&content).pop().context("a whole batch")?;
+    Ok((log, at, batch.to_vec()))
 }

@@ -1,6 +1,6 @@
 //! The conformance run: the same scripts on Milena and on Apache Kafka, compared; the clients of other languages; exchanged disks; kills.
 //!
-//! `milena-conformance run [flags]` and `milena-conformance kill [flags]`; both close with `N passed, N failed[, N skipped]`. What
+//! `milena-conformance run|kill|restart [flags]`; each closes with `N passed, N failed[, N skipped]`. What
 //! is needed (jars, clients) `cargo xtask setup` has put under `target/`; what is missing there is skipped by name, on CI it fails.
 #![expect(clippy::print_stdout, reason = "a command-line tool speaks through its standard output")]
 
@@ -14,12 +14,17 @@ mod kill;
 mod layout;
 mod matrix;
 mod ports;
+mod power;
 mod process;
+mod random;
 mod report;
+mod restart;
 mod scripts;
+mod segment;
 mod server;
 mod text;
 mod tools;
+mod wire;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -35,24 +40,29 @@ fn main() -> ExitCode {
 fn run(args: &[String]) -> anyhow::Result<report::Report> {
     let flags = flags::Flags::parse(args)?;
     let mut report = report::Report::default();
-    if flags.task == flags::Task::Kill {
-        kill::run(&flags, &mut report)?;
-        return Ok(report);
-    }
-    if flags.wants("scripts") {
-        scripts::run(&flags, &mut report)?;
-    }
-    if flags.wants("separate") {
-        scripts::run_separate(&flags, &mut report)?;
-    }
-    if flags.wants("tools") {
-        tools::run(&flags, &mut report)?;
-    }
-    if flags.wants("clients") {
-        matrix::run(&flags, &mut report)?;
-    }
-    if flags.wants("disks") {
-        disks::run(&flags, &mut report)?;
+    match flags.task {
+        flags::Task::Run => parts(&flags, &mut report)?,
+        flags::Task::Kill => kill::run(&flags, &mut report)?,
+        flags::Task::Restart => restart::run(&flags, &mut report)?,
     }
     Ok(report)
+}
+
+fn parts(flags: &flags::Flags, report: &mut report::Report) -> anyhow::Result<()> {
+    if flags.wants("scripts") {
+        scripts::run(flags, report)?;
+    }
+    if flags.wants("separate") {
+        scripts::run_separate(flags, report)?;
+    }
+    if flags.wants("tools") {
+        tools::run(flags, report)?;
+    }
+    if flags.wants("clients") {
+        matrix::run(flags, report)?;
+    }
+    if flags.wants("disks") {
+        disks::run(flags, report)?;
+    }
+    Ok(())
 }

@@ -40,6 +40,11 @@ impl Report {
         }
     }
 
+    /// How many checks failed until now.
+    pub(crate) fn failed(&self) -> u64 {
+        self.failed
+    }
+
     /// Prints the closing line and gives the exit code.
     pub(crate) fn close(&self) -> ExitCode {
         let skipped = if self.skipped > 0 { format!(", {} skipped", self.skipped) } else { String::new() };

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 
 use crate::flags::Flags;
+use crate::power::PowerCut;
 use crate::{layout, ports, process, text};
 
 const CLUSTER_ID: &str = "AAAAAAAAAAAAAAAAAAAAAQ";
@@ -70,6 +71,8 @@ impl Role {
 pub(crate) struct Node {
     pub(crate) folder: PathBuf,
     pub(crate) port: u16,
+    /// Notes what the server syncs, if it is to lose the rest.
+    pub(crate) power: Option<PowerCut>,
     milena: PathBuf,
     /// Its processes, in the order in which they start.
     roles: &'static [Role],
@@ -78,7 +81,21 @@ pub(crate) struct Node {
 impl Node {
     /// A new node with an empty log dir: one process is broker and controller.
     pub(crate) fn new(name: &str, flags: &Flags) -> anyhow::Result<Self> {
-        Self::of(&[Role::Both], name, flags)
+        Self::with(name, flags, &[])
+    }
+
+    /// The same with settings of its own; those of the command line have the last word.
+    pub(crate) fn with(name: &str, flags: &Flags, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let node = Self::of(&[Role::Both], name, flags)?;
+        let asked = flags.settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let mut own: Vec<(&str, &str)> = settings.to_vec();
+        own.retain(|(key, _)| asked.clone().all(|(other, _)| other != *key));
+        let mut properties = node.properties(Role::Both);
+        for (key, value) in own.into_iter().chain(asked) {
+            let _ = writeln!(properties, "{key}={value}");
+        }
+        std::fs::write(node.config(Role::Both), properties)?;
+        Ok(node)
     }
 
     /// A controller and a broker, each a process with a log dir of its own.
@@ -89,7 +106,7 @@ impl Node {
     fn of(roles: &'static [Role], name: &str, flags: &Flags) -> anyhow::Result<Self> {
         let folder = layout::scratch(name)?;
         let milena = flags.milena.clone().unwrap_or_else(layout::milena);
-        let node = Self { folder, port: ports::free_pair()?, milena, roles };
+        let node = Self { folder, port: ports::free_pair()?, power: None, milena, roles };
         for role in roles {
             std::fs::write(node.config(*role), node.properties(*role))?;
         }
@@ -177,6 +194,9 @@ impl Node {
                 }
             };
             let output = File::options().create(true).append(true).open(self.log(*role))?;
+            if let Some(power) = &self.power {
+                command.env("LD_PRELOAD", &power.library).env("POWERCUT_NOTES", &power.notes);
+            }
             command.arg(self.config(*role)).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
             let child = command.spawn().with_context(|| format!("start {}", kind.name()))?;
             server.processes.push(Process { child, log: self.log(*role) });
@@ -232,6 +252,22 @@ impl Server {
         self.processes.iter_mut().all(|process| matches!(process.child.try_wait(), Ok(None)))
     }
 
+    /// What the processes hold in memory now.
+    pub(crate) fn resident_bytes(&self) -> anyhow::Result<u64> {
+        self.processes.iter().map(|process| process.memory("VmRSS:")).sum()
+    }
+
+    /// The most they held since they started, or since `forget_peak`.
+    pub(crate) fn peak_bytes(&self) -> anyhow::Result<u64> {
+        self.processes.iter().map(|process| process.memory("VmHWM:")).sum()
+    }
+
+    /// The peak begins anew.
+    pub(crate) fn forget_peak(&self) -> anyhow::Result<()> {
+        let forget = |process: &Process| std::fs::write(format!("/proc/{}/clear_refs", process.child.id()), "5");
+        self.processes.iter().try_for_each(forget).context("clear the peak")
+    }
+
     /// SIGTERM, the broker first, which takes leave of the controller, and waits for clean ends.
     pub(crate) fn stop(mut self) -> anyhow::Result<()> {
         self.processes.iter_mut().rev().try_for_each(Process::stop)
@@ -260,6 +296,13 @@ impl Process {
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(())
+    }
+
+    fn memory(&self, name: &str) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).context("the server's status")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).context("a line of the status")?;
+        let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().context("kilobytes")?;
+        Ok(kilobytes << 10)
     }
 
     fn last_words(&self) -> String {
