@@ -25,7 +25,8 @@ pub(crate) fn all() -> anyhow::Result<Vec<Bomb>> {
     let mut bombs = Vec::new();
     for (id, (codec, inflated_bytes)) in (1..).zip(INFLATED_BYTES) {
         let (head, tail) = record(inflated_bytes)?;
-        let payload = compress(codec, &head, inflated_bytes, &tail).with_context(|| format!("compress with {codec}"))?;
+        let payload =
+            compress(codec, &head, inflated_bytes, &tail).with_context(|| format!("compress with {codec}"))?;
         bombs.push(Bomb { codec, records: batch(id, &payload)?, inflated_bytes });
     }
     Ok(bombs)

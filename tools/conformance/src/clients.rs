@@ -65,6 +65,11 @@ impl Client {
         self != Self::Console && !(self == Self::Kcat && keyed)
     }
 
+    /// True if it is made of librdkafka.
+    pub(crate) fn is_librdkafka(self) -> bool {
+        matches!(self, Self::Python | Self::C | Self::Kcat)
+    }
+
     /// How many partitions its topics have.
     pub(crate) fn partitions(self, usual: usize) -> usize {
         if self == Self::Console { 1 } else { usual }

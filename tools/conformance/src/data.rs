@@ -148,13 +148,16 @@ pub(crate) fn shards(jobs: &[Job], bytes: u64, folder: &Path) -> anyhow::Result<
         println!("{} MB in {files} files, {} pieces", bytes / 1_000_000, sources.len());
     }
     let texts: Vec<PathBuf> = sources.iter().filter(|source| is_text(source)).cloned().collect();
-    let counts = [false, true].map(|is_text| jobs.iter().filter(|job| job.is_text == is_text).count());
-    let mut seen = [0, 0];
+    let text_jobs = jobs.iter().filter(|job| job.is_text).count();
+    let (mut seen, mut seen_text) = (0, 0);
     let mut shards = Vec::new();
     for (n, job) in jobs.iter().enumerate() {
         let path = folder.join(format!("shard-{n}"));
-        let (pool, [other, text]) = (if job.is_text { &texts } else { &sources }, &mut seen);
-        let (nth, count) = if job.is_text { (text, counts[1]) } else { (other, counts[0]) };
+        let (pool, nth, count) = if job.is_text {
+            (&texts, &mut seen_text, text_jobs)
+        } else {
+            (&sources, &mut seen, jobs.len() - text_jobs)
+        };
         let mine = pool.iter().skip(if bytes == 0 { 0 } else { *nth }).step_by(if bytes == 0 { 1 } else { count });
         *nth += 1;
         let mut out = BufWriter::new(File::create(&path)?);

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use crate::random::Random;
 use crate::server::Kind;
 
-const USAGE: &str = "usage: milena-conformance run|kill|restart [flags]
+const USAGE: &str = "usage: milena-conformance run|kill|restart|abuse [flags]
   --milena PATH        the milena binary (default: target/release/milena)
   --servers A,B        the servers compared, of kafka and milena (default kafka,milena; kafka,kafka checks the scripts themselves)
   --parts NAMES        of scripts, separate, tools, clients, disks (default all)
@@ -31,6 +31,8 @@ pub(crate) enum Task {
     Run,
     /// Kill rounds.
     Kill,
+    /// Hostile peers.
+    Abuse,
     /// Kill with much data, start, measure.
     Restart,
 }
@@ -62,6 +64,7 @@ impl Flags {
         let task = match words.next().map(String::as_str) {
             Some("run") => Task::Run,
             Some("kill") => Task::Kill,
+            Some("abuse") => Task::Abuse,
             Some("restart") => Task::Restart,
             _ => bail!("{USAGE}"),
         };

@@ -1,11 +1,13 @@
 //! The conformance run: the same scripts on Milena and on Apache Kafka, compared; the clients of other languages; exchanged disks; kills.
 //!
-//! `milena-conformance run|kill|restart [flags]`; each closes with `N passed, N failed[, N skipped]`. What
+//! `milena-conformance run|kill|restart|abuse [flags]`; each closes with `N passed, N failed[, N skipped]`. What
 //! is needed (jars, clients) `cargo xtask setup` has put under `target/`; what is missing there is skipped by name, on CI it fails.
 #![expect(clippy::print_stdout, reason = "a command-line tool speaks through its standard output")]
 
 use std::process::ExitCode;
 
+mod abuse;
+mod bombs;
 mod clients;
 mod data;
 mod disks;
@@ -15,6 +17,7 @@ mod layout;
 mod matrix;
 mod ports;
 mod power;
+mod probe;
 mod process;
 mod random;
 mod report;
@@ -43,6 +46,7 @@ fn run(args: &[String]) -> anyhow::Result<report::Report> {
     match flags.task {
         flags::Task::Run => parts(&flags, &mut report)?,
         flags::Task::Kill => kill::run(&flags, &mut report)?,
+        flags::Task::Abuse => abuse::run(&flags, &mut report)?,
         flags::Task::Restart => restart::run(&flags, &mut report)?,
     }
     Ok(report)

@@ -75,7 +75,14 @@ impl Probe {
 impl std::fmt::Display for Undisturbed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let ms = |time: Duration| time.as_secs_f64() * 1000.0;
-        write!(f, "{} requests, p50 {:.1} p99 {:.1} max {:.1} ms", self.requests, ms(self.p50), ms(self.p99), ms(self.max))
+        write!(
+            f,
+            "{} requests, p50 {:.1} p99 {:.1} max {:.1} ms",
+            self.requests,
+            ms(self.p50),
+            ms(self.p99),
+            ms(self.max)
+        )
     }
 }
 
