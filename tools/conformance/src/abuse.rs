@@ -23,8 +23,7 @@ use crate::wire::{Outcome, PRODUCE_VERSION, Wire, flat, produce_request};
 const MB: u64 = 1 << 20;
 /// The node may hold this much for requests; set, so that the bound is known.
 const BUDGET_MB: u64 = 256;
-const SETTINGS: [(&str, &str); 3] =
-    [("queued.max.request.bytes", "268435456"), ("socket.listen.backlog.size", "4096"), ("log.retention.ms", "-1")];
+const SETTINGS: [(&str, &str); 2] = [("queued.max.request.bytes", "268435456"), ("socket.listen.backlog.size", "4096")];
 /// The longest a request of the other client may take; the machine may be busy.
 const DISTURBANCE_MAX: Duration = Duration::from_secs(5);
 const HALVES: usize = 200;

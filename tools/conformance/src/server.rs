@@ -299,7 +299,8 @@ impl Process {
     }
 
     fn memory(&self, name: &str) -> anyhow::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).context("the server's status")?;
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).context("the server's status")?;
         let line = status.lines().find_map(|line| line.strip_prefix(name)).context("a line of the status")?;
         let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().context("kilobytes")?;
         Ok(kilobytes << 10)
