@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use milena_protocol::messages::create_topics_request::CreatableTopic;
-use milena_protocol::messages::{CreateTopicsRequest, MetadataRequest};
+use milena_protocol::messages::{CreateTopicsRequest, EnvelopeRequest, MetadataRequest};
+use milena_types::ErrorCode;
 
 use super::*;
 use crate::config::{ConfigSource, load_config};
@@ -121,14 +122,23 @@ async fn a_controller_and_a_broker_are_a_cluster_and_the_broker_outlives_the_con
     controller.stop().await;
     let controller = Node::start(&controller_config, &formatted(&controller_config)).await.unwrap();
     assert_eq!(create_topic(&broker, "after").await, 0);
+    wait_for_leaders(&broker, "after").await;
+    assert_eq!(leaders(&broker, "before").await, [1, 1]);
+    broker.stop().await;
+    let directories = formatted(&broker_config);
+    let started = tokio::time::timeout(PATIENCE, Node::start(&broker_config, &directories));
+    let broker = started.await.expect("a broker that knew its controller finds it again").unwrap();
+    wait_for_leaders(&broker, "after").await;
+    broker.stop().await;
+    controller.stop().await;
+}
+
+async fn wait_for_leaders(broker: &Node, topic: &str) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
-    while leaders_or_none(&broker, "after").await.is_none() {
+    while leaders_or_none(broker, topic).await.is_none() {
         assert!(tokio::time::Instant::now() < deadline, "the broker never learned of the topic");
         tokio::task::yield_now().await;
     }
-    assert_eq!(leaders(&broker, "before").await, [1, 1]);
-    broker.stop().await;
-    controller.stop().await;
 }
 
 async fn leaders_or_none(node: &Node, topic: &str) -> Option<Vec<i32>> {
@@ -137,4 +147,62 @@ async fn leaders_or_none(node: &Node, topic: &str) -> Option<Vec<i32>> {
     let found = answer.topics.iter().find(|found| found.name.as_deref() == Some(topic))?;
     let leaders: Vec<i32> = found.partitions.iter().map(|partition| partition.leader_id).collect();
     leaders.iter().all(|leader| *leader == 1).then_some(leaders)
+}
+
+/// What a broker of Apache Kafka puts around a client's request: the request without its size, the client's name as
+/// `DefaultPrincipalData` version 0, its address.
+fn envelope<R: milena_protocol::Request>(version: i16, request: &R) -> EnvelopeRequest {
+    let frame = milena_protocol::encode_request(version, 77, Some("client"), request).unwrap();
+    let mut bytes = Vec::new();
+    for segment in frame {
+        let milena_protocol::Segment::Bytes(piece) = segment else { panic!("{segment:?}") };
+        bytes.extend_from_slice(&piece);
+    }
+    EnvelopeRequest {
+        request_data: bytes::Bytes::from(bytes).slice(4..),
+        request_principal: Some(bytes::Bytes::from_static(b"\0\0\x05User\x0aANONYMOUS\0\0")),
+        client_host_address: bytes::Bytes::from_static(&[127, 0, 0, 1]),
+        ..EnvelopeRequest::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_broker_forwards_in_an_envelope_is_answered_in_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let listeners = format!("PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:{port}");
+    let servers = format!("127.0.0.1:{port}");
+    let set = [("listeners", listeners.as_str()), ("controller.quorum.bootstrap.servers", servers.as_str())];
+    let config = config(dir.path(), &set);
+    let formatted = ensure_formatted(&config, &mut std::io::sink()).unwrap();
+    let node = Node::start(&config, &formatted).await.unwrap();
+    let mut connection = connect(&node, "CONTROLLER").await;
+    let topic =
+        CreatableTopic { name: "enclosed".into(), num_partitions: 1, replication_factor: 1, ..Default::default() };
+    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
+    for expected in [0, ErrorCode::TOPIC_ALREADY_EXISTS.0] {
+        let answer = connection.ask(&envelope(7, &request), Duration::ZERO).await.unwrap();
+        assert_eq!(answer.error_code, 0);
+        let enclosed = answer.response_data.unwrap();
+        let (correlation_id, response) = milena_protocol::decode_response::<CreateTopicsRequest>(enclosed, 7).unwrap();
+        assert_eq!((correlation_id, response.topics[0].error_code), (77, expected));
+    }
+    assert_eq!(leaders(&node, "enclosed").await, [1]);
+
+    let sound = envelope(7, &request);
+    let refused = [
+        (EnvelopeRequest { request_principal: None, ..sound.clone() }, ErrorCode::PRINCIPAL_DESERIALIZATION_FAILURE),
+        (EnvelopeRequest { client_host_address: bytes::Bytes::new(), ..sound.clone() }, ErrorCode::INVALID_REQUEST),
+        (envelope(12, &MetadataRequest::default()), ErrorCode::INVALID_REQUEST),
+        (
+            envelope(0, &milena_protocol::messages::ListPartitionReassignmentsRequest::default()),
+            ErrorCode::UNSUPPORTED_VERSION,
+        ),
+        (EnvelopeRequest { request_data: sound.request_data.slice(..20), ..sound }, ErrorCode::UNSUPPORTED_VERSION),
+    ];
+    for (request, error) in refused {
+        let answer = connection.ask(&request, Duration::ZERO).await.unwrap();
+        assert_eq!((answer.error_code, answer.response_data), (error.0, None), "on the same connection");
+    }
+    node.stop().await;
 }

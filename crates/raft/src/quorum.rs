@@ -103,6 +103,8 @@ impl Quorum {
         quorum.role = quorum.first_role(&election, now);
         if quorum.is_only_voter() {
             quorum.start_election(now, fx);
+        } else if let Role::Follower(_) = &quorum.role {
+            fx.push(Effect::LeaderChanged { leader: quorum.leader_and_epoch(), start_offset: None });
         }
         quorum
     }

@@ -191,3 +191,14 @@ impl Quorum {
         self.become_leader(vec![BrokerId(1), BrokerId(2)], NOW, fx);
     }
 }
+
+#[test]
+fn a_member_that_knew_its_leader_says_so_when_it_is_opened() {
+    let before = ElectionState { epoch: LeaderEpoch(3), leader: Some(BrokerId(1)), voted: None };
+    let mut fx = Vec::new();
+    let boot = Boot { election: Some(before), log: empty_log(), kraft: kraft("1@h:1", 1) };
+    let observer = Quorum::open(QuorumConfig::new(key(9), false, 7), boot, NOW, &mut fx);
+    let leader = LeaderAndEpoch { leader: Some(BrokerId(1)), epoch: LeaderEpoch(3) };
+    assert_eq!(fx, [Effect::LeaderChanged { leader, start_offset: None }]);
+    assert_eq!(observer.leader_and_epoch(), leader);
+}

@@ -15,6 +15,7 @@ mod flags;
 mod kill;
 mod layout;
 mod matrix;
+mod mixed;
 mod ports;
 mod power;
 mod probe;
@@ -48,6 +49,9 @@ fn run(args: &[String]) -> anyhow::Result<report::Report> {
         flags::Task::Kill => kill::run(&flags, &mut report)?,
         flags::Task::Abuse => abuse::run(&flags, &mut report)?,
         flags::Task::Restart => restart::run(&flags, &mut report)?,
+    }
+    if flags.wants("mixed") {
+        mixed::run(&flags, &mut report)?;
     }
     Ok(report)
 }

@@ -103,6 +103,15 @@ impl Node {
         Self::of(&[Role::Controller, Role::Broker], name, flags)
     }
 
+    /// The same as two nodes, each with a server of its own kind, and an end of its own.
+    pub(crate) fn pair(name: &str, flags: &Flags) -> anyhow::Result<(Self, Self)> {
+        let broker = Self::of(&[Role::Broker], name, flags)?;
+        let folder = broker.folder.clone();
+        let controller = Self { folder, milena: broker.milena.clone(), port: broker.port, roles: &[Role::Controller] };
+        std::fs::write(controller.config(Role::Controller), controller.properties(Role::Controller))?;
+        Ok((controller, broker))
+    }
+
     fn of(roles: &'static [Role], name: &str, flags: &Flags) -> anyhow::Result<Self> {
         let folder = layout::scratch(name)?;
         let milena = flags.milena.clone().unwrap_or_else(layout::milena);
