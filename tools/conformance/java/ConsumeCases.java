@@ -199,7 +199,7 @@ final class ConsumeCases {
                 ProduceCases.fill(c, "poll", 0, 1, "none");
                 return null;
             }, 300, TimeUnit.MILLISECONDS);
-            c.line("one record comes: " + rawFetch(c, wire, "poll", 14_000, 1, 290));
+            c.line("one record comes: " + rawFetch(c, wire, "poll", 14_000, 1, 0));
             filled.get();
             c.line("it is there: " + rawFetch(c, wire, "poll", 14_000, 1, 10_000));
             c.line("too few bytes: " + rawFetch(c, wire, "poll", 700, 1_000_000, 0));
@@ -207,7 +207,7 @@ final class ConsumeCases {
                 ProduceCases.fill(c, "poll", 0, 2, "none");
                 return null;
             }, 300, TimeUnit.MILLISECONDS);
-            c.line("more come until it is enough: " + rawFetch(c, wire, "poll", 14_000, 700, 290));
+            c.line("more come until it is enough: " + rawFetch(c, wire, "poll", 14_000, 700, 0));
             filled.get();
             later.shutdown();
         }
