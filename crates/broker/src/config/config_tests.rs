@@ -167,21 +167,47 @@ fn a_wrong_durability_names_the_choices() {
     );
 }
 
-#[test]
-fn the_compatibility_document_has_the_table_of_keys() {
+/// Replaces or compares what stands between `marker` and the next blank line of `docs/COMPATIBILITY.md`.
+fn check_document(marker: &str, expected: &str) {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/COMPATIBILITY.md");
+    // Two tests write the same file.
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _turn = TURN.lock().unwrap();
     let document = std::fs::read_to_string(&path).unwrap();
-    let marker = "<!-- generated: UPDATE_EXPECT=1 cargo test -p milena-broker compatibility -->\n";
-    let (head, table) = document.split_once(marker).unwrap();
-    let expected = milena_metadata::config::compatibility_table();
+    let marker = format!("<!-- generated: {marker}: UPDATE_EXPECT=1 cargo test -p milena-broker compatibility -->\n");
+    let (head, rest) = document.split_once(&marker).unwrap();
+    let end = rest.find("\n\n").map_or(rest.len(), |end| end + 1);
+    let (table, tail) = rest.split_at(end);
     if std::env::var_os("UPDATE_EXPECT").is_some() {
-        std::fs::write(&path, format!("{head}{marker}{expected}")).unwrap();
+        std::fs::write(&path, format!("{head}{marker}{expected}{tail}")).unwrap();
         return;
     }
     assert!(
         table == expected,
         "docs/COMPATIBILITY.md is stale: run UPDATE_EXPECT=1 cargo test -p milena-broker compatibility"
     );
+}
+
+#[test]
+fn the_compatibility_document_has_the_table_of_keys() {
+    check_document("keys", &milena_metadata::config::compatibility_table());
+}
+
+#[test]
+fn the_compatibility_document_has_the_table_of_requests() {
+    use std::fmt::Write;
+    let mut table = String::from("| key | request | versions in Milena | versions in Kafka |\n|---|---|---|---|\n");
+    for info in milena_protocol::api_keys::TABLE {
+        if !info.listeners.contains(&milena_protocol::api_keys::Listener::Broker) {
+            continue;
+        }
+        let shown = |versions: std::ops::RangeInclusive<i16>| format!("{} to {}", versions.start(), versions.end());
+        let ours = crate::api::apis().iter().find(|api| api.key == info.key);
+        let ours = ours.map_or_else(|| "not yet".to_owned(), |api| shown(api.versions()));
+        let kafkas = shown(info.min_version..=info.max_stable_version());
+        writeln!(table, "| {} | {} | {ours} | {kafkas} |", info.key.0, info.name).unwrap();
+    }
+    check_document("requests", &table);
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use super::status::KeyStatus::{self, Honoured, NoEffectYet, Refused};
 use super::status::{
-    AUTHORIZER, BYTES_BOUND, COMPACTION, CORDON, DISK_FAILURE, GROUPS, IDLE, INTERNAL, LINGER, METRICS, MOVES,
-    NO_TIERS, OPEN_TO_ALL, POLICY, PREALLOCATE, PROVIDERS, PURGATORY, QUORUM, QUOTA_CLASS, QUOTAS, REPLICATION, SASL,
-    SELECTION, SHARE_GROUPS, STREAMS_GROUPS, TELEMETRY, THREADS, TIERED, TLS, TOKENS, TRANSACTIONS, UNSTABLE,
+    AUTHORIZER, BYTES_BOUND, COMPACTION, CORDON, DISK_FAILURE, GROUPS, INTERNAL, LINGER, METRICS, MOVES, NO_TIERS,
+    OPEN_TO_ALL, POLICY, PREALLOCATE, PROVIDERS, PURGATORY, QUORUM, QUOTA_CLASS, QUOTAS, REPLICATION, SASL, SELECTION,
+    SHARE_GROUPS, STREAMS_GROUPS, TELEMETRY, THREADS, TIERED, TLS, TOKENS, TRANSACTIONS, UNSTABLE,
 };
 
 /// Sorted by name.
@@ -184,7 +184,7 @@ pub static BROKER_STATUS: &[(&str, KeyStatus)] = &[
     ("metadata.log.max.snapshot.interval.ms", Honoured),
     ("metadata.log.segment.bytes", Honoured),
     ("metadata.log.segment.ms", Honoured),
-    ("metadata.max.idle.interval.ms", NoEffectYet(IDLE)),
+    ("metadata.max.idle.interval.ms", Honoured),
     ("metadata.max.retention.bytes", Honoured),
     ("metadata.max.retention.ms", Honoured),
     ("metric.reporters", NoEffectYet(METRICS)),

@@ -90,4 +90,3 @@ pub(super) const DISK_FAILURE: &str = "a failed log directory is not reported to
 pub(super) const BYTES_BOUND: &str =
     "a request is handled when it is read, so none are queued; their bytes are bounded";
 pub(super) const LINGER: &str = "records of the metadata log are written as soon as they come";
-pub(super) const IDLE: &str = "records of the metadata log are written only when something changes";
