@@ -107,7 +107,8 @@ impl Node {
     pub(crate) fn pair(name: &str, flags: &Flags) -> anyhow::Result<(Self, Self)> {
         let broker = Self::of(&[Role::Broker], name, flags)?;
         let folder = broker.folder.clone();
-        let controller = Self { folder, milena: broker.milena.clone(), port: broker.port, roles: &[Role::Controller] };
+        let (port, milena) = (broker.port, broker.milena.clone());
+        let controller = Self { folder, port, power: None, milena, roles: &[Role::Controller] };
         std::fs::write(controller.config(Role::Controller), controller.properties(Role::Controller))?;
         Ok((controller, broker))
     }
