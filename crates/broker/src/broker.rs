@@ -102,6 +102,10 @@ impl Broker {
         if delta.is_none_or(|delta| delta.configs.iter().any(|resource| resource.kind == ConfigResource::BROKER)) {
             self.apply_broker_configs(&image);
         }
+        if delta.is_none_or(|delta| delta.client_quotas) && !image.security.client_quotas.is_empty() {
+            let count = image.security.client_quotas.len();
+            tracing::warn!("the cluster has {count} client quotas, and Milena does not enforce them yet");
+        }
         self.image.store(image);
     }
 

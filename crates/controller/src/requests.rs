@@ -73,7 +73,8 @@ impl Controller {
                 }
             }
         }
-        if self.config_rules().broker_value("delete.topic.enable").as_deref() == Some("false") {
+        let may_delete = self.config_rules().broker_value("delete.topic.enable");
+        if may_delete.is_some_and(|text| text.trim().eq_ignore_ascii_case("false")) {
             return answer.disabled(names, ids);
         }
         let (repeated_names, repeated_ids) = (repeated(names.iter().cloned()), repeated(ids.iter().copied()));

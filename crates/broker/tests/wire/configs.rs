@@ -2,9 +2,10 @@
 
 use crate::client::{Client, TestNode, batch, batch_at, now};
 use crate::fetch::fetch_request;
+use crate::offsets::list_offsets;
 use milena_protocol::Records;
-use milena_protocol::messages::IncrementalAlterConfigsRequest;
 use milena_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use milena_protocol::messages::{DeleteTopicsRequest, IncrementalAlterConfigsRequest};
 use milena_records::BatchHeader;
 use milena_types::ErrorCode;
 
@@ -147,4 +148,34 @@ fn what_cannot_change_live_is_refused() {
             "{key}"
         );
     }
+}
+
+#[test]
+fn retention_is_looked_at_as_often_as_asked_and_obeys_what_was_changed() {
+    let node = TestNode::start(&[("log.initial.task.delay.ms", "1"), ("log.retention.check.interval.ms", "1")]);
+    let mut client = node.connect();
+    client.create_topic("t", 1, &[]);
+    client.produce("t", 0, batch_at(now() - 60_000, &["old", "too"]));
+    set(&mut client, TOPIC, "t", "retention.ms", "1000");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    loop {
+        let response = client.call(7, &list_offsets("t", -2));
+        if response.topics[0].partitions[0].offset == 2 {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{response:?}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn topics_stay_where_deletion_is_turned_off() {
+    let node = TestNode::start(&[("delete.topic.enable", "FALSE")]);
+    let mut client = node.connect();
+    client.create_topic("t", 1, &[]);
+    let request = DeleteTopicsRequest { topic_names: vec!["t".into()], timeout_ms: 1000, ..Default::default() };
+    let code = |version, client: &mut Client| ErrorCode(client.call(version, &request).responses[0].error_code);
+    assert_eq!(code(5, &mut client), ErrorCode::TOPIC_DELETION_DISABLED);
+    assert_eq!(code(2, &mut client), ErrorCode::INVALID_REQUEST);
+    assert_eq!(produce(&mut client, "a"), ErrorCode::NONE);
 }
