@@ -2,3 +2,4 @@
 
 mod coordinator;
 mod heartbeats;
+mod model;
