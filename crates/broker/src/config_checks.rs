@@ -9,6 +9,10 @@ use milena_metadata::{ConfigResource, Image};
 use milena_protocol::Text;
 use milena_types::{BrokerId, ErrorCode};
 
+use crate::config::ServerConfig;
+use crate::partitions::broker_texts;
+use crate::settings::BrokerSettings;
+
 /// One key of a request; the legacy request only sets.
 pub(crate) struct AskedConfig<'a> {
     pub(crate) name: &'a Text,
@@ -38,7 +42,7 @@ pub(crate) fn check(
     resources: &[AskedResource<'_>],
     style: Style,
     image: &Image,
-    node: BrokerId,
+    settings: &BrokerSettings,
 ) -> Vec<Option<Result<(), ApiError>>> {
     let mut seen = BTreeSet::new();
     let repeated: BTreeSet<(i8, &Text)> = resources
@@ -50,7 +54,7 @@ pub(crate) fn check(
         if repeated.contains(&(resource.kind, resource.name)) {
             return Some(invalid("Each resource must appear at most once."));
         }
-        check_resource(resource, style, image, node).transpose()
+        check_resource(resource, style, image, settings).transpose()
     };
     resources.iter().map(outcome).collect()
 }
@@ -64,8 +68,9 @@ fn check_resource(
     resource: &AskedResource<'_>,
     style: Style,
     image: &Image,
-    node: BrokerId,
+    settings: &BrokerSettings,
 ) -> Result<Option<()>, ApiError> {
+    let node = settings.node_id;
     let mut seen = BTreeSet::new();
     if !resource.configs.iter().all(|config| seen.insert(config.name)) {
         return invalid("Error due to duplicate config keys");
@@ -78,7 +83,7 @@ fn check_resource(
     match resource.kind {
         ConfigResource::BROKER => {
             check_node(resource.name, node)?;
-            check_broker(resource, style, image).map(|()| None)
+            check_broker(resource, style, image, settings).map(|()| None)
         }
         ConfigResource::BROKER_LOGGER if style == Style::Incremental => check_logger(resource, node).map(Some),
         ConfigResource::TOPIC | ConfigResource::CLIENT_METRICS | ConfigResource::GROUP => Ok(None),
@@ -96,7 +101,12 @@ fn check_node(name: &Text, node: BrokerId) -> Result<(), ApiError> {
 }
 
 /// What the broker would carry must be allowed to change while it runs.
-fn check_broker(resource: &AskedResource<'_>, style: Style, image: &Image) -> Result<(), ApiError> {
+fn check_broker(
+    resource: &AskedResource<'_>,
+    style: Style,
+    image: &Image,
+    settings: &BrokerSettings,
+) -> Result<(), ApiError> {
     let mut configs: BTreeMap<String, String> = BTreeMap::new();
     if style == Style::Incremental {
         let key = ConfigResource { kind: ConfigResource::BROKER, name: resource.name.clone() };
@@ -122,8 +132,81 @@ fn check_broker(resource: &AskedResource<'_>, style: Style, image: &Image) -> Re
     }
     validate_dynamic_broker_configs(&configs, !resource.name.is_empty())
         .map_err(|error| ApiError::new(ErrorCode::INVALID_REQUEST, error.message()))?;
-    check_needs_restart(resource)
+    check_needs_restart(resource)?;
+    let current = broker_texts(settings, image);
+    check_whole(&with(settings, image, resource.name, configs), &current)
 }
+
+/// What the broker would run with: its file, what all brokers have, what it has itself, one of them changed.
+fn with(
+    settings: &BrokerSettings,
+    image: &Image,
+    changed: &Text,
+    configs: BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let mut texts = settings.config_texts.clone();
+    for name in ["".to_owned(), settings.node_id.to_string()] {
+        if **changed == *name {
+            texts.extend(configs.clone());
+            continue;
+        }
+        let resource = ConfigResource { kind: ConfigResource::BROKER, name: name.into() };
+        let others = image.configs.get(&resource);
+        texts.extend(
+            others.iter().flat_map(|map| map.iter()).map(|(name, value)| (name.to_string(), value.to_string())),
+        );
+    }
+    texts
+}
+
+/// The config as a whole must hold (`KafkaConfig.validateValues`), and numbers of threads change by no more than a half
+/// or the double (`DynamicThreadPool`, `LogCleaner.validateReconfiguration`), though here they are only shown.
+fn check_whole(texts: &BTreeMap<String, String>, current: &BTreeMap<String, String>) -> Result<(), ApiError> {
+    // A broker of a test has no file.
+    if texts.contains_key("process.roles")
+        && let Err(error) = ServerConfig::from_texts(texts.clone())
+    {
+        return invalid(error.to_string());
+    }
+    for name in THREAD_COUNTS {
+        let Some(key) = BROKER_CONFIGS.find(name) else { continue };
+        let count = |texts: &BTreeMap<String, String>| match texts.get(name) {
+            Some(text) => key.parse(text).ok().and_then(|value| value.as_i64()),
+            None => key.parse_default().ok().flatten().and_then(|value| value.as_i64()),
+        };
+        let (Some(new), Some(old)) = (count(texts), count(current)) else { continue };
+        let cleaner = name == "log.cleaner.threads";
+        let why = match new {
+            _ if new > old * 2 && cleaner => {
+                "Log cleaner threads cannot be increased to more than double the current value"
+            }
+            _ if new < old / 2 && cleaner => {
+                "Log cleaner threads cannot be reduced to less than half the current value"
+            }
+            _ if new > old * 2 => "value should not be greater than double the current value",
+            _ if new < old / 2 => "value should be at least half the current value",
+            _ => continue,
+        };
+        let head = if cleaner {
+            String::new()
+        } else {
+            format!("Dynamic thread count update validation failed for {name}={new}, ")
+        };
+        return invalid(format!(
+            "Invalid value org.apache.kafka.common.config.ConfigException: {head}{why} {old} for configuration Invalid dynamic configuration"
+        ));
+    }
+    Ok(())
+}
+
+const THREAD_COUNTS: [&str; 6] = [
+    "background.threads",
+    "log.cleaner.threads",
+    "num.io.threads",
+    "num.network.threads",
+    "num.recovery.threads.per.data.dir",
+    "num.replica.fetchers",
+];
 
 /// Keys that Apache Kafka changes while it runs and Milena takes from its file only: to accept them without effect
 /// would leave a person waiting for a listener that never opens.
@@ -208,7 +291,7 @@ mod tests {
                 .map(|(name, operation, value)| AskedConfig { name, operation: *operation, value: value.as_ref() })
                 .collect(),
         };
-        let outcome = check(&[asked], style, &Image::default(), BrokerId(1)).remove(0);
+        let outcome = check(&[asked], style, &Image::default(), &BrokerSettings::default()).remove(0);
         outcome.map(|outcome| outcome.map_err(|error| error.message.unwrap_or_default()))
     }
 

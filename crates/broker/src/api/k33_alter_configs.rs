@@ -19,7 +19,7 @@ type Answers = Vec<Option<AlterConfigsResourceResponse>>;
 fn handle(call: &mut Call<'_, '_>) -> Outcome {
     let Ok(mut request) = call.decode::<AlterConfigsRequest>() else { return Outcome::Close };
     let asked: Vec<AskedResource<'_>> = request.resources.iter().map(asked).collect();
-    let outcomes = check(&asked, Style::Replace, &call.broker.image(), call.broker.settings.node_id);
+    let outcomes = check(&asked, Style::Replace, &call.broker.image(), &call.broker.settings);
     let answers: Answers = outcomes
         .into_iter()
         .zip(&request.resources)

@@ -134,7 +134,11 @@ pub(super) fn parse_map(key: &str, text: &str) -> Result<Vec<(String, String)>, 
     entries
         .map(|entry| match entry.rsplit_once(':') {
             Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
-            None => Err(format!("Error parsing configuration property '{key}': no colon in {entry}")),
+            // What Java says of a missing colon.
+            None => Err(format!(
+                "Error parsing configuration property '{key}': begin 0, end -1, length {}",
+                entry.encode_utf16().count()
+            )),
         })
         .collect()
 }

@@ -141,6 +141,62 @@ fn what_cannot_change_live_is_refused() {
             "PLAINTEXT://:1",
             "Cannot update these configs at default cluster level, broker id must be specified: [listeners]",
         ),
+        // From here on in the words of Apache Kafka 4.3.1, asked the same.
+        (
+            "1",
+            "max.connections.per.ip",
+            "0",
+            "requirement failed: max.connections.per.ip can be set to zero only if max.connections.per.ip.overrides property is set.",
+        ),
+        (
+            "1",
+            "max.connections.per.ip.overrides",
+            "bad host!:1",
+            "max.connections.per.ip.overrides contains invalid addresses : bad host!",
+        ),
+        (
+            "1",
+            "max.connections.per.ip.overrides",
+            "127.0.0.1",
+            "Error parsing configuration property 'max.connections.per.ip.overrides': begin 0, end -1, length 9",
+        ),
+        (
+            "1",
+            "log.retention.ms",
+            "0",
+            "requirement failed: log.retention.ms must be unlimited (-1) or, greater than or equal to 1",
+        ),
+        ("1", "log.roll.ms", "0", "requirement failed: log.roll.ms must be greater than or equal to 1"),
+        (
+            "1",
+            "cordoned.log.dirs",
+            "/nope",
+            "requirement failed: All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing entries : /nope",
+        ),
+        (
+            "1",
+            "log.cleaner.dedupe.buffer.size",
+            "1",
+            "requirement failed: log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.",
+        ),
+        (
+            "1",
+            "num.io.threads",
+            "3",
+            "Invalid value org.apache.kafka.common.config.ConfigException: Dynamic thread count update validation failed for num.io.threads=3, value should be at least half the current value 8 for configuration Invalid dynamic configuration",
+        ),
+        (
+            "",
+            "num.network.threads",
+            "100",
+            "Invalid value org.apache.kafka.common.config.ConfigException: Dynamic thread count update validation failed for num.network.threads=100, value should not be greater than double the current value 3 for configuration Invalid dynamic configuration",
+        ),
+        (
+            "1",
+            "log.cleaner.threads",
+            "100",
+            "Invalid value org.apache.kafka.common.config.ConfigException: Log cleaner threads cannot be increased to more than double the current value 1 for configuration Invalid dynamic configuration",
+        ),
     ] {
         assert_eq!(
             alter(&mut client, BROKER, name, SET, key, value),
