@@ -4,6 +4,7 @@
 //! formats it, as long as no other node could have a say in the cluster id.
 
 use std::io::Write;
+use std::path::Path;
 
 use super::directories::Directories;
 use super::formatter::{create_directory, now, write_meta};
@@ -34,6 +35,7 @@ pub fn ensure_formatted(config: &ServerConfig, out: &mut dyn Write) -> Result<Fo
     before.verify(None, config.node.node_id)?;
     let is_new = before.formatted().next().is_none();
     if is_new {
+        refuse_data(&before)?;
         let request = FormatRequest {
             cluster_id: random_uuid()?.to_string(),
             initial_voters: alone(config)?,
@@ -95,8 +97,56 @@ fn identify_new(config: &ServerConfig, directories: &Directories) -> Result<(), 
                 path.display()
             )));
         }
+        refuse_data_in(path)?;
         create_directory(path)?;
         write_meta(path, &meta.cluster_id, config, random_uuid()?, now())?;
     }
+    // Directories formatted before KIP-858 have none; Kafka gives them one at the next start, too.
+    for (path, meta) in directories.formatted().filter(|(_, meta)| meta.directory_id.is_none()) {
+        write_meta(path, &meta.cluster_id, config, random_uuid()?, now())?;
+    }
     Ok(())
+}
+
+/// A directory that holds partitions but not whose they are has lost its `meta.properties`: a new identity would make
+/// strays of them.
+fn refuse_data(directories: &Directories) -> Result<(), FormatError> {
+    directories.unformatted().try_for_each(refuse_data_in)
+}
+
+fn refuse_data_in(path: &Path) -> Result<(), FormatError> {
+    let failed = |source| FormatError::Io { path: path.to_owned(), source };
+    let entries = match std::fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        if is_data(&entry.path()).map_err(failed)? {
+            return Err(FormatError::refused(format!(
+                "{} has no meta.properties but holds {}: put its meta.properties back, or move the data away. Nothing was \
+                 changed.",
+                path.display(),
+                entry.file_name().to_string_lossy()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether this is the directory of a partition with a log. What a format that did not end has left of the metadata log's
+/// directory is none.
+fn is_data(path: &Path) -> std::io::Result<bool> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let is_partition = name.rsplit_once('-').is_some_and(|(_, index)| index.parse::<u32>().is_ok());
+    if !is_partition || !path.is_dir() {
+        return Ok(false);
+    }
+    for file in std::fs::read_dir(path)? {
+        if file?.path().extension().is_some_and(|extension| extension == "log") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -221,3 +221,76 @@ fn version_mapping_is_kafkas() {
         "metadata.version=25 (4.0)\nkraft.version=1\ntransaction.version=2\ngroup.version=1\neligible.leader.replicas.version=0\nshare.version=0\nstreams.version=0\n"
     );
 }
+
+fn alone(log_dirs: &str) -> ServerConfig {
+    let set = [("listeners", "PLAINTEXT://:0,CONTROLLER://:9"), ("controller.quorum.bootstrap.servers", "localhost:9")];
+    config(log_dirs, &[&set[..], &[("controller.listener.names", "CONTROLLER")]].concat())
+}
+
+fn refusal(config: &ServerConfig) -> String {
+    ensure_formatted(config, &mut std::io::sink()).unwrap_err().to_string()
+}
+
+#[test]
+fn partitions_without_meta_properties_are_left_alone_and_the_start_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (join(dir.path(), "one"), join(dir.path(), "two"));
+    let both = alone(&format!("{one},{two}"));
+    ensure_formatted(&alone(&one), &mut std::io::sink()).unwrap();
+    for name in ["__cluster_metadata-0/00000000000000000000.log", "orders-0/00000000000000000000.log"] {
+        let log = dir.path().join("one").join(name);
+        std::fs::create_dir_all(log.parent().unwrap()).unwrap();
+        std::fs::write(&log, b"records").unwrap();
+        std::fs::rename(dir.path().join("one/meta.properties"), dir.path().join("aside")).unwrap();
+        assert!(refusal(&alone(&one)).contains("holds"), "{}", refusal(&alone(&one)));
+        assert_eq!(std::fs::read(&log).unwrap(), b"records");
+        assert!(!dir.path().join("one/meta.properties").exists());
+        std::fs::rename(dir.path().join("aside"), dir.path().join("one/meta.properties")).unwrap();
+        std::fs::remove_file(&log).unwrap();
+    }
+    // The same in a directory that is added to a formatted node.
+    std::fs::create_dir_all(dir.path().join("two/orders-1")).unwrap();
+    std::fs::write(dir.path().join("two/orders-1/00000000000000000000.log"), b"").unwrap();
+    assert!(refusal(&both).contains("orders-1"), "{}", refusal(&both));
+    std::fs::remove_file(dir.path().join("two/orders-1/00000000000000000000.log")).unwrap();
+    assert!(!ensure_formatted(&both, &mut std::io::sink()).unwrap().is_new);
+}
+
+#[test]
+fn a_format_that_did_not_end_is_done_again_at_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let one = join(dir.path(), "one");
+    ensure_formatted(&alone(&one), &mut std::io::sink()).unwrap();
+    std::fs::remove_file(dir.path().join("one/meta.properties")).unwrap();
+    assert!(ensure_formatted(&alone(&one), &mut std::io::sink()).unwrap().is_new);
+}
+
+#[test]
+fn damaged_and_foreign_meta_properties_are_named_and_left_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let one = join(dir.path(), "one");
+    ensure_formatted(&alone(&one), &mut std::io::sink()).unwrap();
+    let file = dir.path().join("one/meta.properties");
+    let sound = std::fs::read_to_string(&file).unwrap();
+    let damaged = [
+        (String::new(), "cluster.id"),
+        ("rubbish".to_owned(), "cluster.id"),
+        (sound.replace("version=1", "version=7"), "version 7"),
+        (sound.replace("node.id=1", "node.id=x"), "node.id"),
+        (sound.replace("node.id=1", "node.id=5"), "Stored node id 5 doesn't match previous node id 1"),
+        (sound.replace("directory.id=", "directory.id=!"), "directory.id"),
+    ];
+    for (text, expected) in damaged {
+        std::fs::write(&file, &text).unwrap();
+        let refused = refusal(&alone(&one));
+        assert!(refused.contains(expected) && refused.contains("meta.properties"), "{refused}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), text, "nothing is made better behind anybody's back");
+    }
+    // One formatted before directories had ids gets one, as with Kafka.
+    let without: String =
+        sound.lines().filter(|line| !line.starts_with("directory.id")).map(|line| format!("{line}\n")).collect();
+    std::fs::write(&file, without).unwrap();
+    let formatted = ensure_formatted(&alone(&one), &mut std::io::sink()).unwrap();
+    assert!(!formatted.is_new && !formatted.log_dirs[0].id.is_zero());
+    assert!(std::fs::read_to_string(&file).unwrap().contains(&formatted.log_dirs[0].id.to_string()));
+}
