@@ -3,7 +3,9 @@
 
 mod append;
 mod assignment;
+mod checkpoints;
 mod directories;
+mod durability;
 mod fetch;
 mod maintenance;
 mod partition;

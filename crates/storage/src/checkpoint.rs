@@ -10,6 +10,7 @@ mod quorum_state;
 mod snapshot_file;
 
 pub use clean_shutdown::CleanShutdown;
+pub(crate) use lines::write_epochs_unsynced;
 pub use lines::{read_epochs, write_epochs};
 pub use meta_properties::{META_PROPERTIES, MetaProperties};
 pub use offsets::{

@@ -90,6 +90,13 @@ pub trait DiskFile: FileSource + 'static {
     /// # Errors
     /// What the system says.
     fn sync_data(&self) -> io::Result<()>;
+
+    /// Returns when everything written so far to the file system this file is on survives a power cut (`syncfs`),
+    /// names included. It reports what failed since this file was opened: open it before what it shall vouch for.
+    ///
+    /// # Errors
+    /// What the system says; as for `sync_data`.
+    fn sync_file_system(&self) -> io::Result<()>;
 }
 
 /// A file system. Cloning is cheap and yields the same one.

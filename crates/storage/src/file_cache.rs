@@ -37,6 +37,7 @@ impl<F> Slot<F> {
 pub struct FileCache<D: Disk> {
     disk: D,
     open_max: usize,
+    /// Counts openings, not uses: only an opening closes others, and uses must not meet on one cache line.
     clock: AtomicU64,
     open: Mutex<Vec<Weak<Slot<D::File>>>>,
 }
@@ -66,7 +67,7 @@ impl<D: Disk> FileCache<D> {
     pub(crate) fn get(&self, slot: &Arc<Slot<D::File>>, path: &Path, mode: OpenMode) -> io::Result<Arc<D::File>> {
         let file = {
             let mut place = slot.file.lock().unwrap_or_else(PoisonError::into_inner);
-            slot.last_used.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+            slot.last_used.store(self.clock.load(Ordering::Relaxed), Ordering::Relaxed);
             if let Some(file) = &*place {
                 return Ok(Arc::clone(file));
             }
@@ -81,11 +82,12 @@ impl<D: Disk> FileCache<D> {
     /// The open file of `slot` without touching the disk, if it is open.
     pub(crate) fn get_open(&self, slot: &Slot<D::File>) -> Option<Arc<D::File>> {
         let place = slot.file.lock().unwrap_or_else(PoisonError::into_inner);
-        slot.last_used.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        slot.last_used.store(self.clock.load(Ordering::Relaxed), Ordering::Relaxed);
         place.as_ref().map(Arc::clone)
     }
 
     fn register(&self, slot: &Arc<Slot<D::File>>) {
+        slot.last_used.store(self.clock.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.push(Arc::downgrade(slot));
         if open.len() <= self.open_max {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::disk::{Disk, DiskFile, OpenMode};
-use crate::error::{At, Result};
+use crate::error::{At, Error, Result};
 use crate::file_cache::Slot;
 use crate::files::Files;
 
@@ -89,7 +89,7 @@ impl IndexEntry for TimeEntry {
 }
 
 /// Entries that wait in memory before they are written in one call.
-const TAIL_ENTRIES_MAX: usize = 512;
+const TAIL_ENTRIES_MAX: usize = 128;
 /// Entries read at once at the end of a search.
 const BLOCK_ENTRIES: u32 = 512;
 
@@ -100,18 +100,21 @@ pub(crate) struct Index<E, D: Disk> {
     slot: Arc<Slot<D::File>>,
     /// Entries in the file; -1 until asked.
     persisted: AtomicI64,
+    /// The file was made.
+    is_made: bool,
     tail: Vec<E>,
 }
 
 impl<E: IndexEntry, D: Disk> Index<E, D> {
     /// The index of a segment that is new: there is no file and none is made until there are entries.
     pub(crate) fn empty(base_offset: i64) -> Self {
-        Index { base_offset, slot: Arc::default(), persisted: AtomicI64::new(0), tail: Vec::new() }
+        Index { base_offset, slot: Arc::default(), persisted: AtomicI64::new(0), is_made: false, tail: Vec::new() }
     }
 
-    /// The index of a segment that exists; its file is looked at when first needed.
-    pub(crate) fn existing(base_offset: i64) -> Self {
-        Index { base_offset, slot: Arc::default(), persisted: AtomicI64::new(-1), tail: Vec::new() }
+    /// The index of a segment that exists; its file, if there is one, is looked at when first needed.
+    pub(crate) fn existing(base_offset: i64, is_made: bool) -> Self {
+        let persisted = AtomicI64::new(if is_made { -1 } else { 0 });
+        Index { base_offset, slot: Arc::default(), persisted, is_made, tail: Vec::new() }
     }
 
     /// Where the file is.
@@ -171,14 +174,25 @@ impl<E: IndexEntry, D: Disk> Index<E, D> {
         }
     }
 
+    /// Makes the file if there is none: Kafka wants one, if empty, beside every segment.
+    pub(crate) fn make(&mut self, files: &Files<D>) -> Result<()> {
+        if !self.is_made {
+            let path = self.path(files);
+            files.disk().open(&path, OpenMode::Create).at("create", &path)?;
+            self.is_made = true;
+        }
+        Ok(())
+    }
+
     /// Writes what waits in memory, making the file if there is none.
     pub(crate) fn persist(&mut self, files: &Files<D>) -> Result<()> {
+        if self.tail.is_empty() {
+            return self.make(files);
+        }
         let persisted = self.persisted(files)?;
         let path = self.path(files);
         let file = files.cache.get(&self.slot, &path, OpenMode::Create).at("open", &path)?;
-        if self.tail.is_empty() {
-            return Ok(());
-        }
+        self.is_made = true;
         let mut bytes = Vec::with_capacity(self.tail.len() * E::SIZE);
         for entry in &self.tail {
             entry.encode(&mut bytes);
@@ -230,6 +244,26 @@ impl<E: IndexEntry, D: Disk> Index<E, D> {
         Ok(())
     }
 
+    /// Whether the entries in the file follow each other as they must.
+    pub(crate) fn is_ordered(&self, files: &Files<D>) -> Result<bool> {
+        let count = self.persisted(files)?;
+        let (mut at, mut last) = (0, None::<E>);
+        while at < count {
+            let entries = (count - at).min(BLOCK_ENTRIES);
+            let mut block = vec![0; entries as usize * E::SIZE];
+            self.read(files, &mut block, at)?;
+            for entry in block.chunks_exact(E::SIZE).filter_map(E::decode) {
+                let follows = |last: E| entry.key() > last.key() && entry.relative_offset() >= last.relative_offset();
+                if last.is_some_and(|last| !follows(last)) {
+                    return Ok(false);
+                }
+                last = Some(entry);
+            }
+            at += entries;
+        }
+        Ok(true)
+    }
+
     /// Closes the descriptor.
     pub(crate) fn close(&self) {
         self.slot.close();
@@ -269,12 +303,14 @@ impl<E: IndexEntry, D: Disk> Index<E, D> {
     }
 
     fn read(&self, files: &Files<D>, bytes: &mut [u8], at: u32) -> Result<usize> {
-        let path = self.path(files);
-        let file = match files.cache.get_open(&self.slot) {
-            Some(file) => file,
-            None => files.cache.get(&self.slot, &path, OpenMode::ReadWrite).at("open", &path)?,
+        let mut read = || {
+            let file = match files.cache.get_open(&self.slot) {
+                Some(file) => file,
+                None => files.cache.get(&self.slot, &self.path(files), OpenMode::ReadWrite)?,
+            };
+            file.read_at(bytes, u64::from(at) * E::SIZE as u64)
         };
-        file.read_at(bytes, u64::from(at) * E::SIZE as u64).at("read", &path)
+        read().map_err(|source| Error::Io { operation: "read", path: self.path(files), source })
     }
 
     /// How many entries of the file, from the beginning, satisfy `predicate`, which holds for a prefix.

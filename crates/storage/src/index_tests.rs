@@ -29,7 +29,7 @@ fn lookups_agree_with_a_sorted_list_in_memory_and_on_disk() {
     let bytes = read_whole(&disk, Path::new("/00000000000000000100.index")).unwrap().unwrap();
     assert_eq!(bytes.len(), 3000 * 8);
     assert_eq!(bytes[8..16], [0, 0, 0, 15, 0, 0, 16, 0]);
-    let again = Index::<OffsetEntry, SimulatedDisk>::existing(100);
+    let again = Index::<OffsetEntry, SimulatedDisk>::existing(100, true);
     assert_eq!(again.last(&files).unwrap(), index.last(&files).unwrap());
 }
 

@@ -6,15 +6,21 @@
 //! greater; `recovery_point <= log_end_offset`; what is below the recovery point was synced.
 
 mod append;
+mod close;
 mod flush;
 mod load;
 mod lookup;
+mod plan;
 mod read;
 mod recover;
 mod retention;
+mod roll;
+mod snapshots;
 mod truncate;
+mod write;
 
 pub use append::{AppendContext, AppendError, Appended};
+use flush::Unsynced;
 pub use flush::{FlushHandle, Flushed};
 pub use load::{LogOpen, RecoveryReport};
 pub use lookup::TimestampOffset;
@@ -40,21 +46,27 @@ pub struct Log<D: Disk> {
     config: Arc<LogConfig>,
     segments: Vec<Segment<D>>,
     epochs: EpochCache,
-    /// `leader-epoch-checkpoint` is behind. It is written by flushes only, before the recovery point passes an epoch's
-    /// first batch: recovery finds the later ones in the batches.
-    epochs_changed: bool,
     producers: Producers,
     /// Offsets of the producer snapshots on disk, ascending.
     snapshots: Vec<i64>,
     log_start_offset: i64,
     log_end_offset: i64,
     recovery_point: i64,
-    /// Log bytes since indexes and producer state were last made durable.
-    bytes_since_checkpoint: u64,
-    /// Names changed in the directory since it was last synced.
-    directory_changed: bool,
-    /// `partition.metadata` was written and not synced.
-    metadata_changed: bool,
+    /// Log bytes written since the log was opened, and those that recovery read.
+    appended_bytes: u64,
+    /// `appended_bytes` as of the recovery point.
+    flushed_bytes: u64,
+    /// `appended_bytes` as of the recovery point in the checkpoint file.
+    saved_bytes: u64,
+    /// `appended_bytes` when indexes and producers were last made durable.
+    checkpointed_bytes: u64,
+    unsynced: Unsynced,
+    /// Flushes of this log that were prepared and did not report back yet.
+    flushes_running: u32,
+    /// Counts truncations, to see whether there was one while a sync ran.
+    truncations: u64,
+    /// The recovery point in the checkpoint file.
+    saved_recovery_point: i64,
     /// The active segment knows its greatest timestamp.
     active_ready: bool,
     /// A write or sync failed in a way that leaves the file's end unknown.
@@ -157,7 +169,7 @@ impl<D: Disk> Log<D> {
     /// the next flush; should that not come, an epoch without records is as good as none.
     pub fn assign_epoch_start(&mut self, epoch: LeaderEpoch, start_offset: Offset) {
         if self.epochs.assign(epoch, start_offset) {
-            self.epochs_changed = true;
+            self.unsynced.epochs_changed();
         }
     }
 
@@ -201,8 +213,8 @@ impl<D: Disk> Log<D> {
     }
 
     fn active_mut(&mut self) -> Result<&mut Segment<D>> {
-        let failure = self.failure();
-        self.segments.last_mut().ok_or(failure)
+        let Log { files, segments, .. } = self;
+        segments.last_mut().ok_or_else(|| Error::Failed { path: files.directory.to_path_buf() })
     }
 
     fn failure(&self) -> Error {

@@ -12,7 +12,7 @@ use crate::checkpoint::{
     read_topic_id, write_offsets,
 };
 use crate::config::LogConfig;
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile};
 use crate::error::{At, Error, Result};
 use crate::file_cache::FileCache;
 use crate::log::{Log, LogOpen, RecoveryReport};
@@ -40,7 +40,7 @@ pub struct LogDir<D: Disk> {
     cache: Arc<FileCache<D>>,
     path: PathBuf,
     previous: Option<CleanShutdown>,
-    _lock: Arc<D::File>,
+    lock: Arc<D::File>,
 }
 
 impl<D: Disk> LogDir<D> {
@@ -57,7 +57,7 @@ impl<D: Disk> LogDir<D> {
         let lock = disk.try_lock(&lock_path).at("lock", &lock_path)?;
         let lock = lock.ok_or_else(|| Error::Locked { path: path.to_owned() })?;
         let previous = CleanShutdown::read(disk, path)?;
-        Ok(LogDir { cache: Arc::clone(cache), path: path.to_owned(), previous, _lock: lock })
+        Ok(LogDir { cache: Arc::clone(cache), path: path.to_owned(), previous, lock })
     }
 
     /// The directory.
@@ -229,6 +229,15 @@ impl<D: Disk> LogDir<D> {
     /// IO.
     pub fn sync(&self) -> Result<()> {
         self.cache.disk().sync_directory(&self.path).at("sync", &self.path)
+    }
+
+    /// Makes everything written to the directory's file system durable, files and names.
+    ///
+    /// # Errors
+    /// IO: nothing is known then about what was written since the last sync of any log of the directory.
+    pub fn sync_file_system(&self) -> Result<()> {
+        // The lock's file was opened before anything was written: it learns of every failed write since.
+        self.lock.sync_file_system().at("sync the file system of", &self.path)
     }
 
     /// Ends a run cleanly: all logs must have been closed. Writes recovery points and log starts, then the mark.

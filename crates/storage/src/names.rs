@@ -54,8 +54,12 @@ impl TopicPartition {
     /// `topic-0.<unique>-delete`, cut to 255 bytes in the topic's part as Kafka does.
     #[must_use]
     pub fn delete_name(&self, unique: Uuid) -> String {
+        self.name_with(unique, "delete")
+    }
+
+    fn name_with(&self, unique: Uuid, kind: &str) -> String {
         let hex: String = unique.0.iter().map(|byte| format!("{byte:02x}")).collect();
-        let suffix = format!("-{}.{hex}-delete", self.partition);
+        let suffix = format!("-{}.{hex}-{kind}", self.partition);
         let room = 255_usize.saturating_sub(suffix.len());
         format!("{}{suffix}", self.topic.get(..room).unwrap_or(&self.topic))
     }
@@ -63,7 +67,7 @@ impl TopicPartition {
     /// `topic-0.<unique>-stray`.
     #[must_use]
     pub fn stray_name(&self, unique: Uuid) -> String {
-        self.delete_name(unique).replace("-delete", "-stray")
+        self.name_with(unique, "stray")
     }
 }
 
@@ -100,6 +104,8 @@ mod tests {
         assert_eq!(DirectoryKind::parse(&deleted), Some(DirectoryKind::Delete(partition("a.b", 3))));
         let stray = partition("a.b", 3).stray_name(Uuid([0xab; 16]));
         assert_eq!(DirectoryKind::parse(&stray), Some(DirectoryKind::Stray(partition("a.b", 3))));
+        let deletes = partition("to-delete", 0).stray_name(Uuid([1; 16]));
+        assert_eq!(DirectoryKind::parse(&deletes), Some(DirectoryKind::Stray(partition("to-delete", 0))), "{deletes}");
         for wrong in ["topic", "topic-", "-1", "topic-x", "x-delete", "lost+found"] {
             assert_eq!(DirectoryKind::parse(wrong), None, "{wrong}");
         }

@@ -1,7 +1,7 @@
 //! Walking the batches of a segment's file: headers only, to find an offset, or whole batches with their CRC, to
 //! recover. Both stop at the first byte that cannot begin a batch that is wholly there.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use milena_records::{BATCH_OVERHEAD_BYTES, BatchHeader, verify_crc};
 
 use crate::disk::DiskFile;
@@ -78,52 +78,66 @@ pub(crate) fn read_batch<F: DiskFile>(file: &F, place: &BatchPlace) -> std::io::
     Ok(bytes.into())
 }
 
-/// Bytes read at once while recovering.
-const CHUNK_BYTES: usize = 1 << 20;
+/// Bytes read at once while recovering: what a processor's cache holds, so that they are checked where they were put.
+const CHUNK_BYTES: usize = 256 << 10;
 
 /// Reads whole batches in `position..end` and checks the CRC of each; ends before the first that is torn or damaged.
 pub(crate) struct ValidBatches<'file, F> {
     file: &'file F,
     position: u64,
     end: u64,
-    chunk: Bytes,
+    buffer: Vec<u8>,
+    /// The bytes at `position` begin here in the buffer, and `filled` is where they end.
+    start: usize,
+    filled: usize,
 }
 
 impl<'file, F: DiskFile> ValidBatches<'file, F> {
     pub(crate) fn new(file: &'file F, position: u64, end: u64) -> Self {
-        ValidBatches { file, position, end, chunk: Bytes::new() }
+        ValidBatches { file, position, end, buffer: Vec::new(), start: 0, filled: 0 }
     }
 
     /// The next whole, undamaged batch.
-    pub(crate) fn next(&mut self) -> std::io::Result<Option<(BatchPlace, Bytes)>> {
+    pub(crate) fn next(&mut self) -> std::io::Result<Option<(BatchPlace, &[u8])>> {
         self.fill(BATCH_OVERHEAD_BYTES)?;
-        let Ok(header) = BatchHeader::parse(&self.chunk) else { return Ok(None) };
+        let Ok(header) = BatchHeader::parse(self.ahead()) else { return Ok(None) };
         let place = BatchPlace { position: self.position, header };
         if place.end() > self.end {
             return Ok(None);
         }
-        self.fill(header.size_bytes())?;
-        if self.chunk.len() < header.size_bytes() {
+        let size = header.size_bytes();
+        self.fill(size)?;
+        let Some(batch) = self.ahead().get(..size) else { return Ok(None) };
+        if verify_crc(batch).is_err() {
             return Ok(None);
         }
-        let batch = self.chunk.split_to(header.size_bytes());
-        if verify_crc(&batch).is_err() {
-            return Ok(None);
-        }
+        let start = self.start;
         self.position = place.end();
-        Ok(Some((place, batch)))
+        self.start += size;
+        Ok(self.buffer.get(start..start + size).map(|batch| (place, batch)))
+    }
+
+    fn ahead(&self) -> &[u8] {
+        self.buffer.get(self.start..self.filled).unwrap_or_default()
     }
 
     /// Sees to it that `wanted` bytes are in memory, if the file has them.
     fn fill(&mut self, wanted: usize) -> std::io::Result<()> {
-        if self.chunk.len() >= wanted {
+        let here = self.filled - self.start;
+        let rest = usize::try_from(self.end.saturating_sub(self.position)).unwrap_or(usize::MAX);
+        if here >= wanted.min(rest) {
             return Ok(());
         }
-        let rest = usize::try_from(self.end.saturating_sub(self.position)).unwrap_or(usize::MAX);
-        let mut chunk = BytesMut::zeroed(wanted.max(CHUNK_BYTES).min(rest));
-        let read = self.file.read_at(&mut chunk, self.position)?;
-        chunk.truncate(read);
-        self.chunk = chunk.freeze();
+        // What is here of a batch goes to the front; the buffer grows only for a batch the file has room for.
+        self.buffer.copy_within(self.start..self.filled, 0);
+        (self.start, self.filled) = (0, here);
+        let len = wanted.max(CHUNK_BYTES).min(rest);
+        if self.buffer.len() < len {
+            self.buffer.resize(len, 0);
+        }
+        if let Some(room) = self.buffer.get_mut(here..len) {
+            self.filled += self.file.read_at(room, self.position + here as u64)?;
+        }
         Ok(())
     }
 }

@@ -59,11 +59,16 @@ impl<D: Disk> Segment<D> {
     }
 
     /// A segment found on disk.
-    pub(crate) fn existing(base_offset: i64, size: u64, config: &LogConfig, now_ms: i64) -> Segment<D> {
+    pub(crate) fn existing(
+        (base_offset, size): (i64, u64),
+        (has_index, has_time_index): (bool, bool),
+        config: &LogConfig,
+        now_ms: i64,
+    ) -> Segment<D> {
         Segment {
             size,
-            offset_index: Index::existing(base_offset),
-            time_index: Index::existing(base_offset),
+            offset_index: Index::existing(base_offset, has_index),
+            time_index: Index::existing(base_offset, has_time_index),
             max_timestamp: None,
             ..Self::empty(base_offset, config, now_ms)
         }
@@ -249,11 +254,33 @@ impl<D: Disk> Segment<D> {
         Ok(max)
     }
 
+    /// Whether a batch after the one the last entry of the time index is about has a greater timestamp.
+    pub(crate) fn time_index_is_behind(&self, files: &Files<D>) -> Result<bool> {
+        let last = self.time_index.last(files)?;
+        let known = last.map_or(-1, |last| last.timestamp);
+        let from = last.map_or(0, |last| i64::from(last.relative_offset));
+        let start = self.offset_index.lookup(files, from)?.map_or(0, |entry| u64::from(entry.position));
+        let file = self.file(files)?;
+        let mut headers = Headers::sequential(&*file, start, self.size);
+        while let Some(place) = headers.next().at("read", &self.path(files))? {
+            if place.header.max_timestamp > known {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Ends appending: the indexes are completed and written.
     pub(crate) fn seal(&mut self, files: &Files<D>) -> Result<()> {
         self.push_time(files)?;
         self.offset_index.persist(files)?;
         self.time_index.persist(files)
+    }
+
+    /// Makes the index files if they are not there.
+    pub(crate) fn make_indexes(&mut self, files: &Files<D>) -> Result<()> {
+        self.offset_index.make(files)?;
+        self.time_index.make(files)
     }
 
     /// Closes the descriptors.

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 /// From this many partitions on, opening them is spread over threads.
@@ -210,12 +211,17 @@ impl Assigner {
         if openings.len() < PARALLEL_FROM || threads == 1 {
             return openings.iter().filter_map(open).collect();
         }
-        let share = openings.len().div_ceil(threads);
+        // One after another from a common counter: logs take unequal time to recover.
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut opened = Vec::new();
+            while let Some(opening) = openings.get(next.fetch_add(1, Ordering::Relaxed)) {
+                opened.extend(open(opening));
+            }
+            opened
+        };
         std::thread::scope(|scope| {
-            let workers: Vec<_> = openings
-                .chunks(share)
-                .map(|chunk| scope.spawn(|| chunk.iter().filter_map(open).collect::<Vec<_>>()))
-                .collect();
+            let workers: Vec<_> = (0..threads.min(openings.len())).map(|_| scope.spawn(work)).collect();
             workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
         })
     }

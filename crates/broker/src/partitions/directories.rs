@@ -69,12 +69,24 @@ pub(crate) fn look_around(log_dirs: &[LogDir<RealDisk>]) -> io::Result<Found> {
                     found.logs.insert(name, log);
                 }
                 Some(DirectoryKind::Delete(_)) => found.deleted.push(path.join(&entry.name)),
-                _ => {}
+                Some(DirectoryKind::Stray(name)) => {
+                    tracing::warn!(directory = entry.name, log = %name, "passed over a log that was set aside");
+                }
+                Some(DirectoryKind::Future(name)) => {
+                    // Moving logs between directories is not served; the copy's original is complete.
+                    tracing::warn!(directory = entry.name, log = %name, "passed over an unfinished move of a log");
+                }
+                Some(DirectoryKind::Log(_)) => {}
+                None if NO_LOGS.contains(&entry.name.as_str()) => {}
+                None => tracing::warn!(directory = entry.name, "passed over a directory that is no partition"),
             }
         }
     }
     Ok(found)
 }
+
+/// Directories that are expected in a log directory beside the partitions (`LogManager.loadLogs`, and what ext4 has).
+const NO_LOGS: [&str; 2] = ["remote-log-index-cache", "lost+found"];
 
 /// The topic of the metadata log, which is not a partition of this broker.
 const CLUSTER_METADATA_TOPIC: &str = "__cluster_metadata";

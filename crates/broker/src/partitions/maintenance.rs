@@ -1,17 +1,10 @@
-//! What goes on beside the requests: flushing (group commit), checkpoints, retention, deletion of files, and the orderly
-//! end. Kafka's counterparts are the tasks of `LogManager` and `ReplicaManager`'s high watermark checkpoint.
+//! What goes on beside the requests: flushing (group commit), checkpoints, retention, deletion of files. Kafka's counterparts are the tasks of `LogManager` and `ReplicaManager`'s high watermark checkpoint.
 
+use super::checkpoints::Checkpoints;
+use super::durability;
 use super::partition::Partition;
 use crate::broker::Broker;
-use milena_storage::LogDir;
-use milena_storage::checkpoint::{
-    CleanShutdown, LOG_START_OFFSET_CHECKPOINT, OffsetCheckpoint, RECOVERY_POINT_CHECKPOINT,
-    REPLICATION_OFFSET_CHECKPOINT,
-};
 use milena_storage::disk::{Disk, RealDisk};
-use milena_types::Offset;
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -89,6 +82,8 @@ impl Maintenance {
                 partitions.iter().for_each(|partition| flush(&flusher, partition));
             }
         }));
+        let (tail, stop) = (Arc::clone(broker), Arc::clone(&stopping));
+        threads.extend(spawn("sync", move || durability::bound_tails(&tail, &stop)));
         let (ticker, stop) = (Arc::clone(broker), Arc::clone(&stopping));
         threads.extend(spawn("maintenance", move || tick(&ticker, &stop)));
         Self { broker: Arc::clone(broker), threads, deadlines, stopping }
@@ -104,7 +99,7 @@ impl Maintenance {
             thread.thread().unpark();
             let _ = thread.join();
         }
-        close_all(&self.broker, broker_epoch);
+        durability::close_all(&self.broker, broker_epoch);
     }
 }
 
@@ -140,26 +135,26 @@ fn flush(broker: &Broker, partition: &Partition) {
 }
 
 /// After a failed sync nothing is known about the log's end: the partition goes offline.
-fn fail(partition: &Partition, error: &milena_storage::Error) {
+pub(super) fn fail(partition: &Partition, error: &milena_storage::Error) {
     tracing::error!(%partition, %error, "a flush failed; the partition is offline until the broker starts again");
     partition.lock().log.mark_failed();
     partition.go_offline().run();
 }
 
 /// When something is next due.
-struct Schedule {
+pub(super) struct Schedule {
     next: Instant,
     every: Duration,
 }
 
 impl Schedule {
-    fn new(first: Duration, every_ms: u64) -> Self {
+    pub(super) fn new(first: Duration, every_ms: u64) -> Self {
         // Very long intervals mean never.
         let every = Duration::from_millis(every_ms.min(u64::from(u32::MAX)));
         Self { next: Instant::now() + first.min(every), every }
     }
 
-    fn is_due(&mut self) -> bool {
+    pub(super) fn is_due(&mut self) -> bool {
         let now = Instant::now();
         let due = self.next <= now;
         if due {
@@ -174,22 +169,19 @@ fn tick(broker: &Arc<Broker>, stopping: &AtomicBool) {
     let first = Duration::from_millis(settings.log_initial_task_delay_ms);
     let every = |ms: u64| Schedule::new(Duration::from_millis(ms), ms);
     let mut high_watermarks = every(settings.replica_high_watermark_checkpoint_interval_ms);
-    let mut recovery_points = every(settings.log_flush_offset_checkpoint_interval_ms);
     let mut log_starts = every(settings.log_flush_start_offset_checkpoint_interval_ms);
     let mut retention = Schedule::new(first, settings.log_retention_check_interval_ms);
     let mut producers = every(settings.producer_id_expiration_check_interval_ms);
     let mut timed_flush = every(settings.log_flush_scheduler_interval_ms);
     let mut deletions = every(DELETIONS_MS);
+    let mut checkpoints = Checkpoints::default();
     while !stopping.load(Ordering::Relaxed) {
         std::thread::park_timeout(TICK);
         if high_watermarks.is_due() {
-            checkpoint(broker, REPLICATION_OFFSET_CHECKPOINT, |inner| Some(inner.state.high_watermark()));
-        }
-        if recovery_points.is_due() {
-            checkpoint_recovery_points(broker);
+            checkpoints.write_high_watermarks(broker);
         }
         if log_starts.is_due() {
-            checkpoint_log_starts(broker);
+            checkpoints.write_log_starts(broker);
         }
         if timed_flush.is_due() {
             flush_overdue(broker);
@@ -203,40 +195,6 @@ fn tick(broker: &Arc<Broker>, stopping: &AtomicBool) {
         }
         if deletions.is_due() {
             remove_files(broker);
-        }
-    }
-}
-
-fn checkpoint_recovery_points(broker: &Broker) {
-    // A recovery point must not outlive the name of its log.
-    for log_dir in broker.log_dirs() {
-        if let Err(error) = log_dir.sync() {
-            tracing::error!(path = %log_dir.path().display(), %error, "a log directory cannot be synced");
-            return;
-        }
-    }
-    checkpoint(broker, RECOVERY_POINT_CHECKPOINT, |inner| Some(inner.log.recovery_point()));
-}
-
-fn checkpoint_log_starts(broker: &Broker) {
-    checkpoint(broker, LOG_START_OFFSET_CHECKPOINT, |inner| inner.log.log_start_to_checkpoint());
-}
-
-/// Writes one offset of every partition into the file `name` of its log directory.
-fn checkpoint(broker: &Broker, name: &str, offset: impl Fn(&super::partition::Inner) -> Option<Offset>) {
-    let mut files: BTreeMap<PathBuf, OffsetCheckpoint> =
-        broker.log_dirs().iter().map(|log_dir| (log_dir.path().to_owned(), OffsetCheckpoint::new())).collect();
-    for partition in broker.partitions.all() {
-        let inner = partition.lock();
-        if let Some(offset) = offset(&inner) {
-            let key = super::directories::directory_name(&partition.topic, partition.index);
-            files.entry(partition.log_dir.clone()).or_default().insert(key, offset);
-        }
-    }
-    for log_dir in broker.log_dirs() {
-        let Some(offsets) = files.get(log_dir.path()) else { continue };
-        if let Err(error) = log_dir.write_checkpoint(name, offsets) {
-            tracing::error!(path = %log_dir.path().display(), name, %error, "a checkpoint cannot be written");
         }
     }
 }
@@ -279,26 +237,6 @@ fn remove_files(broker: &Broker) {
             && let Err(error) = inner.log.remove_deleted_files(now)
         {
             tracing::error!(%partition, %error, "deleted segments cannot be removed");
-        }
-    }
-}
-
-fn close_all(broker: &Broker, broker_epoch: i64) {
-    let mut failed: Vec<PathBuf> = Vec::new();
-    for partition in broker.partitions.all() {
-        let mut inner = partition.lock();
-        if let Err(error) = inner.log.close() {
-            tracing::error!(%partition, %error, "the log cannot be closed");
-            failed.push(partition.log_dir.clone());
-        }
-    }
-    checkpoint(broker, REPLICATION_OFFSET_CHECKPOINT, |inner| Some(inner.state.high_watermark()));
-    checkpoint_recovery_points(broker);
-    checkpoint_log_starts(broker);
-    for log_dir in broker.log_dirs().iter().map(LogDir::path).filter(|path| !failed.iter().any(|failed| failed == path))
-    {
-        if let Err(error) = CleanShutdown::write(&RealDisk, log_dir, broker_epoch) {
-            tracing::error!(path = %log_dir.display(), %error, "the mark of a clean shutdown cannot be written");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use milena_types::{LeaderEpoch, Offset};
 
-use crate::disk::{Disk, read_whole, write_atomic};
+use crate::disk::{Disk, read_whole, write_atomic, write_atomic_unsynced};
 use crate::epochs::EpochEntry;
 use crate::error::{At, Result, corrupt};
 
@@ -75,9 +75,18 @@ pub fn read_epochs<D: Disk>(disk: &D, directory: &Path) -> Result<Vec<EpochEntry
 /// IO.
 pub fn write_epochs<D: Disk>(disk: &D, directory: &Path, entries: &[EpochEntry]) -> Result<()> {
     let path = directory.join(LEADER_EPOCH_CHECKPOINT);
+    write_atomic(disk, &path, epochs_text(entries).as_bytes()).at("write", &path)
+}
+
+/// As `write_epochs`, but durable only after the next sync of the file system.
+pub(crate) fn write_epochs_unsynced<D: Disk>(disk: &D, directory: &Path, entries: &[EpochEntry]) -> Result<()> {
+    let path = directory.join(LEADER_EPOCH_CHECKPOINT);
+    write_atomic_unsynced(disk, &path, epochs_text(entries).as_bytes()).at("write", &path)
+}
+
+fn epochs_text(entries: &[EpochEntry]) -> String {
     let lines: Vec<String> = entries.iter().map(|entry| format!("{} {}", entry.epoch, entry.start_offset)).collect();
-    let text = format_lines(&lines);
-    write_atomic(disk, &path, text.as_bytes()).at("write", &path)
+    format_lines(&lines)
 }
 
 #[cfg(test)]

@@ -123,6 +123,11 @@ impl DiskFile for SimulatedFile {
         self.stepped()?.sync_file(self.inode);
         Ok(())
     }
+
+    fn sync_file_system(&self) -> io::Result<()> {
+        self.stepped()?.sync_all();
+        Ok(())
+    }
 }
 
 impl Disk for SimulatedDisk {

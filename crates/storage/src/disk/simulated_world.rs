@@ -197,6 +197,14 @@ impl World {
         }
     }
 
+    pub(super) fn sync_all(&mut self) {
+        for file in self.files.values_mut() {
+            file.durable.clone_from(&file.now);
+            file.unsynced.clear();
+        }
+        self.sync_names();
+    }
+
     /// As a journal: a directory sync commits every name change before it.
     pub(super) fn sync_names(&mut self) {
         self.durable_names = self.names.clone();

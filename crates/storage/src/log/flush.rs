@@ -8,12 +8,37 @@ use milena_types::{Offset, Timestamp};
 
 use super::Log;
 use crate::checkpoint::{PARTITION_METADATA, write_epochs};
-use crate::disk::{Disk, DiskFile, OpenMode, write_atomic, write_atomic_unsynced};
+use crate::disk::{Disk, DiskFile, OpenMode, write_atomic};
 use crate::epochs::EpochEntry;
 use crate::error::{At, Result};
 use crate::files::Files;
 use crate::producer_snapshot::{self, SNAPSHOT_SUFFIX};
-use crate::producers::Undo;
+
+/// What changed beside the segments since it was last synced.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Unsynced {
+    /// `leader-epoch-checkpoint` is behind. It is written by flushes only, before the recovery point passes an epoch's
+    /// first batch: recovery finds the later ones in the batches.
+    pub(super) epochs: bool,
+    /// Names changed in the directory.
+    pub(super) directory: bool,
+    /// `partition.metadata` was written.
+    pub(super) metadata: bool,
+    /// Counts the changes, to see whether there were more while a sync ran.
+    pub(super) changes: u64,
+}
+
+impl Unsynced {
+    pub(super) fn epochs_changed(&mut self) {
+        self.epochs = true;
+        self.changes += 1;
+    }
+
+    pub(super) fn directory_changed(&mut self) {
+        self.directory = true;
+        self.changes += 1;
+    }
+}
 
 /// The syncs that make a log durable up to an offset.
 #[derive(Debug)]
@@ -25,6 +50,8 @@ pub struct FlushHandle<D: Disk> {
     epochs: Option<Vec<EpochEntry>>,
     snapshot: Option<(i64, PathBuf, Vec<u8>)>,
     end_offset: i64,
+    appended_bytes: u64,
+    truncations: u64,
 }
 
 /// What a flush has made durable.
@@ -33,7 +60,11 @@ pub struct FlushHandle<D: Disk> {
 pub struct Flushed {
     /// Everything below it.
     pub end_offset: Offset,
-    snapshot: Option<i64>,
+    pub(super) appended_bytes: u64,
+    pub(super) snapshot: Option<i64>,
+    /// `Unsynced::changes` before a sync of the whole file system; `None` for one of single files.
+    pub(super) changes: Option<u64>,
+    pub(super) truncations: u64,
 }
 
 impl<D: Disk> FlushHandle<D> {
@@ -62,7 +93,13 @@ impl<D: Disk> FlushHandle<D> {
             self.disk.sync_directory(&self.directory).at("sync", &self.directory)?;
         }
         let snapshot = self.snapshot.as_ref().map(|(offset, ..)| *offset);
-        Ok(Flushed { end_offset: self.end_offset(), snapshot })
+        Ok(Flushed {
+            end_offset: self.end_offset(),
+            appended_bytes: self.appended_bytes,
+            snapshot,
+            changes: None,
+            truncations: self.truncations,
+        })
     }
 }
 
@@ -75,21 +112,25 @@ impl<D: Disk> Log<D> {
         self.prepare(self.checkpoint_is_due())
     }
 
-    fn checkpoint_is_due(&self) -> bool {
-        self.bytes_since_checkpoint >= self.config.checkpoint_interval_bytes
+    pub(super) fn bytes_since_checkpoint(&self) -> u64 {
+        self.appended_bytes.saturating_sub(self.checkpointed_bytes)
     }
 
-    fn prepare(&mut self, checkpoint: bool) -> Result<Option<FlushHandle<D>>> {
+    pub(super) fn checkpoint_is_due(&self) -> bool {
+        self.bytes_since_checkpoint() >= self.config.checkpoint_interval_bytes
+    }
+
+    pub(super) fn prepare(&mut self, checkpoint: bool) -> Result<Option<FlushHandle<D>>> {
         if self.failed {
             return Err(self.failure());
         }
         let behind = self.recovery_point < self.log_end_offset;
-        let checkpoint = checkpoint && self.bytes_since_checkpoint > 0;
-        if !behind && !checkpoint && !self.directory_changed && !self.epochs_changed {
+        let checkpoint = checkpoint && self.bytes_since_checkpoint() > 0;
+        if !behind && !checkpoint && !self.unsynced.directory && !self.unsynced.epochs {
             return Ok(None);
         }
         let mut synced = Vec::new();
-        if std::mem::take(&mut self.metadata_changed) {
+        if self.unsynced.metadata {
             let path = self.files.directory.join(PARTITION_METADATA);
             synced.extend(open_existing(&self.files, &path)?.map(|file| (path, file)));
         }
@@ -102,11 +143,10 @@ impl<D: Disk> Log<D> {
             }
             synced.push((segment.path(&self.files), segment.file(&self.files)?));
             if at == last && !checkpoint {
+                segment.make_indexes(&self.files)?;
                 continue;
             }
-            segment.push_time(&self.files)?;
-            segment.offset_index.persist(&self.files)?;
-            segment.time_index.persist(&self.files)?;
+            segment.seal(&self.files)?;
             let index = segment.offset_index.file(&self.files)?;
             let time_index = segment.time_index.file(&self.files)?;
             synced.extend(index.map(|file| (segment.offset_index.path(&self.files), file)));
@@ -120,10 +160,11 @@ impl<D: Disk> Log<D> {
             let path = self.files.path(self.log_end_offset, SNAPSHOT_SUFFIX);
             (self.log_end_offset, path, producer_snapshot::encode(self.producers.entries()))
         });
-        let epochs = self.epochs_changed.then(|| self.epochs.entries().to_vec());
+        let epochs = self.unsynced.epochs.then(|| self.epochs.entries().to_vec());
+        let sync_directory = self.unsynced.directory;
         // Noted now: what changes while the syncs run belongs to the next flush. A failed flush stops the log.
-        self.epochs_changed = false;
-        let sync_directory = std::mem::take(&mut self.directory_changed);
+        self.unsynced = Unsynced { changes: self.unsynced.changes, ..Unsynced::default() };
+        self.flushes_running += 1;
         Ok(Some(FlushHandle {
             disk: self.files.disk().clone(),
             directory: Arc::clone(&self.files.directory),
@@ -132,18 +173,30 @@ impl<D: Disk> Log<D> {
             epochs,
             snapshot,
             end_offset: self.log_end_offset,
+            appended_bytes: self.appended_bytes,
+            truncations: self.truncations,
         }))
     }
 
     /// Notes what a flush made durable.
     pub fn flushed(&mut self, flushed: Flushed) {
-        // The log may have been truncated while the syncs ran.
-        self.recovery_point = self.recovery_point.max(flushed.end_offset.0).min(self.log_end_offset);
-        let Some(offset) = flushed.snapshot else { return };
-        if offset > self.log_end_offset {
+        match flushed.changes {
+            None => self.flushes_running = self.flushes_running.saturating_sub(1),
+            Some(changes) if changes == self.unsynced.changes => {
+                self.unsynced = Unsynced { changes, ..Unsynced::default() };
+            }
+            Some(_) => {}
+        }
+        // What was cut off and written again while the syncs ran is not what they made durable.
+        if flushed.truncations != self.truncations {
             return;
         }
-        self.bytes_since_checkpoint = 0;
+        if flushed.end_offset.0 >= self.recovery_point {
+            self.recovery_point = flushed.end_offset.0;
+            self.flushed_bytes = flushed.appended_bytes;
+        }
+        let Some(offset) = flushed.snapshot else { return };
+        self.checkpointed_bytes = flushed.appended_bytes;
         self.note_snapshot(offset);
     }
 
@@ -155,7 +208,7 @@ impl<D: Disk> Log<D> {
         self.flush_now(self.checkpoint_is_due())
     }
 
-    fn flush_now(&mut self, checkpoint: bool) -> Result<()> {
+    pub(super) fn flush_now(&mut self, checkpoint: bool) -> Result<()> {
         let Some(handle) = self.prepare(checkpoint)? else { return Ok(()) };
         match handle.run() {
             Ok(flushed) => {
@@ -166,69 +219,6 @@ impl<D: Disk> Log<D> {
                 self.failed = true;
                 Err(error)
             }
-        }
-    }
-
-    /// Writes and syncs everything a clean start needs, and closes the files. The log can still be read and appended
-    /// to afterwards, but then it is not closed any more.
-    ///
-    /// # Errors
-    /// IO; the directory must then not be marked as cleanly shut down.
-    pub fn close(&mut self) -> Result<()> {
-        let files = self.files.clone();
-        if self.log_end_offset > self.recovery_point || self.bytes_since_checkpoint > 0 {
-            self.prepare_active()?;
-            let active = self.active_mut()?;
-            if active.size > 0 {
-                active.seal(&files)?;
-            }
-        }
-        // A log that never had a record has nothing to lose: the metadata log makes it again.
-        if self.log_end_offset > 0 {
-            self.flush_now(true)?;
-        }
-        for segment in &self.segments {
-            segment.close();
-        }
-        Ok(())
-    }
-
-    /// Saves the producers at the base of the next segment, without what `unwritten` changed. Not synced: if it is lost,
-    /// an older one and the batches after it say the same.
-    pub(super) fn take_snapshot(&mut self, offset: i64, unwritten: &[Undo]) -> Result<()> {
-        if self.snapshots.last().is_some_and(|last| *last >= offset) {
-            return Ok(());
-        }
-        let path = self.files.path(offset, SNAPSHOT_SUFFIX);
-        let bytes = if unwritten.is_empty() {
-            producer_snapshot::encode(self.producers.entries())
-        } else {
-            let mut before = self.producers.clone();
-            unwritten.iter().rev().for_each(|change| before.undo(change));
-            producer_snapshot::encode(before.entries())
-        };
-        write_atomic_unsynced(self.files.disk(), &path, &bytes).at("write", &path)?;
-        self.directory_changed = true;
-        self.note_snapshot(offset);
-        Ok(())
-    }
-
-    /// Keeps only the newest snapshot that is not at a segment's base.
-    fn note_snapshot(&mut self, offset: i64) {
-        let segments = &self.segments;
-        let at_base = |offset: i64| segments.iter().any(|segment| segment.base_offset == offset);
-        let superseded: Vec<i64> =
-            self.snapshots.iter().copied().filter(|known| *known < offset && !at_base(*known)).collect();
-        for old in superseded {
-            let path = self.files.path(old, SNAPSHOT_SUFFIX);
-            // One too many does no harm: the next start removes it.
-            if let Err(error) = self.files.disk().remove(&path) {
-                tracing::debug!(%error, path = %path.display(), "an old producer snapshot stays");
-            }
-            self.snapshots.retain(|known| *known != old);
-        }
-        if let Err(at) = self.snapshots.binary_search(&offset) {
-            self.snapshots.insert(at, offset);
         }
     }
 

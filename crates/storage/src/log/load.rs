@@ -8,11 +8,12 @@ use std::sync::Arc;
 use milena_types::{Offset, Timestamp, Uuid};
 
 use super::Log;
+use super::flush::Unsynced;
 use crate::checkpoint::{read_epochs, write_topic_id};
 use crate::config::LogConfig;
 use crate::disk::{Disk, OpenMode};
 use crate::epochs::EpochCache;
-use crate::error::{At, Result};
+use crate::error::{At, Error, Result};
 use crate::file_cache::FileCache;
 use crate::files::{CLEANED, DELETED, Files, SWAP, parse_file_name};
 use crate::index::{IndexEntry, OffsetEntry, TimeEntry};
@@ -75,7 +76,7 @@ impl<D: Disk> Log<D> {
         }
         let mut log = Log::bare(cache, directory, config);
         log.add_empty_segment(0, now)?;
-        log.metadata_changed = topic_id.is_some();
+        log.unsynced.metadata = topic_id.is_some();
         Ok(log)
     }
 
@@ -93,19 +94,28 @@ impl<D: Disk> Log<D> {
         let mut log = Log::bare(cache, directory, config);
         let mut report = RecoveryReport::default();
         let found = log.list_files()?;
+        let mut epochs_lost = false;
         if found.epochs {
-            log.epochs = EpochCache::from_entries(&read_epochs(cache.disk(), directory)?);
+            match read_epochs(cache.disk(), directory) {
+                Ok(epochs) => log.epochs = EpochCache::from_entries(&epochs),
+                Err(error @ Error::Corrupt { .. }) => {
+                    tracing::warn!(%error, "the epochs are taken from the batches");
+                    epochs_lost = true;
+                }
+                Err(error) => return Err(error),
+            }
         }
         for base_offset in &found.logs {
             let path = log.files.path(*base_offset, "log");
             let size = cache.disk().metadata(&path).at("look at", &path)?.map_or(0, |metadata| metadata.len);
-            log.segments.push(Segment::existing(*base_offset, size, config, open.now.0));
+            let indexes = (found.indexes.contains(base_offset), found.time_indexes.contains(base_offset));
+            log.segments.push(Segment::existing((*base_offset, size), indexes, config, open.now.0));
         }
         log.snapshots.clone_from(&found.snapshots);
         let missing = |segment: &Segment<D>| {
             let indexed =
                 found.indexes.contains(&segment.base_offset) && found.time_indexes.contains(&segment.base_offset);
-            segment.size > 0 && !indexed
+            segment.size > 0 && (!indexed || epochs_lost)
         };
         let unindexed: BTreeSet<i64> =
             log.segments.iter().filter(|segment| missing(segment)).map(|segment| segment.base_offset).collect();
@@ -119,15 +129,19 @@ impl<D: Disk> Log<D> {
             config: Arc::clone(config),
             segments: Vec::with_capacity(1),
             epochs: EpochCache::default(),
-            epochs_changed: false,
             producers: Producers::default(),
             snapshots: Vec::new(),
             log_start_offset: 0,
             log_end_offset: 0,
             recovery_point: 0,
-            bytes_since_checkpoint: 0,
-            directory_changed: false,
-            metadata_changed: false,
+            appended_bytes: 0,
+            flushed_bytes: 0,
+            saved_bytes: 0,
+            checkpointed_bytes: 0,
+            unsynced: Unsynced::default(),
+            flushes_running: 0,
+            truncations: 0,
+            saved_recovery_point: 0,
             active_ready: false,
             failed: false,
             deleted: Vec::new(),
@@ -140,7 +154,7 @@ impl<D: Disk> Log<D> {
         let path = segment.path(&self.files);
         self.files.cache.get(&segment.log, &path, OpenMode::CreateEmpty).at("create", &path)?;
         self.segments.push(segment);
-        self.directory_changed = true;
+        self.unsynced.directory_changed();
         Ok(())
     }
 

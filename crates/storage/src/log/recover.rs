@@ -9,7 +9,7 @@ use bytes::Bytes;
 use milena_records::{Batch, BatchHeader};
 use milena_types::{Offset, Timestamp};
 
-use super::append::marker_of;
+use super::plan::marker_of;
 use super::{Log, LogOpen, RecoveryReport};
 use crate::disk::{Disk, DiskFile, read_whole};
 use crate::error::{At, Result};
@@ -60,7 +60,7 @@ impl<D: Disk> Log<D> {
         }
         self.settle_ends(open, report)?;
         self.rebuild_producers(open, snapshot, &produced, scanned_from)?;
-        self.bytes_since_checkpoint = report.bytes_scanned;
+        self.appended_bytes = report.bytes_scanned;
         Ok(())
     }
 
@@ -71,21 +71,33 @@ impl<D: Disk> Log<D> {
         Ok(!self.config.cleanup_compact && segment.next_offset(&self.files)? < next.base_offset)
     }
 
-    /// Whether the last index entry of the segment that ends at the recovery point contradicts the log: it may have
-    /// been closed after the last flush.
+    /// Whether the indexes of the segment that ends at the recovery point contradict the log: it may have been closed
+    /// after the last flush. The end of each is held against the batches after it, which is where a lost write shows;
+    /// of what lies before, that it is in order.
     fn index_is_damaged(&self, at: usize, open: LogOpen) -> Result<bool> {
         if open.clean_shutdown || at != self.segment_index((open.recovery_point.0 - 1).max(0)) {
             return Ok(false);
         }
         let Some(segment) = self.segments.get(at) else { return Ok(false) };
-        let Some(last) = segment.offset_index.last(&self.files)? else {
-            return Ok(segment.size > u64::from(self.config.index_interval_bytes) * 4);
-        };
+        if !segment.offset_index.is_ordered(&self.files)? || !segment.time_index.is_ordered(&self.files)? {
+            return Ok(true);
+        }
+        let path = segment.path(&self.files);
         let file = segment.file(&self.files)?;
-        let mut headers = Headers::new(&*file, u64::from(last.position), segment.size);
-        let place = headers.next().at("read", &segment.path(&self.files))?;
-        let offset = segment.base_offset + i64::from(last.relative_offset);
-        Ok(place.is_none_or(|place| place.header.last_offset().0 != offset))
+        let last = segment.offset_index.last(&self.files)?;
+        let mut headers = Headers::new(&*file, last.map_or(0, |last| u64::from(last.position)), segment.size);
+        let first = headers.next().at("read", &path)?;
+        let found = first.map_or(-1, |place| place.header.last_offset().0 - segment.base_offset);
+        if last.is_some_and(|last| found != i64::from(last.relative_offset)) {
+            return Ok(true);
+        }
+        // Four times: the interval may have been changed.
+        let unindexed = segment.size.saturating_sub(first.map_or(0, |place| place.end()));
+        let largest = headers.next().at("read", &path)?.map_or(0, |place| place.size());
+        if unindexed > u64::from(self.config.index_interval_bytes) * 4 + largest * 2 {
+            return Ok(true);
+        }
+        segment.time_index_is_behind(&self.files)
     }
 
     /// Checks a segment's batches and rebuilds its indexes. Whether anything was cut off.
@@ -116,12 +128,12 @@ impl<D: Disk> Log<D> {
             if header.base_offset.0 < next || !segment.takes_offset(header.last_offset().0) {
                 break;
             }
-            let Ok(found) = produced_batch(header, &bytes) else { break };
+            let Ok(found) = produced_batch(header, bytes) else { break };
             produced.extend(found);
             if self.epochs.latest().is_none_or(|latest| header.partition_leader_epoch > latest.epoch)
                 && self.epochs.assign(header.partition_leader_epoch, header.base_offset)
             {
-                self.epochs_changed = true;
+                self.unsynced.epochs_changed();
             }
             segment.note(&files, &config, &header)?;
             next = header.next_offset().0;
@@ -175,7 +187,9 @@ impl<D: Disk> Log<D> {
     /// Removes the segments after the one a damaged batch was found in: nothing may follow a gap.
     fn drop_segments_after(&mut self, at: usize, report: &mut RecoveryReport) -> Result<()> {
         let dropped: Vec<_> = self.segments.drain(at + 1..).collect();
-        self.directory_changed |= !dropped.is_empty();
+        if !dropped.is_empty() {
+            self.unsynced.directory_changed();
+        }
         for segment in dropped {
             report.bytes_truncated += segment.size;
             segment.close();
@@ -206,7 +220,7 @@ impl<D: Disk> Log<D> {
                 self.remove_segment_files(segment.base_offset)?;
             }
             self.epochs.clear();
-            self.epochs_changed = true;
+            self.unsynced.epochs_changed();
             end = checkpoint;
         }
         if self.segments.is_empty() {
@@ -215,9 +229,10 @@ impl<D: Disk> Log<D> {
         self.log_end_offset = end;
         self.log_start_offset = checkpoint.max(self.segments.first().map_or(0, |first| first.base_offset));
         self.recovery_point = if open.clean_shutdown { end } else { open.recovery_point.0.min(end) };
+        self.saved_recovery_point = self.recovery_point;
         let cut = self.epochs.truncate_from_end(Offset(end));
         if self.epochs.truncate_from_start(Offset(checkpoint)) || cut {
-            self.epochs_changed = true;
+            self.unsynced.epochs_changed();
         }
         Ok(())
     }
@@ -354,10 +369,11 @@ impl<D: Disk> Log<D> {
     }
 }
 
-fn produced_batch(header: BatchHeader, bytes: &Bytes) -> Result<Option<Produced>, crate::Rejected> {
+fn produced_batch(header: BatchHeader, bytes: &[u8]) -> Result<Option<Produced>, crate::Rejected> {
     if !header.has_producer_id() {
         return Ok(None);
     }
-    let marker = marker_of(&Batch { header, bytes: bytes.clone() })?;
+    let marker =
+        if header.is_control() { marker_of(&Batch { header, bytes: Bytes::copy_from_slice(bytes) })? } else { None };
     Ok(Some(Produced { header, marker }))
 }

@@ -20,7 +20,7 @@ impl<D: Disk> Log<D> {
         }
         self.log_start_offset = offset.0;
         if self.epochs.truncate_from_start(offset) {
-            self.epochs_changed = true;
+            self.unsynced.epochs_changed();
         }
         self.producers.remove_unreplicated_below(offset.0);
         Ok(true)
@@ -52,7 +52,7 @@ impl<D: Disk> Log<D> {
         if count > 0 {
             let first = self.segments.first().map_or(0, |first| first.base_offset);
             self.advance_log_start(Offset(first))?;
-            self.directory_changed = true;
+            self.unsynced.directory_changed();
         }
         Ok(count)
     }

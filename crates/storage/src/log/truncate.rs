@@ -25,6 +25,7 @@ impl<D: Disk> Log<D> {
     }
 
     fn truncate_within(&mut self, offset: Offset, now: Timestamp) -> Result<()> {
+        self.truncations += 1;
         let keep = self.segments.partition_point(|segment| segment.base_offset <= offset.0).max(1);
         for segment in self.segments.drain(keep..).collect::<Vec<_>>() {
             segment.close();
@@ -40,9 +41,9 @@ impl<D: Disk> Log<D> {
         self.recovery_point = self.recovery_point.min(end);
         self.log_start_offset = self.log_start_offset.min(end);
         if self.epochs.truncate_from_end(Offset(end)) {
-            self.epochs_changed = true;
+            self.unsynced.epochs_changed();
         }
-        self.directory_changed = true;
+        self.unsynced.directory_changed();
         self.reload_producers(now)
     }
 
@@ -75,6 +76,7 @@ impl<D: Disk> Log<D> {
     }
 
     fn restart(&mut self, offset: Offset, now: Timestamp) -> Result<()> {
+        self.truncations += 1;
         for segment in std::mem::take(&mut self.segments) {
             segment.close();
             self.remove_segment_files(segment.base_offset)?;
@@ -84,14 +86,16 @@ impl<D: Disk> Log<D> {
         }
         self.producers.clear();
         if self.epochs.clear() {
-            self.epochs_changed = true;
+            self.unsynced.epochs_changed();
         }
         self.add_empty_segment(offset.0, now)?;
         self.active_ready = true;
         self.log_start_offset = offset.0;
         self.log_end_offset = offset.0;
         self.recovery_point = self.recovery_point.min(offset.0);
-        self.bytes_since_checkpoint = 0;
+        self.flushed_bytes = self.appended_bytes;
+        self.checkpointed_bytes = self.appended_bytes;
+        self.saved_bytes = self.appended_bytes;
         Ok(())
     }
 }

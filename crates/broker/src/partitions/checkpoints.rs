@@ -1,0 +1,86 @@
+//! The checkpoint files of the log directories: one offset for each partition. A file is written only if it would say
+//! something new, so that an idle broker leaves the device alone. Kafka's counterparts are
+//! `LogManager.checkpointRecoveryOffsetsInDir`, `checkpointLogStartOffsetsInDir` and `ReplicaManager.checkpointHighWatermarks`.
+
+use super::directories::directory_name;
+use super::partition::{Inner, Partition};
+use crate::broker::Broker;
+use milena_storage::checkpoint::{
+    LOG_START_OFFSET_CHECKPOINT, OffsetCheckpoint, RECOVERY_POINT_CHECKPOINT, REPLICATION_OFFSET_CHECKPOINT,
+};
+use milena_types::Offset;
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Writes the files; remembers what it wrote last, as a hash.
+#[derive(Default)]
+pub(super) struct Checkpoints {
+    written: BTreeMap<(PathBuf, &'static str), u64>,
+}
+
+impl Checkpoints {
+    /// Saves how far every log is durable, and tells the logs that recovery will not begin before.
+    pub(super) fn write_recovery_points(&mut self, broker: &Broker) {
+        let points = gather(broker, |inner| Some(inner.log.recovery_point()));
+        // A recovery point must not outlive the name of its log.
+        for log_dir in broker.log_dirs() {
+            if let Err(error) = log_dir.sync() {
+                tracing::error!(path = %log_dir.path().display(), %error, "a log directory cannot be synced");
+                return;
+            }
+        }
+        if self.write(broker, RECOVERY_POINT_CHECKPOINT, &points) {
+            for (partition, point) in points {
+                partition.lock().log.recovery_point_saved(point);
+            }
+        }
+    }
+
+    pub(super) fn write_log_starts(&mut self, broker: &Broker) {
+        let starts = gather(broker, |inner| inner.log.log_start_to_checkpoint());
+        self.write(broker, LOG_START_OFFSET_CHECKPOINT, &starts);
+    }
+
+    pub(super) fn write_high_watermarks(&mut self, broker: &Broker) {
+        let high_watermarks = gather(broker, |inner| Some(inner.state.high_watermark()));
+        self.write(broker, REPLICATION_OFFSET_CHECKPOINT, &high_watermarks);
+    }
+
+    /// Writes the file `name` of every log directory that says something else now. Whether all could be written.
+    fn write(&mut self, broker: &Broker, name: &'static str, offsets: &[(Arc<Partition>, Offset)]) -> bool {
+        let mut is_written = true;
+        for log_dir in broker.log_dirs() {
+            let of_this = offsets.iter().filter(|(partition, _)| partition.log_dir == log_dir.path());
+            let mut hasher = DefaultHasher::new();
+            for (partition, offset) in of_this.clone() {
+                (&*partition.topic, partition.index.0, offset.0).hash(&mut hasher);
+            }
+            let (key, hash) = ((log_dir.path().to_owned(), name), hasher.finish());
+            if self.written.get(&key) == Some(&hash) {
+                continue;
+            }
+            let contents: OffsetCheckpoint = of_this
+                .map(|(partition, offset)| (directory_name(&partition.topic, partition.index), *offset))
+                .collect();
+            match log_dir.write_checkpoint(name, &contents) {
+                Ok(()) => _ = self.written.insert(key, hash),
+                Err(error) => {
+                    tracing::error!(path = %log_dir.path().display(), name, %error, "a checkpoint cannot be written");
+                    is_written = false;
+                }
+            }
+        }
+        is_written
+    }
+}
+
+fn gather(broker: &Broker, offset: impl Fn(&Inner) -> Option<Offset>) -> Vec<(Arc<Partition>, Offset)> {
+    let partitions = broker.partitions.all();
+    let offsets = partitions.into_iter().filter_map(|partition| {
+        let offset = offset(&partition.lock())?;
+        Some((partition, offset))
+    });
+    offsets.collect()
+}

@@ -1,0 +1,118 @@
+//! Syncs of many logs at once: the round that keeps what recovery would have to read small, and the clean end. Kafka
+//! leaves the one to the operating system and to `flush.*`, and syncs file by file in the other (`LogManager.shutdown`).
+//! Decision 6 says why here it is one sync of the file system.
+
+use super::checkpoints::Checkpoints;
+use super::maintenance::{Schedule, fail};
+use super::partition::Partition;
+use crate::broker::Broker;
+use milena_storage::checkpoint::CleanShutdown;
+use milena_storage::disk::RealDisk;
+use milena_storage::{Flushed, LogDir};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Bytes that recovery would have to read, over all partitions, from which on a round is due.
+const TAIL_BYTES_MAX: u64 = 2 << 30;
+
+/// A partition that took less since its indexes and producers were saved is read from there.
+const CHECKPOINT_FROM_BYTES: u64 = 1 << 20;
+
+/// How often the tails are measured.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Up to this many logs are closed with syncs of their own: the rest of the file system is left alone.
+const SINGLY_MAX: usize = 16;
+
+/// Runs the rounds until `stopping`: when there is much to recover, and every `log.flush.offset.checkpoint.interval.ms`.
+pub(super) fn bound_tails(broker: &Arc<Broker>, stopping: &AtomicBool) {
+    let interval = broker.settings.log_flush_offset_checkpoint_interval_ms;
+    let mut timed = Schedule::new(Duration::from_millis(interval), interval);
+    let mut checkpoints = Checkpoints::default();
+    while !stopping.load(Ordering::Relaxed) {
+        std::thread::park_timeout(LOOK);
+        if timed.is_due() || tail_bytes(broker) >= TAIL_BYTES_MAX {
+            round(broker, &mut checkpoints);
+        }
+    }
+}
+
+fn tail_bytes(broker: &Broker) -> u64 {
+    broker.partitions.all().iter().map(|partition| partition.lock().log.bytes_to_recover()).sum()
+}
+
+fn round(broker: &Broker, checkpoints: &mut Checkpoints) {
+    let mut pending = Vec::new();
+    for partition in broker.partitions.all() {
+        let prepared = partition.lock().log.prepare_sync(CHECKPOINT_FROM_BYTES);
+        match prepared {
+            Ok(Some(flushed)) => pending.push((partition, flushed)),
+            Ok(None) => {}
+            // The partition may have been deleted meanwhile; else the next round tries again.
+            Err(error) => tracing::warn!(%partition, %error, "the indexes of a log cannot be saved"),
+        }
+    }
+    sync(broker, &pending);
+    checkpoints.write_recovery_points(broker);
+}
+
+/// Syncs the file systems of what is pending and tells the partitions. The log directories that failed.
+fn sync(broker: &Broker, pending: &[(Arc<Partition>, Flushed)]) -> Vec<PathBuf> {
+    let mut failed = Vec::new();
+    for log_dir in broker.log_dirs() {
+        let mut logs = pending.iter().filter(|(partition, _)| partition.log_dir == log_dir.path()).peekable();
+        if logs.peek().is_none() {
+            continue;
+        }
+        match log_dir.sync_file_system() {
+            Ok(()) => logs.for_each(|(partition, flushed)| partition.on_flushed(*flushed, broker.now())),
+            Err(error) => {
+                logs.for_each(|(partition, _)| fail(partition, &error));
+                failed.push(log_dir.path().to_owned());
+            }
+        }
+    }
+    failed
+}
+
+/// Closes every log, writes the checkpoints, and marks the directories whose logs are all on disk.
+pub(super) fn close_all(broker: &Broker, broker_epoch: i64) {
+    let mut failed: Vec<PathBuf> = Vec::new();
+    let mut pending = Vec::new();
+    let partitions = broker.partitions.all();
+    for partition in &partitions {
+        let mut inner = partition.lock();
+        let prepared = inner.log.prepare_close();
+        inner.log.close_files();
+        drop(inner);
+        match prepared {
+            Ok(flushed) => pending.extend(flushed.map(|flushed| (Arc::clone(partition), flushed))),
+            Err(error) => {
+                tracing::error!(%partition, %error, "the log cannot be closed");
+                failed.push(partition.log_dir.clone());
+            }
+        }
+    }
+    if pending.len() <= SINGLY_MAX {
+        for (partition, _) in pending {
+            if let Err(error) = partition.lock().log.close() {
+                tracing::error!(%partition, %error, "the log cannot be closed");
+                failed.push(partition.log_dir.clone());
+            }
+        }
+    } else {
+        failed.extend(sync(broker, &pending));
+    }
+    let mut checkpoints = Checkpoints::default();
+    checkpoints.write_high_watermarks(broker);
+    checkpoints.write_recovery_points(broker);
+    checkpoints.write_log_starts(broker);
+    let is_whole = |path: &&Path| !failed.iter().any(|failed| failed == path);
+    for path in broker.log_dirs().iter().map(LogDir::path).filter(is_whole) {
+        if let Err(error) = CleanShutdown::write(&RealDisk, path, broker_epoch) {
+            tracing::error!(path = %path.display(), %error, "the mark of a clean shutdown cannot be written");
+        }
+    }
+}

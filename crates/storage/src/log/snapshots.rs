@@ -1,0 +1,61 @@
+//! Which producer snapshots a partition keeps: one at each segment's base, the newest at or below the recovery point that
+//! is on disk, where recovery begins, and the newest of all, which is where it will begin next.
+
+use super::Log;
+use crate::disk::{Disk, write_atomic_unsynced};
+use crate::error::{At, Result};
+use crate::producer_snapshot::{self, SNAPSHOT_SUFFIX};
+use crate::producers::Undo;
+
+impl<D: Disk> Log<D> {
+    /// Saves the producers at the base of the next segment, without what `unwritten` changed. Not synced: if it is lost,
+    /// an older one and the batches after it say the same.
+    pub(super) fn take_snapshot(&mut self, offset: i64, unwritten: &[Undo]) -> Result<()> {
+        if self.snapshots.last().is_some_and(|last| *last >= offset) {
+            return Ok(());
+        }
+        let bytes = if unwritten.is_empty() {
+            producer_snapshot::encode(self.producers.entries())
+        } else {
+            let mut before = self.producers.clone();
+            unwritten.iter().rev().for_each(|change| before.undo(change));
+            producer_snapshot::encode(before.entries())
+        };
+        self.write_snapshot(offset, &bytes)?;
+        self.note_snapshot(offset);
+        Ok(())
+    }
+
+    pub(super) fn write_snapshot(&mut self, offset: i64, bytes: &[u8]) -> Result<()> {
+        let path = self.files.path(offset, SNAPSHOT_SUFFIX);
+        write_atomic_unsynced(self.files.disk(), &path, bytes).at("write", &path)?;
+        self.unsynced.directory_changed();
+        Ok(())
+    }
+
+    /// A snapshot is there.
+    pub(super) fn note_snapshot(&mut self, offset: i64) {
+        if let Err(at) = self.snapshots.binary_search(&offset) {
+            self.snapshots.insert(at, offset);
+        }
+        self.remove_superseded_snapshots();
+    }
+
+    pub(super) fn remove_superseded_snapshots(&mut self) {
+        let begins = self.snapshots.iter().rev().find(|known| **known <= self.saved_recovery_point).copied();
+        let newest = self.snapshots.last().copied();
+        let Log { files, segments, snapshots, .. } = self;
+        snapshots.retain(|known| {
+            let at_base = segments.binary_search_by_key(known, |segment| segment.base_offset).is_ok();
+            if at_base || Some(*known) == begins || Some(*known) == newest {
+                return true;
+            }
+            let path = files.path(*known, SNAPSHOT_SUFFIX);
+            // One too many does no harm: the next start removes it.
+            if let Err(error) = files.disk().remove(&path) {
+                tracing::debug!(%error, path = %path.display(), "an old producer snapshot stays");
+            }
+            false
+        });
+    }
+}
