@@ -50,6 +50,12 @@ impl SimulatedDisk {
         self.world().faults.capacity_bytes = bytes;
     }
 
+    /// Bytes all files hold now.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.world().used_bytes()
+    }
+
     /// Cuts the power: this disk and its files fail from now on, and the returned one holds what survived.
     #[must_use]
     pub fn cut_power(&self) -> SimulatedDisk {

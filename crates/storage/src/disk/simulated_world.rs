@@ -166,9 +166,13 @@ impl World {
         self.files.get(&inode).map_or(0, |file| file.now.len() as u64)
     }
 
+    pub(super) fn used_bytes(&self) -> u64 {
+        self.files.values().map(|file| file.now.len() as u64).sum()
+    }
+
     /// Writes what fits; a full device keeps the part that fitted and fails.
     pub(super) fn write(&mut self, inode: Inode, position: u64, bytes: &[u8]) -> io::Result<()> {
-        let used: u64 = self.files.values().map(|file| file.now.len() as u64).sum();
+        let used = if self.faults.capacity_bytes == 0 { 0 } else { self.used_bytes() };
         let growth = (position + bytes.len() as u64).saturating_sub(self.len(inode));
         let capacity = self.faults.capacity_bytes;
         let lacking = if capacity == 0 { 0 } else { (used + growth).saturating_sub(capacity).min(growth) };

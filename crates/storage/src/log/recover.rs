@@ -64,11 +64,12 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    /// Whether the next segment begins beyond this one's end: its tail is lost, exactly at the end of a batch. Kafka
-    /// does not look and would serve the gap.
+    /// Whether the next segment does not begin at this one's end. Beyond it: a tail is lost, exactly at the end of a
+    /// batch. Before it: an old segment came back. Kafka does not look and would serve either.
     fn gap_follows(&self, at: usize) -> Result<bool> {
         let (Some(segment), Some(next)) = (self.segments.get(at), self.segments.get(at + 1)) else { return Ok(false) };
-        Ok(!self.config.cleanup_compact && segment.next_offset(&self.files)? < next.base_offset)
+        let end = segment.next_offset(&self.files)?;
+        Ok(end > next.base_offset || !self.config.cleanup_compact && end < next.base_offset)
     }
 
     /// Whether the indexes of the segment that ends at the recovery point contradict the log: it may have been closed
@@ -143,6 +144,8 @@ impl<D: Disk> Log<D> {
         if truncated > 0 {
             report.bytes_truncated += truncated;
             file.truncate(segment.size).at("truncate", &path)?;
+            // It must not come back behind what will be written in its place.
+            file.sync_data().at("sync", &path)?;
             tracing::warn!(path = %path.display(), bytes = truncated, "cut off a torn or damaged tail");
         }
         segment.seal(&files)?;
@@ -186,16 +189,16 @@ impl<D: Disk> Log<D> {
 
     /// Removes the segments after the one a damaged batch was found in: nothing may follow a gap.
     fn drop_segments_after(&mut self, at: usize, report: &mut RecoveryReport) -> Result<()> {
-        let dropped: Vec<_> = self.segments.drain(at + 1..).collect();
-        if !dropped.is_empty() {
-            self.unsynced.directory_changed();
+        let dropped: Vec<_> = self.segments.drain(at + 1..).rev().collect();
+        if dropped.is_empty() {
+            return Ok(());
         }
         for segment in dropped {
             report.bytes_truncated += segment.size;
             segment.close();
             self.remove_segment_files(segment.base_offset)?;
         }
-        Ok(())
+        self.files.disk().sync_directory(&self.files.directory).at("sync", &self.files.directory)
     }
 
     pub(super) fn remove_segment_files(&self, base_offset: i64) -> Result<()> {
@@ -287,7 +290,7 @@ impl<D: Disk> Log<D> {
         };
         let from = self.load_producers(snapshot, open.now);
         self.replay_headers(from, scanned_from.min(self.log_end_offset))?;
-        for batch in produced.iter().filter(|batch| batch.header.base_offset.0 >= from) {
+        for batch in produced.iter().filter(|batch| batch.header.last_offset().0 >= from) {
             self.replay(&batch.header, batch.marker, true)?;
         }
         Ok(())
@@ -330,7 +333,8 @@ impl<D: Disk> Log<D> {
             if header.base_offset.0 >= to {
                 break;
             }
-            if header.base_offset.0 < from || !header.has_producer_id() {
+            // The log may begin in the midst of a batch.
+            if header.last_offset().0 < from || !header.has_producer_id() {
                 continue;
             }
             let marker = if header.is_control() { self.read_marker(&*file, &place).at("read", &path)? } else { None };

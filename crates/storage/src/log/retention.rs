@@ -7,6 +7,7 @@ use super::Log;
 use crate::disk::Disk;
 use crate::error::{At, Result};
 use crate::files::{DELETED, file_name};
+use crate::segment::Segment;
 
 impl<D: Disk> Log<D> {
     /// Raises the log start to `offset` (`DeleteRecords`, a leader's log start); lower ones change nothing. Whether it
@@ -45,14 +46,8 @@ impl<D: Disk> Log<D> {
                 self.roll(now)?;
             }
         }
-        for segment in self.segments.drain(..count).collect::<Vec<_>>() {
-            segment.close();
-            self.delete_later(segment.base_offset, now)?;
-        }
-        if count > 0 {
-            let first = self.segments.first().map_or(0, |first| first.base_offset);
-            self.advance_log_start(Offset(first))?;
-            self.unsynced.directory_changed();
+        for _ in 0..count {
+            self.delete_first(now)?;
         }
         Ok(count)
     }
@@ -95,19 +90,37 @@ impl<D: Disk> Log<D> {
         count
     }
 
-    fn delete_later(&mut self, base_offset: i64, now: Timestamp) -> Result<()> {
-        let when = now.0.saturating_add(self.config.file_delete_delay_ms);
-        for suffix in ["log", "index", "timeindex", "txnindex"] {
-            let from = self.files.path(base_offset, suffix);
-            let to = self.files.directory.join(file_name(base_offset, suffix) + DELETED);
-            match self.files.disk().rename(&from, &to) {
-                Ok(()) => self.deleted.push((when, to)),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error).at("rename", &from),
+    /// Takes the first segment, which is not the last, out of the log. Once its log file has its new name it is gone;
+    /// what then still lies there without it is removed by the next start.
+    fn delete_first(&mut self, now: Timestamp) -> Result<()> {
+        let Some(first) = self.segments.first() else { return Ok(()) };
+        let base_offset = first.base_offset;
+        self.rename_deleted(base_offset, "log", now)?;
+        first_closed(&mut self.segments);
+        let next = self.segments.first().map_or(0, |first| first.base_offset);
+        self.advance_log_start(Offset(next))?;
+        self.unsynced.directory_changed();
+        for suffix in ["index", "timeindex", "txnindex"] {
+            if let Err(error) = self.rename_deleted(base_offset, suffix, now) {
+                tracing::warn!(%error, "a file of a deleted segment stays");
             }
         }
-        if self.snapshots.contains(&base_offset) {
-            self.remove_snapshot(base_offset)?;
+        if self.snapshots.contains(&base_offset)
+            && let Err(error) = self.remove_snapshot(base_offset)
+        {
+            tracing::warn!(%error, "a producer snapshot of a deleted segment stays");
+        }
+        Ok(())
+    }
+
+    fn rename_deleted(&mut self, base_offset: i64, suffix: &str, now: Timestamp) -> Result<()> {
+        let when = now.0.saturating_add(self.config.file_delete_delay_ms);
+        let from = self.files.path(base_offset, suffix);
+        let to = self.files.directory.join(file_name(base_offset, suffix) + DELETED);
+        match self.files.disk().rename(&from, &to) {
+            Ok(()) => self.deleted.push((when, to)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).at("rename", &from),
         }
         Ok(())
     }
@@ -117,12 +130,20 @@ impl<D: Disk> Log<D> {
     /// # Errors
     /// IO.
     pub fn remove_deleted_files(&mut self, now: Timestamp) -> Result<usize> {
-        let (due, waiting) = std::mem::take(&mut self.deleted).into_iter().partition(|(when, _)| *when <= now.0);
-        self.deleted = waiting;
-        let due: Vec<(i64, std::path::PathBuf)> = due;
-        for (_, path) in &due {
-            self.files.disk().remove(path).at("remove", path)?;
+        let before = self.deleted.len();
+        while let Some(at) = self.deleted.iter().position(|(when, _)| *when <= now.0) {
+            let path = self.deleted.get(at).map(|(_, path)| path.clone()).unwrap_or_default();
+            match self.files.disk().remove(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).at("remove", &path),
+                _ => _ = self.deleted.swap_remove(at),
+            }
         }
-        Ok(due.len())
+        Ok(before - self.deleted.len())
+    }
+}
+
+fn first_closed<D: Disk>(segments: &mut Vec<Segment<D>>) {
+    for segment in segments.drain(..1) {
+        segment.close();
     }
 }

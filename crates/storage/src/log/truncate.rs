@@ -3,11 +3,13 @@
 use milena_types::{Offset, Timestamp};
 
 use super::Log;
-use crate::disk::Disk;
-use crate::error::Result;
+use crate::disk::{Disk, DiskFile};
+use crate::error::{At, Result};
 
 impl<D: Disk> Log<D> {
-    /// Removes all records from `offset` on; a batch that holds it goes whole. Whether anything was removed.
+    /// Removes all records from `offset` on; a batch that holds it goes whole. Whether anything was removed. Durable on
+    /// return. The caller saves the recovery points before it appends (`LogManager.truncateTo`): one above the new end
+    /// would vouch for what is written there later.
     ///
     /// # Errors
     /// IO; the log must then be opened again.
@@ -27,14 +29,20 @@ impl<D: Disk> Log<D> {
     fn truncate_within(&mut self, offset: Offset, now: Timestamp) -> Result<()> {
         self.truncations += 1;
         let keep = self.segments.partition_point(|segment| segment.base_offset <= offset.0).max(1);
-        for segment in self.segments.drain(keep..).collect::<Vec<_>>() {
+        // The last first: whatever stops this, what is left has no gap.
+        for segment in self.segments.drain(keep..).rev().collect::<Vec<_>>() {
             segment.close();
             self.remove_segment_files(segment.base_offset)?;
         }
+        // What is cut off must not come back behind what is written in its place: both steps are durable before
+        // anything is.
         let files = self.files.clone();
+        files.disk().sync_directory(&files.directory).at("sync", &files.directory)?;
         self.prepare_active_again()?;
         let active = self.active_mut()?;
-        active.truncate_to(&files, offset.0, now.0)?;
+        if active.truncate_to(&files, offset.0, now.0)? {
+            active.file(&files)?.sync_data().at("sync", &active.path(&files))?;
+        }
         self.log_end_offset = self.active()?.next_offset(&files)?.max(self.active()?.base_offset);
         // The end is where it was asked for if the batch began there; compaction may have left a gap.
         let end = self.log_end_offset;
@@ -89,6 +97,8 @@ impl<D: Disk> Log<D> {
             self.unsynced.epochs_changed();
         }
         self.add_empty_segment(offset.0, now)?;
+        let files = self.files.clone();
+        files.disk().sync_directory(&files.directory).at("sync", &files.directory)?;
         self.active_ready = true;
         self.log_start_offset = offset.0;
         self.log_end_offset = offset.0;
