@@ -78,6 +78,10 @@ impl DiskFile for LyingFile {
     fn sync_data(&self) -> io::Result<()> {
         if self.lies { Ok(()) } else { self.truth.sync_data() }
     }
+
+    fn sync_file_system(&self) -> io::Result<()> {
+        if self.lies { Ok(()) } else { self.truth.sync_file_system() }
+    }
 }
 
 impl Disk for LyingDisk {
