@@ -192,10 +192,18 @@ impl<S: Service> Connection<S> {
             self.granting = None;
             return Poll::Ready(Ok(Event::Granted(permit)));
         }
-        if self.blocked || self.closing || !self.frames.is_empty() || self.is_full() {
-            return Poll::Pending;
+        let reads = !(self.blocked || self.closing || !self.frames.is_empty() || self.is_full());
+        let read = if reads { self.poll_read(cx) } else { Poll::Pending };
+        self.await_peer(reads && read.is_pending());
+        read
+    }
+
+    /// Says whether the rest of a request, for which memory was granted, is up to the peer alone, and since when.
+    fn await_peer(&self, waits: bool) {
+        let holds = waits && self.permit.is_some();
+        if self.shared.holds_memory.swap(holds, Ordering::Relaxed) != holds && holds {
+            self.touch();
         }
-        self.poll_read(cx)
     }
 
     /// Whether as many answers are owed, or lie here, as one connection may hold.

@@ -60,6 +60,8 @@ pub struct ConnectionLimits {
     pub pending_requests_max: usize,
     /// Bytes of answers in memory, of one connection, from which on no further request of it is handled.
     pub pending_answer_bytes_max: usize,
+    /// For how long a peer that was granted memory for a request may send nothing of it while others wait for memory.
+    pub stalled_request_max: Duration,
     /// How long a shutdown waits for answers that are on their way out.
     pub shutdown_grace: Duration,
 }
@@ -73,6 +75,7 @@ impl Default for ConnectionLimits {
             connections_max_idle: Some(Duration::from_millis(600_000)),
             pending_requests_max: 256,
             pending_answer_bytes_max: 1 << 20,
+            stalled_request_max: Duration::from_secs(3),
             shutdown_grace: Duration::from_secs(2),
         }
     }

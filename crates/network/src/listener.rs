@@ -81,7 +81,9 @@ impl<S: Service> Server<S> {
         for (config, listener) in self.listeners.drain(..) {
             self.tasks.push(tokio::spawn(accept(config.name.into(), listener, Arc::clone(&self.surroundings))));
         }
-        self.tasks.push(tokio::spawn(Arc::clone(&self.surroundings.registry).sweep()));
+        let registry = &self.surroundings.registry;
+        self.tasks.push(tokio::spawn(Arc::clone(registry).sweep()));
+        self.tasks.push(tokio::spawn(Arc::clone(registry).make_way(self.surroundings.memory.clone())));
     }
 
     /// Stops accepting, lets what is ready leave, closes all connections.

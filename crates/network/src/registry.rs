@@ -1,6 +1,7 @@
 //! All open connections: counts them against the limits, closes the idle ones, ends them all at shutdown. Kafka's
 //! counterparts are `ConnectionQuotas` and `Selector.IdleExpiryManager`.
 
+use crate::admission::Memory;
 use crate::limits::{ConnectionLimits, ConnectionQuotas, ListenerQuotas};
 use crate::rate::Rate;
 use crate::replies::Shared;
@@ -191,6 +192,28 @@ impl Registry {
                 let last = shared.last_active_ms.load(Ordering::Relaxed);
                 if now.saturating_sub(last) > idle_ms {
                     shared.order(|orders| orders.close_if_idle = true);
+                }
+            });
+        }
+    }
+
+    /// Closes who was granted memory and sends nothing while others wait for some, for ever.
+    pub(crate) async fn make_way(self: Arc<Self>, memory: Memory) {
+        let stalled = self.limits.stalled_request_max;
+        let stalled_ms = u64::try_from(stalled.as_millis()).unwrap_or(u64::MAX);
+        let mut ticks = tokio::time::interval((stalled / 4).max(SWEEP_MIN));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if !memory.is_wanted() {
+                continue;
+            }
+            let now = self.now_ms();
+            self.order(|shared| {
+                let quiet_ms = now.saturating_sub(shared.last_active_ms.load(Ordering::Relaxed));
+                if shared.holds_memory.load(Ordering::Relaxed) && quiet_ms > stalled_ms {
+                    tracing::debug!(quiet_ms, "closed: it holds memory that others wait for and sends nothing");
+                    shared.order(|orders| orders.close = true);
                 }
             });
         }

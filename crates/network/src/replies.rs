@@ -84,6 +84,8 @@ pub(crate) struct Shared {
     arrived: Mutex<Arrived>,
     /// When bytes were last read or written, in milliseconds of the registry's clock.
     pub(crate) last_active_ms: AtomicU64,
+    /// Memory was granted for a request whose bytes are waited for.
+    pub(crate) holds_memory: AtomicBool,
 }
 
 /// Late answers and wishes for the connection's task.

@@ -13,7 +13,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[derive(Default)]
 struct Echo {
@@ -241,6 +241,45 @@ fn a_large_request_waits_for_memory_and_others_go_on() {
 }
 
 #[test]
+fn who_holds_memory_and_sends_nothing_makes_way_for_others() {
+    let limits = ConnectionLimits { stalled_request_max: Duration::from_millis(200), ..ConnectionLimits::default() };
+    let node = Node::start(limits, 1 << 20);
+    let (mut holder, mut waiter) = (node.connect(), node.connect());
+    holder.write_all(&(1i32 << 20).to_be_bytes()).unwrap();
+    holder.write_all(&[0; 1000]).unwrap();
+    while node.memory.available_bytes() > 0 {
+        std::thread::yield_now();
+    }
+    let body = vec![9; 900_000];
+    let mut writer = waiter.try_clone().unwrap();
+    let sent = body.clone();
+    let writing = std::thread::spawn(move || writer.write_all(&framed(&sent)));
+    assert!(receive(&mut waiter) == body, "granted once the holder was closed");
+    writing.join().unwrap().unwrap();
+    assert!(is_closed(&mut holder));
+}
+
+#[test]
+fn huge_half_requests_keep_no_usual_one_waiting() {
+    let node = Node::start(ConnectionLimits::default(), 64 << 20);
+    let mut holders: Vec<TcpStream> = (0..8).map(|_| node.connect()).collect();
+    for holder in &mut holders {
+        holder.write_all(&(40i32 << 20).to_be_bytes()).unwrap();
+    }
+    while node.memory.available_bytes() > 32 << 20 {
+        std::thread::yield_now();
+    }
+    let mut usual = node.connect();
+    let body = vec![9; 900_000];
+    let begin = Instant::now();
+    let (mut writer, sent) = (usual.try_clone().unwrap(), body.clone());
+    let writing = std::thread::spawn(move || writer.write_all(&framed(&sent)));
+    assert!(receive(&mut usual) == body);
+    writing.join().unwrap().unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(2), "waited {:?} behind huge ones", begin.elapsed());
+}
+
+#[test]
 fn a_peer_that_reads_nothing_is_not_read_from() {
     let limits = ConnectionLimits { pending_requests_max: 8, ..ConnectionLimits::default() };
     let node = Node::start(limits, 64 << 20);
@@ -318,7 +357,7 @@ fn quotas_change_while_the_server_runs() {
 fn connections_are_accepted_no_faster_than_the_rate() {
     let quotas = ConnectionQuotas { max_connection_creation_rate: 20, ..ConnectionQuotas::default() };
     let node = Node::start(ConnectionLimits { quotas, ..ConnectionLimits::default() }, 1 << 20);
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     let mut streams: Vec<_> = (0..31).map(|_| node.connect()).collect();
     for stream in &mut streams {
         send(stream, b"1");
