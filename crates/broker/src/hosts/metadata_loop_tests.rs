@@ -339,3 +339,25 @@ fn old_snapshots_go_when_what_they_hold_is_too_old_but_the_newest_stays() {
     node.state.turn().unwrap();
     assert_eq!(node.state.quorum.log().snapshots, all[all.len() - 1..]);
 }
+
+#[test]
+fn a_damaged_snapshot_is_named_and_left_as_it_is() {
+    let (disk, time) = (SimulatedDisk::new(13), ManualTime::new(Timestamp(1_700_000_000_000)));
+    let mut first = node_of(parts(&disk, 1, &time).unwrap(), &time).unwrap();
+    first.join();
+    for at in 0..40 {
+        assert_eq!(first.create_topic(&format!("topic-{at:03}")), 0);
+    }
+    drop(first);
+    let before = names_in_log_directory(&disk);
+    let newest = before.iter().filter(|name| name.contains('-') && name.ends_with("1.checkpoint")).next_back().unwrap();
+    let path = std::path::Path::new("/__cluster_metadata-0").join(newest);
+    disk.flip_byte(&path, 200);
+    let refused = node_of(parts(&disk, 1, &time).unwrap(), &time).err().map(|error| error.to_string());
+    let refused = refused.unwrap_or_default();
+    assert!(refused.contains(newest.as_str()) && refused.contains("corrupt"), "{refused}");
+    assert_eq!(names_in_log_directory(&disk), before, "nothing is removed");
+    disk.flip_byte(&path, 200);
+    let again = node_of(parts(&disk, 1, &time).unwrap(), &time).unwrap();
+    assert_eq!(again.topic_names().len(), 40, "nothing was lost");
+}
