@@ -58,9 +58,7 @@ fn run_steps(args: &[String]) -> anyhow::Result<Counts> {
         milena = Some(conformance::build_milena()?);
         Ok(Counts::one(true))
     });
-    // Asked for by name until every case holds: `--only build,conformance,kill`.
-    let named = !only(args).is_empty();
-    if let Some(milena) = milena.filter(|_| named) {
+    if let Some(milena) = milena {
         steps.run("conformance", |log| runner(&["run", "--slice"], &milena, log));
         steps.run("kill", |log| runner(&["kill", "--rounds", KILL_ROUNDS], &milena, log));
     }

@@ -50,9 +50,6 @@ fn run(args: &[String]) -> anyhow::Result<report::Report> {
         flags::Task::Abuse => abuse::run(&flags, &mut report)?,
         flags::Task::Restart => restart::run(&flags, &mut report)?,
     }
-    if flags.wants("mixed") {
-        mixed::run(&flags, &mut report)?;
-    }
     Ok(report)
 }
 
@@ -71,6 +68,9 @@ fn parts(flags: &flags::Flags, report: &mut report::Report) -> anyhow::Result<()
     }
     if flags.wants("disks") {
         disks::run(flags, report)?;
+    }
+    if flags.wants("mixed") {
+        mixed::run(flags, report)?;
     }
     Ok(())
 }
