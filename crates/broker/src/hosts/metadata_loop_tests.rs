@@ -350,7 +350,7 @@ fn a_damaged_snapshot_is_named_and_left_as_it_is() {
     }
     drop(first);
     let before = names_in_log_directory(&disk);
-    let newest = before.iter().filter(|name| name.contains('-') && name.ends_with("1.checkpoint")).next_back().unwrap();
+    let newest = before.iter().rfind(|name| name.contains('-') && name.ends_with("1.checkpoint")).unwrap();
     let path = std::path::Path::new("/__cluster_metadata-0").join(newest);
     disk.flip_byte(&path, 200);
     let refused = node_of(parts(&disk, 1, &time).unwrap(), &time).err().map(|error| error.to_string());
