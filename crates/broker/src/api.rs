@@ -5,6 +5,15 @@ mod k00_produce;
 mod k01_fetch;
 mod k02_list_offsets;
 mod k03_metadata;
+mod k08_offset_commit;
+mod k09_offset_fetch;
+mod k10_find_coordinator;
+mod k11_join_group;
+mod k12_heartbeat;
+mod k13_leave_group;
+mod k14_sync_group;
+mod k15_describe_groups;
+mod k16_list_groups;
 pub(crate) mod k18_api_versions;
 mod k19_create_topics;
 mod k20_delete_topics;
@@ -15,7 +24,9 @@ mod k32_describe_configs;
 mod k33_alter_configs;
 mod k35_describe_log_dirs;
 mod k37_create_partitions;
+mod k42_delete_groups;
 mod k44_incremental_alter_configs;
+mod k47_offset_delete;
 mod k55_describe_quorum;
 mod k57_update_features;
 mod k60_describe_cluster;
@@ -58,6 +69,15 @@ static TABLE: &[Api] = &[
     k01_fetch::API,
     k02_list_offsets::API,
     k03_metadata::API,
+    k08_offset_commit::API,
+    k09_offset_fetch::API,
+    k10_find_coordinator::API,
+    k11_join_group::API,
+    k12_heartbeat::API,
+    k13_leave_group::API,
+    k14_sync_group::API,
+    k15_describe_groups::API,
+    k16_list_groups::API,
     k18_api_versions::API,
     k19_create_topics::API,
     k20_delete_topics::API,
@@ -68,7 +88,9 @@ static TABLE: &[Api] = &[
     k33_alter_configs::API,
     k35_describe_log_dirs::API,
     k37_create_partitions::API,
+    k42_delete_groups::API,
     k44_incremental_alter_configs::API,
+    k47_offset_delete::API,
     k55_describe_quorum::API,
     k57_update_features::API,
     k60_describe_cluster::API,

@@ -3,6 +3,7 @@
 use crate::clock::Clock;
 use crate::config::{connection_quotas, reason_without_effect};
 use crate::controller_handle::{ControllerHandle, ForController};
+use crate::hosts::GroupCoordinators;
 use crate::partitions::{Assigner, Deadlines, FlushQueue, LocalTopic, Lookup, Partitions, broker_texts};
 use crate::producer_ids::ProducerIds;
 use crate::settings::BrokerSettings;
@@ -43,6 +44,7 @@ pub struct Broker {
     flush_queue: FlushQueue,
     fetch_sessions: Mutex<FetchSessionCache>,
     producer_ids: ProducerIds,
+    groups: GroupCoordinators,
     kraft_version: AtomicI16,
     /// Topics that are being created on use.
     creating: Mutex<BTreeSet<Text>>,
@@ -73,6 +75,7 @@ impl Broker {
             flush_queue: FlushQueue::default(),
             fetch_sessions: Mutex::new(FetchSessionCache::new(limits)),
             producer_ids: ProducerIds::default(),
+            groups: GroupCoordinators::default(),
             kraft_version: AtomicI16::new(0),
             creating: Mutex::default(),
             connection_quotas: Mutex::default(),
@@ -94,7 +97,7 @@ impl Broker {
     /// Follows the cluster to `image`: partitions are made, led, reconfigured, deleted; then clients see the image.
     /// `delta` is what changed since the image before, `None` for the first one. Opens logs: blocks for as long as that
     /// takes, and must not be called on a thread that serves connections.
-    pub fn apply(&self, image: Arc<Image>, delta: Option<&Delta>) {
+    pub fn apply(self: &Arc<Self>, image: Arc<Image>, delta: Option<&Delta>) {
         let mut assigner = self.assigner.lock().unwrap_or_else(PoisonError::into_inner);
         if delta.is_none_or(|delta| delta.has_topics() || !delta.configs.is_empty()) {
             assigner.apply(&self.partitions, &self.settings, &image, delta, self.now());
@@ -106,7 +109,9 @@ impl Broker {
             let count = image.security.client_quotas.len();
             tracing::warn!("the cluster has {count} client quotas, and Milena does not enforce them yet");
         }
-        self.image.store(image);
+        self.image.store(Arc::clone(&image));
+        drop(assigner);
+        self.groups.follow(self, &image, delta);
     }
 
     /// Hands over a server whose bounds on connections are to follow the image.
@@ -172,6 +177,10 @@ impl Broker {
 
     pub(crate) fn creating_topics(&self) -> MutexGuard<'_, BTreeSet<Text>> {
         self.creating.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn groups(&self) -> &GroupCoordinators {
+        &self.groups
     }
 
     pub(crate) fn producer_ids(&self) -> &ProducerIds {

@@ -3,8 +3,9 @@
 use crate::broker::Broker;
 use crate::dispatch::Session;
 use crate::partitions::AppendGroup;
+use milena_coordinator::group::{Caller, GroupReply, GroupRequest};
 use milena_network::{Replies, Reply};
-use milena_protocol::{ApiKey, DecodeError, Message, Reader, RequestHeader, Segment, encode_response};
+use milena_protocol::{ApiKey, DecodeError, Message, Reader, RequestHeader, Segment, Text, encode_response};
 use milena_types::ErrorCode;
 use std::sync::Arc;
 
@@ -110,6 +111,34 @@ impl<'a, 'r> Call<'a, 'r> {
     {
         let Some(later) = self.park() else { return Outcome::Close };
         self.broker.submit(request, move |result| later.answer(&finish(result)));
+        Outcome::Pending
+    }
+
+    /// Who asks, as group coordinators note it.
+    #[must_use]
+    pub(crate) fn caller(&self) -> Caller {
+        Caller {
+            client_id: self.header.client_id.as_ref().map(Text::detached).unwrap_or_default(),
+            client_host: format!("/{}", self.session.peer.remote.ip()).into(),
+            version: self.header.api_version,
+        }
+    }
+
+    /// Asks the coordinator of the request's group and answers with what `finish` makes of its answer, which is `None`
+    /// only for another request's.
+    pub(crate) fn coordinate<M: Message>(
+        &mut self,
+        request: GroupRequest,
+        finish: impl FnOnce(GroupReply) -> Option<M> + Send + 'static,
+    ) -> Outcome {
+        let Some(later) = self.park() else { return Outcome::Close };
+        let done = Box::new(move |reply| {
+            if let Some(response) = finish(reply) {
+                later.answer(&response);
+            }
+        });
+        let caller = self.caller();
+        self.broker.groups().submit(self.broker, caller, request, done);
         Outcome::Pending
     }
 

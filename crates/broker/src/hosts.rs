@@ -4,6 +4,7 @@
 mod broker_lifecycle;
 mod controller_service;
 pub(crate) mod description;
+mod groups;
 mod metadata_log;
 mod metadata_loop;
 mod network_sender;
@@ -16,6 +17,7 @@ mod replayer;
 pub(crate) use broker_lifecycle::ask;
 pub use broker_lifecycle::{BrokerIdentity, BrokerLifecycle, JoinError, LifecycleTimes, MetadataOffset};
 pub use controller_service::ControllerService;
+pub(crate) use groups::{GroupCoordinators, OFFSETS_TOPIC, listed as listed_groups, partition_of as group_partition};
 pub use metadata_log::MetadataLog;
 pub(crate) use metadata_loop::BesideThread;
 pub use metadata_loop::{

@@ -15,6 +15,7 @@ mod describe_configs_tests;
 mod dispatch;
 pub mod format;
 pub mod hosts;
+mod internal_topics;
 mod leaders;
 mod node;
 mod partitions;
@@ -31,4 +32,4 @@ pub use controller_handle::{ControllerDone, ControllerHandle, ControllerRequest,
 pub use dispatch::{Dispatcher, Session};
 pub use node::{Node, NodeError};
 pub use partitions::{Maintenance, Partition, Partitions};
-pub use settings::{BrokerSettings, LogDirectory};
+pub use settings::{BrokerSettings, GroupSettings, LogDirectory};

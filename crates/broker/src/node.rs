@@ -61,6 +61,7 @@ pub struct Node {
 }
 
 struct RunningBroker {
+    broker: Arc<Broker>,
     server: Server<Dispatcher>,
     maintenance: Maintenance,
     stop: watch::Sender<bool>,
@@ -185,6 +186,8 @@ impl Node {
             if broker.lifecycle.await.is_err() {
                 tracing::error!("the broker's lifecycle task failed");
             }
+            // Members that wait for a rebalance learn that they wait in vain.
+            broker.broker.groups().stop();
             broker.server.shutdown().await;
             let (maintenance, epoch) = (broker.maintenance, broker.epoch);
             let closed = tokio::task::spawn_blocking(move || maintenance.stop(epoch)).await;
@@ -216,7 +219,7 @@ fn run_broker(broker: &Arc<Broker>, mut server: Server<Dispatcher>, lifecycle: B
     let (stop, stopped) = watch::channel(false);
     let epoch = lifecycle.epoch();
     let lifecycle = tokio::spawn(lifecycle.run(stopped, CONTROLLED_SHUTDOWN_PATIENCE));
-    RunningBroker { server, maintenance, stop, lifecycle, epoch }
+    RunningBroker { broker: Arc::clone(broker), server, maintenance, stop, lifecycle, epoch }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 mod append;
 mod assignment;
 mod checkpoints;
+mod coordinated;
 mod directories;
 mod durability;
 mod fetch;
@@ -21,7 +22,7 @@ pub use maintenance::Maintenance;
 pub use partition::Partition;
 pub(crate) use partition::{Inner, is_internal};
 pub(crate) use settings::broker_texts;
-pub(crate) use waiting::{Deadlines, Parked};
+pub(crate) use waiting::{CommitListener, Deadline, Deadlines, Parked};
 
 use milena_protocol::Text;
 use milena_types::{ErrorCode, PartitionIndex, TopicId};

@@ -13,6 +13,11 @@ pub(crate) fn session_id() -> i32 {
     (bits() >> 33) as i32
 }
 
+/// A seed for a stream of random numbers.
+pub(crate) fn seed() -> u64 {
+    bits()
+}
+
 /// A version 4 UUID that Kafka would have made.
 pub(crate) fn uuid() -> milena_types::Uuid {
     loop {

@@ -1,9 +1,12 @@
 //! What the broker takes from its configuration, typed. Names are Kafka's keys.
 
+use milena_coordinator::group::GroupConfig;
+use milena_records::Codec;
 use milena_replication::Durability;
 use milena_types::{BrokerId, Uuid};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// One log directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +15,37 @@ pub struct LogDirectory {
     pub path: PathBuf,
     /// `directory.id` of its `meta.properties`.
     pub id: Uuid,
+}
+
+/// The settings of the group coordinators.
+#[derive(Clone, Debug)]
+pub struct GroupSettings {
+    /// What groups obey.
+    pub config: Arc<GroupConfig>,
+    /// `offsets.topic.num.partitions`.
+    pub offsets_topic_num_partitions: i32,
+    /// `offsets.topic.replication.factor`.
+    pub offsets_topic_replication_factor: i16,
+    /// `offsets.topic.segment.bytes`.
+    pub offsets_topic_segment_bytes: i32,
+    /// `offsets.topic.compression.codec`.
+    pub offsets_topic_codec: Codec,
+    /// `offsets.load.buffer.size`.
+    pub offsets_load_buffer_size: u32,
+}
+
+impl Default for GroupSettings {
+    /// Kafka's defaults.
+    fn default() -> Self {
+        Self {
+            config: Arc::default(),
+            offsets_topic_num_partitions: 50,
+            offsets_topic_replication_factor: 3,
+            offsets_topic_segment_bytes: 100 << 20,
+            offsets_topic_codec: Codec::NONE,
+            offsets_load_buffer_size: 5 << 20,
+        }
+    }
 }
 
 /// The settings of a broker.
@@ -59,6 +93,8 @@ pub struct BrokerSettings {
     pub producer_id_expiration_check_interval_ms: u64,
     /// `num.recovery.threads.per.data.dir`.
     pub num_recovery_threads_per_data_dir: usize,
+    /// The group coordinators.
+    pub groups: GroupSettings,
 }
 
 impl Default for BrokerSettings {
@@ -86,6 +122,7 @@ impl Default for BrokerSettings {
             producer_id_expiration_ms: 86_400_000,
             producer_id_expiration_check_interval_ms: 600_000,
             num_recovery_threads_per_data_dir: 2,
+            groups: GroupSettings::default(),
         }
     }
 }

@@ -7,10 +7,10 @@ use super::{Api, Lane};
 use crate::broker::Broker;
 use crate::call::{Call, Outcome};
 use crate::describe::{CLUSTER_OPERATIONS, TOPIC_OPERATIONS, ViewRules, reachable_brokers, view};
+use crate::internal_topics::creatable;
 use crate::partitions::is_internal;
 use crate::topic_names;
 use milena_metadata::{Image, Topic};
-use milena_protocol::messages::create_topics_request::CreatableTopic;
 use milena_protocol::messages::metadata_request::MetadataRequestTopic;
 use milena_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
@@ -192,19 +192,14 @@ impl TopicView<'_> {
 impl Broker {
     /// Has the controller create topics with the broker's defaults; those already asked for are left out until the
     /// controller has answered.
-    fn create_on_use(self: &Arc<Self>, names: Vec<Text>) {
+    pub(crate) fn create_on_use(self: &Arc<Self>, names: Vec<Text>) {
         let mut creating = self.creating_topics();
         let names: Vec<Text> = names.into_iter().filter(|name| creating.insert(name.clone())).collect();
         drop(creating);
         if names.is_empty() {
             return;
         }
-        let topics = names.iter().map(|name| CreatableTopic {
-            name: name.clone(),
-            num_partitions: self.settings.num_partitions,
-            replication_factor: self.settings.default_replication_factor,
-            ..Default::default()
-        });
+        let topics = names.iter().map(|name| creatable(&self.settings, name));
         let request =
             CreateTopicsRequest { topics: topics.collect(), timeout_ms: CREATE_TIMEOUT_MS, ..Default::default() };
         let broker = Arc::downgrade(self);

@@ -4,6 +4,7 @@
 
 mod built_in;
 mod endpoint;
+mod groups;
 mod listeners;
 mod load;
 mod parts;

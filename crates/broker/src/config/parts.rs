@@ -58,6 +58,7 @@ impl ServerConfig {
             producer_id_expiration_check_interval_ms: span(self.log.producer_id_expiration_check_interval_ms),
             producer_id_expiration_ms: i64::from(self.log.producer_id_expiration_ms),
             num_recovery_threads_per_data_dir: size(self.log.num_recovery_threads_per_data_dir),
+            groups: self.group_settings(),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use super::fetch::ParkedFetch;
 use super::settings::TopicSettings;
-use super::waiting::{AckWaiter, Wakes};
+use super::waiting::{AckWaiter, CommitListener, CommitWaiter, Wakes};
 use crate::broker::Broker;
 use crate::settings::BrokerSettings;
 use arc_swap::ArcSwap;
@@ -17,7 +17,7 @@ use milena_storage::{AppendContext, AppendOrigin, Flushed, Log, ReadError, ReadR
 use milena_types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// The topics that coordinators write (`Topic.isInternal`).
 const INTERNAL_TOPICS: [&str; 3] = ["__consumer_offsets", "__transaction_state", "__share_group_state"];
@@ -53,6 +53,7 @@ pub(crate) struct Inner {
     pub(crate) state: PartitionState,
     pub(crate) log: Log<RealDisk>,
     acks: Vec<AckWaiter>,
+    commits: Vec<CommitWaiter>,
     fetches: Vec<Arc<ParkedFetch>>,
     sweep_at: usize,
 }
@@ -78,7 +79,8 @@ impl Partition {
         log: Log<RealDisk>,
     ) -> Self {
         let (topic, topic_id, index) = topic;
-        let inner = Inner { state, log, acks: Vec::new(), fetches: Vec::new(), sweep_at: SWEEP_AFTER };
+        let inner =
+            Inner { state, log, acks: Vec::new(), commits: Vec::new(), fetches: Vec::new(), sweep_at: SWEEP_AFTER };
         Self {
             is_internal: is_internal(&topic),
             topic,
@@ -150,6 +152,11 @@ impl Inner {
         self.acks.push(waiter);
     }
 
+    /// A coordinator waits for the high watermark.
+    pub(crate) fn wait_for_commit(&mut self, waiter: CommitWaiter) {
+        self.commits.push(waiter);
+    }
+
     /// A fetch waits for more than what is visible now.
     pub(crate) fn wait_for_bytes(&mut self, fetch: &Arc<ParkedFetch>) {
         if self.fetches.len() >= self.sweep_at {
@@ -198,7 +205,7 @@ impl Inner {
             }
             // Followers read up to the log's end.
             None if self.state.replicas().len() > 1 => {
-                Wakes { acks: Vec::new(), fetches: std::mem::take(&mut self.fetches) }
+                Wakes { fetches: std::mem::take(&mut self.fetches), ..Wakes::default() }
             }
             None => Wakes::default(),
         }
@@ -295,6 +302,19 @@ impl Inner {
                 }
             });
         }
-        Wakes { acks, fetches: std::mem::take(&mut self.fetches) }
+        Wakes { acks, commits: self.take_commits(), fetches: std::mem::take(&mut self.fetches) }
+    }
+
+    fn take_commits(&mut self) -> Vec<(Weak<dyn CommitListener>, Result<Offset, ErrorCode>)> {
+        if self.commits.is_empty() {
+            return Vec::new();
+        }
+        let high_watermark = self.state.high_watermark();
+        let outcome = if self.state.is_leader() { Ok(high_watermark) } else { Err(ErrorCode::NOT_LEADER_OR_FOLLOWER) };
+        let (done, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.commits)
+            .into_iter()
+            .partition(|waiter| outcome.is_err() || waiter.required <= high_watermark);
+        self.commits = waiting;
+        done.into_iter().map(|waiter| (waiter.listener, outcome)).collect()
     }
 }

@@ -85,6 +85,19 @@ pub(crate) struct AckWaiter {
     pub(crate) place: Place,
 }
 
+/// A coordinator that is told how far its log is committed, in the partition's own list.
+pub(crate) struct CommitWaiter {
+    /// The high watermark that is waited for.
+    pub(crate) required: Offset,
+    pub(crate) listener: Weak<dyn CommitListener>,
+}
+
+/// Is told once for each append, from any thread, while no partition is locked.
+pub(crate) trait CommitListener: Send + Sync {
+    /// The high watermark has reached what was waited for, or this broker leads the partition no more.
+    fn on_commit(self: Arc<Self>, high_watermark: Result<Offset, ErrorCode>);
+}
+
 /// Where a partition stands in a produce response.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
@@ -183,6 +196,7 @@ impl Parked for ParkedProduce {
 #[derive(Default)]
 pub(crate) struct Wakes {
     pub(crate) acks: Vec<(Arc<ParkedProduce>, Place, ErrorCode)>,
+    pub(crate) commits: Vec<(Weak<dyn CommitListener>, Result<Offset, ErrorCode>)>,
     pub(crate) fetches: Vec<Arc<super::fetch::ParkedFetch>>,
 }
 
@@ -191,6 +205,11 @@ impl Wakes {
     pub(crate) fn run(self) {
         for (produce, place, error) in self.acks {
             produce.complete(place, error);
+        }
+        for (listener, high_watermark) in self.commits {
+            if let Some(listener) = listener.upgrade() {
+                listener.on_commit(high_watermark);
+            }
         }
         for fetch in self.fetches {
             fetch.attempt();

@@ -1,0 +1,213 @@
+//! `Host`: one coordinator. Events are put into a box; whoever finds the coordinator free works through all of them, so
+//! that what came in the meantime is written with one append and nobody waits for a lock.
+
+use crate::broker::Broker;
+use crate::partitions::{CommitListener, Deadline, Parked, Partition};
+use milena_coordinator::group::{Caller, GroupEvent, GroupMachine, GroupReply, GroupRequest};
+use milena_coordinator::runtime::{Coordinator, Effect, Phase, Ticket};
+use milena_types::{ErrorCode, LeaderEpoch, Offset};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::time::Duration;
+
+/// Gets the answer, from any thread.
+pub(crate) type GroupDone = Box<dyn FnOnce(GroupReply) + Send>;
+
+/// Something for the coordinator.
+enum Input {
+    Request {
+        caller: Caller,
+        request: Box<GroupRequest>,
+        done: GroupDone,
+    },
+    Event(GroupEvent),
+    /// The high watermark moved, or the leadership is lost.
+    Commit(Result<Offset, ErrorCode>),
+    Tick,
+    /// Whoever waits is told why.
+    End(ErrorCode),
+}
+
+/// The coordinator of one partition, for as long as this broker leads it in one epoch.
+pub(super) struct Host {
+    broker: Weak<Broker>,
+    pub(super) partition: Arc<Partition>,
+    pub(super) epoch: LeaderEpoch,
+    inbox: Mutex<Vec<Input>>,
+    core: Mutex<Core>,
+    this: Weak<Host>,
+}
+
+pub(super) struct Core {
+    pub(super) coordinator: Coordinator<GroupMachine>,
+    waiting: HashMap<Ticket, GroupDone>,
+    last_ticket: u64,
+    /// When the coordinator wants to be ticked.
+    deadline: Option<(milena_types::Timestamp, Deadline)>,
+}
+
+impl Host {
+    pub(super) fn new(
+        broker: &Arc<Broker>,
+        partition: Arc<Partition>,
+        epoch: LeaderEpoch,
+        coordinator: Coordinator<GroupMachine>,
+    ) -> Arc<Host> {
+        let core = Core { coordinator, waiting: HashMap::new(), last_ticket: 0, deadline: None };
+        Arc::new_cyclic(|this| Host {
+            broker: Arc::downgrade(broker),
+            partition,
+            epoch,
+            inbox: Mutex::default(),
+            core: Mutex::new(core),
+            this: this.clone(),
+        })
+    }
+
+    /// A request; it is answered once.
+    pub(super) fn request(&self, caller: Caller, request: GroupRequest, done: GroupDone) {
+        self.put(Input::Request { caller, request: Box::new(request), done });
+    }
+
+    /// Something happened in the cluster.
+    pub(super) fn event(&self, event: GroupEvent) {
+        self.put(Input::Event(event));
+    }
+
+    /// The coordinator goes away.
+    pub(super) fn end(&self, error: ErrorCode) {
+        self.put(Input::End(error));
+    }
+
+    /// The coordinator, to be loaded. Events wait in the box meanwhile only as long as the lock is held.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Works through what came while `lock` was held.
+    pub(super) fn catch_up(&self) {
+        self.put(Input::Tick);
+    }
+
+    fn inbox(&self) -> MutexGuard<'_, Vec<Input>> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, input: Input) {
+        self.inbox().push(input);
+        loop {
+            let mut core = match self.core.try_lock() {
+                Ok(core) => core,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                // Whoever has it looks into the box again after giving it back.
+                Err(TryLockError::WouldBlock) => return,
+            };
+            let answers = self.work(&mut core);
+            drop(core);
+            for (done, reply) in answers {
+                done(reply);
+            }
+            if self.inbox().is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Everything in the box, then one append.
+    fn work(&self, core: &mut Core) -> Vec<(GroupDone, GroupReply)> {
+        let Some(broker) = self.broker.upgrade() else { return Vec::new() };
+        let now = broker.now();
+        let mut answers = Vec::new();
+        loop {
+            let inputs = std::mem::take(&mut *self.inbox());
+            if inputs.is_empty() {
+                break;
+            }
+            for input in inputs {
+                core.take(input, now);
+            }
+            core.coordinator.flush_unless_lingering();
+            self.perform(&broker, core, &mut answers);
+        }
+        self.set_deadline(&broker, core);
+        answers
+    }
+
+    fn perform(&self, broker: &Broker, core: &mut Core, answers: &mut Vec<(GroupDone, GroupReply)>) {
+        while let Some(effect) = core.coordinator.next_effect() {
+            match effect {
+                Effect::Reply(ticket, reply) => {
+                    // A group that could not be written has answered already.
+                    if let Some(done) = core.waiting.remove(&ticket) {
+                        answers.push((done, reply));
+                    }
+                }
+                Effect::Append { round, batch } => {
+                    let now = broker.now();
+                    let listener: Weak<dyn CommitListener> = self.this.clone();
+                    match self.partition.append_coordinated(broker, self.epoch, &batch, listener) {
+                        Ok(written) => {
+                            core.coordinator.appended(round, Ok(written.first_offset), now);
+                            core.coordinator.committed(written.high_watermark, now);
+                        }
+                        Err(error) => {
+                            tracing::warn!(partition = %self.partition, %error, "the changes of groups were not written");
+                            core.coordinator.appended(round, Err(error), now);
+                        }
+                    }
+                    core.coordinator.flush_unless_lingering();
+                }
+            }
+        }
+    }
+
+    fn set_deadline(&self, broker: &Broker, core: &mut Core) {
+        let wanted = core.coordinator.next_deadline();
+        if core.deadline.as_ref().map(|(at, _)| *at) == wanted {
+            return;
+        }
+        if let Some((_, deadline)) = core.deadline.take() {
+            broker.deadlines().remove(deadline);
+        }
+        if let Some(at) = wanted {
+            let wait_ms = u64::try_from(at.0.saturating_sub(broker.now().0)).unwrap_or(0).max(1);
+            let parked: Weak<dyn Parked> = self.this.clone();
+            core.deadline = Some((at, broker.deadlines().add(Duration::from_millis(wait_ms), parked)));
+        }
+    }
+}
+
+impl Core {
+    fn take(&mut self, input: Input, now: milena_types::Timestamp) {
+        match input {
+            Input::Request { caller, request, done } => {
+                self.last_ticket += 1;
+                let ticket = Ticket(self.last_ticket);
+                self.waiting.insert(ticket, done);
+                self.coordinator.handle(GroupEvent::Request { ticket, caller, request: *request }, now);
+            }
+            Input::Event(event) if self.coordinator.phase() == Phase::Active => self.coordinator.handle(event, now),
+            Input::Event(_) => {}
+            Input::Commit(Ok(high_watermark)) => self.coordinator.committed(high_watermark, now),
+            Input::Commit(Err(_)) => self.coordinator.end(ErrorCode::NOT_COORDINATOR),
+            Input::Tick => {
+                // The deadline that brought this is used up.
+                self.deadline = self.deadline.take().filter(|(at, _)| *at > now);
+                self.coordinator.tick(now);
+            }
+            Input::End(error) => self.coordinator.end(error),
+        }
+    }
+}
+
+impl CommitListener for Host {
+    fn on_commit(self: Arc<Self>, high_watermark: Result<Offset, ErrorCode>) {
+        self.put(Input::Commit(high_watermark));
+    }
+}
+
+impl Parked for Host {
+    fn expire(self: Arc<Self>) {
+        self.put(Input::Tick);
+    }
+}

@@ -1,0 +1,35 @@
+//! Kafka's own topics, made when they are first needed. Kafka: `DefaultAutoTopicCreationManager`.
+
+use crate::hosts::OFFSETS_TOPIC;
+use crate::settings::BrokerSettings;
+use milena_protocol::Text;
+use milena_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+
+/// The topic as it is made on use: Kafka's own have settings of their own, others the broker's defaults.
+pub(crate) fn creatable(settings: &BrokerSettings, name: &Text) -> CreatableTopic {
+    if **name == *OFFSETS_TOPIC {
+        let groups = &settings.groups;
+        let config = |name: &'static str, value: String| CreatableTopicConfig {
+            name: Text::from_static(name),
+            value: Some(value.into()),
+            ..Default::default()
+        };
+        return CreatableTopic {
+            name: name.clone(),
+            num_partitions: groups.offsets_topic_num_partitions,
+            replication_factor: groups.offsets_topic_replication_factor,
+            configs: vec![
+                config("cleanup.policy", "compact".to_owned()),
+                config("compression.type", "producer".to_owned()),
+                config("segment.bytes", groups.offsets_topic_segment_bytes.to_string()),
+            ],
+            ..Default::default()
+        };
+    }
+    CreatableTopic {
+        name: name.clone(),
+        num_partitions: settings.num_partitions,
+        replication_factor: settings.default_replication_factor,
+        ..Default::default()
+    }
+}
