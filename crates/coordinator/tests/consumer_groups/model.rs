@@ -1,7 +1,7 @@
 //! Members that follow the protocol, a coordinator that dies, topics that change: from one seed each. Two invariants are
 //! checked after every step: no two members believe to have one partition in one epoch, and no two that are alive do at
 //! all. At the end the chaos stops, and the group must become stable with every partition owned.
-#![expect(clippy::unwrap_used, reason = "the helpers of a test fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of a test fail by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
