@@ -11,7 +11,7 @@ use super::{admin, check, classic, consumer, offsets};
 use crate::runtime::{Decision, Machine, Ticket};
 use bytes::Bytes;
 use milena_metadata::Image;
-use milena_protocol::messages::{ConsumerGroupHeartbeatResponse, OffsetDeleteResponse};
+use milena_protocol::messages::OffsetDeleteResponse;
 use milena_protocol::{DecodeError, Text};
 use milena_types::{ErrorCode, Timestamp};
 use std::sync::Arc;
@@ -148,11 +148,7 @@ fn handle(context: &mut Context<'_>, ticket: Ticket, caller: &Caller, request: G
             Decision::reply(ticket, GroupReply::Heartbeat(response.unwrap_or_else(refused)), Vec::new())
         }
         GroupRequest::LeaveGroup(request) => classic::leave(context, ticket, &request),
-        GroupRequest::ConsumerGroupHeartbeat(request) => {
-            let (records, response) = consumer::heartbeat(context, caller, &request)
-                .unwrap_or_else(|refusal| (Vec::new(), refused_heartbeat(refusal)));
-            Decision::reply(ticket, GroupReply::ConsumerGroupHeartbeat(Box::new(response)), records)
-        }
+        GroupRequest::ConsumerGroupHeartbeat(request) => consumer::heartbeat(context, ticket, caller, &request),
         GroupRequest::OffsetCommit(_) | GroupRequest::OffsetFetch { .. } | GroupRequest::OffsetDelete(_) => {
             handle_offsets(context, ticket, caller, request)
         }
@@ -215,14 +211,6 @@ fn handle_admin(context: &mut Context<'_>, ticket: Ticket, caller: &Caller, requ
             Decision::at_once(ticket, GroupReply::ConsumerGroupDescribe(described))
         }
         other => Decision::at_once(ticket, other.refused(ErrorCode::UNKNOWN_SERVER_ERROR)),
-    }
-}
-
-fn refused_heartbeat(refusal: Refusal) -> ConsumerGroupHeartbeatResponse {
-    ConsumerGroupHeartbeatResponse {
-        error_code: refusal.error.0,
-        error_message: refusal.message,
-        ..ConsumerGroupHeartbeatResponse::default()
     }
 }
 

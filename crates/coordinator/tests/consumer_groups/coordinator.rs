@@ -121,25 +121,30 @@ impl Coordinator {
         replies
     }
 
-    pub(crate) fn request_as(&mut self, client_id: &str, version: i16, request: GroupRequest) -> GroupReply {
-        let caller = Caller { client_id: Text::from(client_id), client_host: Text::from_static("/127.0.0.1"), version };
+    /// What is answered at once, to this request and to those that waited.
+    pub(crate) fn send(&mut self, ticket: u64, version: i16, request: GroupRequest) -> Vec<(u64, GroupReply)> {
+        let caller = Caller { client_id: Text::from("client"), client_host: Text::from_static("/127.0.0.1"), version };
         self.written.clear();
-        let event = GroupEvent::Request { ticket: Ticket(1), caller, request };
+        let event = GroupEvent::Request { ticket: Ticket(ticket), caller, request };
         let decision = self.machine.decide(&self.state, event, self.now);
-        let mut replies = self.perform(decision);
+        self.perform(decision).into_iter().map(|(ticket, reply)| (ticket.0, reply)).collect()
+    }
+
+    pub(crate) fn request(&mut self, version: i16, request: GroupRequest) -> GroupReply {
+        let mut replies = self.send(1, version, request);
         assert_eq!(replies.len(), 1, "{replies:?}");
         replies.remove(0).1
     }
 
     pub(crate) fn heartbeat(&mut self, request: ConsumerGroupHeartbeatRequest) -> ConsumerGroupHeartbeatResponse {
-        match self.request_as("client", 1, GroupRequest::ConsumerGroupHeartbeat(Box::new(request))) {
+        match self.request(1, GroupRequest::ConsumerGroupHeartbeat(Box::new(request))) {
             GroupReply::ConsumerGroupHeartbeat(response) => *response,
             other => panic!("{other:?}"),
         }
     }
 
     pub(crate) fn describe(&mut self, group: &str) -> DescribedGroup {
-        match self.request_as("client", 1, GroupRequest::ConsumerGroupDescribe(vec![group.into()])) {
+        match self.request(1, GroupRequest::ConsumerGroupDescribe(vec![group.into()])) {
             GroupReply::ConsumerGroupDescribe(mut groups) => groups.remove(0),
             other => panic!("{other:?}"),
         }

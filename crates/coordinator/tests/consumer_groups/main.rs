@@ -2,4 +2,5 @@
 
 mod coordinator;
 mod heartbeats;
+mod migration;
 mod model;

@@ -8,9 +8,9 @@ mod record;
 mod step;
 mod sync;
 
-pub(crate) use group::{ClassicGroup, ClassicState};
+pub(crate) use group::{CONSUMER_PROTOCOL_TYPE, ClassicGroup, ClassicState};
 pub(crate) use join::{after_replaced, join};
-pub(crate) use member::Member;
+pub(crate) use member::{Member, Protocol};
 pub use record::ClassicRecord;
-pub(crate) use step::{Step, glance, step};
+pub(crate) use step::{Step, glance, step, step_of_live};
 pub(crate) use sync::{after_sync, heartbeat, leave, sync};

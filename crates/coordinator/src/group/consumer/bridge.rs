@@ -1,90 +1,91 @@
-//! What the rest of the coordinator asks of consumer groups: members that speak the classic protocol, and whether offsets
-//! may be committed, fetched or deleted.
-//!
-//! While `group.version` is 0 consumer groups come only out of a log that another version wrote; their members are strangers
-//! to the classic protocol here.
+//! What the rest of the coordinator asks of consumer groups: whether offsets may be committed or fetched, and how a group
+//! ends.
 
-use super::record;
+use milena_protocol::Text;
+use milena_protocol::messages::OffsetCommitRequest;
+use milena_protocol::messages::offset_commit_request::OffsetCommitRequestTopic;
+use milena_types::{ErrorCode, Uuid};
+
+use super::fence;
+use super::member::Member;
 use super::state::ConsumerGroup;
 use crate::group::context::Context;
 use crate::group::error::Refusal;
-use crate::group::event::{Caller, GroupReply};
-use crate::group::machine::GroupDecision;
 use crate::group::records::GroupRecord;
-use crate::runtime::{Decision, Ticket};
-use milena_protocol::Text;
-use milena_protocol::messages::leave_group_response::MemberResponse;
-use milena_protocol::messages::{
-    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse,
-    OffsetCommitRequest, SyncGroupRequest, SyncGroupResponse,
-};
-use milena_types::ErrorCode;
+use crate::group::timer::Timer;
 
-/// JoinGroup of a consumer group that has members.
-pub(crate) fn classic_join(
-    _context: &mut Context<'_>,
-    ticket: Ticket,
-    _caller: &Caller,
-    _request: &JoinGroupRequest,
-) -> GroupDecision {
-    let error_code = ErrorCode::INCONSISTENT_GROUP_PROTOCOL.0;
-    let response = JoinGroupResponse { error_code, ..JoinGroupResponse::default() };
-    Decision::at_once(ticket, GroupReply::JoinGroup(Box::new(response)))
-}
-
-/// SyncGroup of a consumer group that has members.
-pub(crate) fn classic_sync(_context: &mut Context<'_>, ticket: Ticket, _request: &SyncGroupRequest) -> GroupDecision {
-    let error_code = ErrorCode::UNKNOWN_MEMBER_ID.0;
-    let response = SyncGroupResponse { error_code, ..SyncGroupResponse::default() };
-    Decision::at_once(ticket, GroupReply::SyncGroup(Box::new(response)))
-}
-
-/// Heartbeat of a consumer group.
-///
-/// # Errors
-/// Becomes an answer with this error.
-pub(crate) fn classic_heartbeat(
-    _context: &mut Context<'_>,
-    _request: &HeartbeatRequest,
-) -> Result<HeartbeatResponse, Refusal> {
-    Err(ErrorCode::UNKNOWN_MEMBER_ID.into())
-}
-
-/// LeaveGroup of a consumer group.
-pub(crate) fn classic_leave(_context: &mut Context<'_>, ticket: Ticket, request: &LeaveGroupRequest) -> GroupDecision {
-    let unknown = |member: &milena_protocol::messages::leave_group_request::MemberIdentity| MemberResponse {
-        member_id: member.member_id.clone(),
-        group_instance_id: member.group_instance_id.clone(),
-        error_code: ErrorCode::UNKNOWN_MEMBER_ID.0,
-        ..MemberResponse::default()
-    };
-    let members = request.members.iter().map(unknown).collect();
-    let response = LeaveGroupResponse { members, ..LeaveGroupResponse::default() };
-    Decision::reply(ticket, GroupReply::LeaveGroup(response), Vec::new())
-}
+/// From this version on members of the new protocol can be told that their epoch is stale.
+const STALE_EPOCH_FROM_VERSION: i16 = 9;
 
 /// The records that remove a consumer group without members; its timers are taken back.
-pub(crate) fn tombstones(_context: &mut Context<'_>, group_id: &Text) -> Vec<GroupRecord> {
-    vec![record::target_epoch_tombstone(group_id), record::epoch_tombstone(group_id)]
+pub(crate) fn tombstones(context: &mut Context<'_>, group_id: &Text) -> Vec<GroupRecord> {
+    let Some(group) = context.state.consumer(group_id) else { return Vec::new() };
+    context.live.timers.cancel(&Timer::ConsumerRefresh { group: group_id.clone() });
+    fence::group_tombstones(group_id, group, None)
 }
 
-/// Whether a member may commit these offsets; topics have names.
+/// Whether a member may commit these offsets; topics have names (`ConsumerGroup.validateOffsetCommit`). A member whose
+/// epoch has grown since it sent the request may still commit what it has had since the epoch it says.
 ///
 /// # Errors
 /// Becomes the error of every partition.
 pub(crate) fn validate_commit(
-    _group: &ConsumerGroup,
-    _request: &OffsetCommitRequest,
-    _version: i16,
+    context: &Context<'_>,
+    group: &ConsumerGroup,
+    request: &OffsetCommitRequest,
+    version: i16,
 ) -> Result<(), Refusal> {
-    Err(ErrorCode::UNKNOWN_MEMBER_ID.into())
+    let epoch = request.generation_id_or_member_epoch;
+    if epoch < 0 && group.is_empty() {
+        return Ok(());
+    }
+    let Some(member) = group.member(&request.member_id) else { return Err(ErrorCode::UNKNOWN_MEMBER_ID.into()) };
+    if !member.uses_classic() && version < STALE_EPOCH_FROM_VERSION {
+        return Err(ErrorCode::UNSUPPORTED_VERSION.into());
+    }
+    if epoch == member.member_epoch {
+        return Ok(());
+    }
+    if epoch > member.member_epoch {
+        return Err(wrong_epoch(member));
+    }
+    let max = context.config.offset_metadata_max_bytes;
+    for topic in &request.topics {
+        let id = topic_id(context, topic);
+        // Offsets with too much metadata are refused on their own.
+        let partitions = topic.partitions.iter().filter(|partition| {
+            partition.committed_metadata.as_ref().is_none_or(|metadata| metadata.encode_utf16().count() <= max)
+        });
+        for partition in partitions {
+            if member.partition_epoch(id, partition.partition_index).is_none_or(|since| epoch < since) {
+                return Err(wrong_epoch(member));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Requests of before topic ids name their topics only.
+fn topic_id(context: &Context<'_>, topic: &OffsetCommitRequestTopic) -> Uuid {
+    if topic.topic_id.is_zero() { context.image.topics.id_of(&topic.name).unwrap_or_default() } else { topic.topic_id }
+}
+
+fn wrong_epoch(member: &Member) -> Refusal {
+    if member.uses_classic() { ErrorCode::ILLEGAL_GENERATION.into() } else { ErrorCode::STALE_MEMBER_EPOCH.into() }
 }
 
 /// Whether a member may fetch offsets; the group is as committed, or as decided if they must be stable.
 ///
 /// # Errors
 /// Becomes the error of the group.
-pub(crate) fn validate_fetch(_group: &ConsumerGroup, member: Option<&Text>, epoch: i32) -> Result<(), Refusal> {
+pub(crate) fn validate_fetch(group: &ConsumerGroup, member: Option<&Text>, epoch: i32) -> Result<(), Refusal> {
     // Without a member this is an administrator or a consumer that manages itself.
-    if member.is_none() && epoch < 0 { Ok(()) } else { Err(ErrorCode::UNKNOWN_MEMBER_ID.into()) }
+    if member.is_none() && epoch < 0 {
+        return Ok(());
+    }
+    match member.and_then(|member| group.member(member)) {
+        None => Err(ErrorCode::UNKNOWN_MEMBER_ID.into()),
+        Some(member) if member.member_epoch != epoch => Err(wrong_epoch(member)),
+        Some(_) => Ok(()),
+    }
 }

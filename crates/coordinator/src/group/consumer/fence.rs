@@ -7,19 +7,26 @@ use milena_protocol::Text;
 use milena_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 use milena_types::ErrorCode;
 
-use super::heartbeat::{Heartbeat, unknown_member};
+use super::heartbeat::unknown_member;
 use super::member::{LEAVE_STATIC_EPOCH, Member, PartitionEpochs};
+use super::migration::{self, Downgrade};
 use super::record;
 use super::state::{ConsumerGroup, remove_regex_topics, replace_names};
 use crate::group::context::Context;
 use crate::group::error::Refusal;
+use crate::group::machine::GroupDecision;
 use crate::group::records::GroupRecord;
 use crate::group::state::Group;
 use crate::group::timer::Timer;
 
 /// A member says goodbye: for good, or as a static member until it comes back.
-pub(super) fn leave(context: &mut Context<'_>, request: &ConsumerGroupHeartbeatRequest) -> Result<Heartbeat, Refusal> {
-    let ConsumerGroupHeartbeatRequest { group_id, member_id, instance_id, .. } = request;
+pub(super) fn leave(
+    context: &mut Context<'_>,
+    request: &ConsumerGroupHeartbeatRequest,
+    out: &mut GroupDecision,
+) -> Result<ConsumerGroupHeartbeatResponse, Refusal> {
+    let ConsumerGroupHeartbeatRequest { member_id, instance_id, .. } = request;
+    let group_id = &request.group_id.detached();
     let group = existing_group(context, group_id)?;
     let response = ConsumerGroupHeartbeatResponse {
         member_id: Some(member_id.clone()),
@@ -31,9 +38,11 @@ pub(super) fn leave(context: &mut Context<'_>, request: &ConsumerGroupHeartbeatR
         Some(instance) => known_static_member(group.static_member(instance), instance, member_id)?,
     };
     if instance_id.is_some() && request.member_epoch == LEAVE_STATIC_EPOCH {
-        return Ok((vec![record::current(group_id, &gone_for_now(member))], response));
+        out.records.push(record::current(group_id, &gone_for_now(member)));
+        return Ok(response);
     }
-    Ok((fence(context, group_id, group, &[Arc::clone(member)]), response))
+    out.extend(fence(context, group_id, group, &[Arc::clone(member)])?);
+    Ok(response)
 }
 
 /// The group, if it is a consumer group.
@@ -78,17 +87,37 @@ fn gone_for_now(member: &Member) -> Member {
     }
 }
 
-/// Removes members and gives the group a new epoch.
+/// Removes members and gives the group a new epoch. If only members of the classic protocol are left, they become a
+/// classic group and begin a rebalance.
 pub(super) fn fence(
+    context: &mut Context<'_>,
+    group_id: &Text,
+    group: &ConsumerGroup,
+    members: &[Arc<Member>],
+) -> Result<GroupDecision, Refusal> {
+    let mut out = GroupDecision::default();
+    if members.is_empty() {
+        return Ok(out);
+    }
+    if migration::may_downgrade_without(context, group, members) {
+        let change = Downgrade { leaving: members, joining: None, must_rebalance: true };
+        migration::downgrade(context, group_id, group, &change, &mut out)?;
+        return Ok(out);
+    }
+    out.records = removal_records(context, group_id, group, members);
+    for member in members {
+        cancel_timers(context, group_id, &member.member_id);
+    }
+    Ok(out)
+}
+
+fn removal_records(
     context: &mut Context<'_>,
     group_id: &Text,
     group: &ConsumerGroup,
     members: &[Arc<Member>],
 ) -> Vec<GroupRecord> {
     let mut records = Vec::new();
-    if members.is_empty() {
-        return records;
-    }
     let mut topics = group.subscribed_topics.clone();
     let mut regexes: BTreeMap<&Text, usize> = BTreeMap::new();
     for member in members {
@@ -108,9 +137,6 @@ pub(super) fn fence(
     }
     let hash = context.live.consumer.metadata_hash(&topics, context.image);
     records.push(record::epoch(group_id, group.epoch + 1, hash));
-    for member in members {
-        cancel_timers(context, group_id, &member.member_id);
-    }
     records
 }
 
@@ -125,4 +151,30 @@ pub(super) fn cancel_timers(context: &mut Context<'_>, group_id: &Text, member_i
     ] {
         context.live.timers.cancel(&timer);
     }
+}
+
+/// The records that end a group (`createGroupTombstoneRecords`). If a static member was replaced in the same decision, its
+/// successor is in the log instead.
+pub(super) fn group_tombstones(
+    group_id: &Text,
+    group: &ConsumerGroup,
+    replacement: Option<(&Text, &Text)>,
+) -> Vec<GroupRecord> {
+    let members: Vec<&Text> = group
+        .members
+        .keys()
+        .map(|id| match replacement {
+            Some((old, new)) if old == id => new,
+            _ => id,
+        })
+        .collect();
+    let mut records: Vec<GroupRecord> = Vec::new();
+    records.extend(members.iter().map(|member| record::current_tombstone(group_id, member)));
+    records.extend(members.iter().map(|member| record::target_tombstone(group_id, member)));
+    records.push(record::target_epoch_tombstone(group_id));
+    records.extend(members.iter().map(|member| record::member_tombstone(group_id, member)));
+    records.extend(group.resolved_regexes.keys().map(|regex| record::regex_tombstone(group_id, regex)));
+    records.push(record::partition_metadata_tombstone(group_id));
+    records.push(record::epoch_tombstone(group_id));
+    records
 }

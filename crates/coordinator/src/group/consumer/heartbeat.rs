@@ -18,17 +18,16 @@ use super::state::ConsumerGroup;
 use super::subscription::{
     RegexChange, Subscription, TopicResolver, is_homogeneous, update_epoch, update_member, update_regex,
 };
-use super::{record, target};
+use super::{migration, record, target};
 use crate::group::config::GroupConfig;
 use crate::group::context::Context;
 use crate::group::error::Refusal;
-use crate::group::event::Caller;
+use crate::group::event::{Caller, GroupReply};
+use crate::group::machine::GroupDecision;
 use crate::group::records::GroupRecord;
 use crate::group::state::Group;
 use crate::group::timer::Timer;
-
-/// Records to be written and the answer once they are.
-pub(crate) type Heartbeat = (Vec<GroupRecord>, ConsumerGroupHeartbeatResponse);
+use crate::runtime::Ticket;
 
 /// What is wrong with a request whatever the group is (`throwIfConsumerGroupHeartbeatRequestIsInvalid`). The host asks
 /// before it looks for the coordinator.
@@ -81,54 +80,64 @@ pub fn check_heartbeat(
 }
 
 /// ConsumerGroupHeartbeat.
-///
-/// # Errors
-/// Becomes an answer with this error.
 pub(crate) fn heartbeat(
     context: &mut Context<'_>,
+    ticket: Ticket,
     caller: &Caller,
     request: &ConsumerGroupHeartbeatRequest,
-) -> Result<Heartbeat, Refusal> {
-    check_heartbeat(request, caller.version, context.config)?;
-    match request.member_epoch {
-        LEAVE_EPOCH | LEAVE_STATIC_EPOCH => fence::leave(context, request),
-        _ => stay(context, caller, request),
-    }
+) -> GroupDecision {
+    let mut out = GroupDecision::default();
+    let result = check_heartbeat(request, caller.version, context.config).and_then(|()| match request.member_epoch {
+        LEAVE_EPOCH | LEAVE_STATIC_EPOCH => fence::leave(context, request, &mut out),
+        _ => stay(context, caller, request, &mut out),
+    });
+    let response = result.unwrap_or_else(|refusal| {
+        // Members of a classic group that were told to come again have been told.
+        out = GroupDecision { at_once: std::mem::take(&mut out.at_once), ..GroupDecision::default() };
+        ConsumerGroupHeartbeatResponse {
+            error_code: refusal.error.0,
+            error_message: refusal.message,
+            ..ConsumerGroupHeartbeatResponse::default()
+        }
+    });
+    out.replies.push((ticket, GroupReply::ConsumerGroupHeartbeat(Box::new(response))));
+    out
 }
 
 fn stay(
     context: &mut Context<'_>,
     caller: &Caller,
     request: &ConsumerGroupHeartbeatRequest,
-) -> Result<Heartbeat, Refusal> {
-    let group_id = &request.group_id;
-    let mut records = Vec::new();
+    out: &mut GroupDecision,
+) -> Result<ConsumerGroupHeartbeatResponse, Refusal> {
+    let group_id = &request.group_id.detached();
     let is_joining = request.member_epoch == 0;
-    let group = get_or_create(context, group_id, is_joining, &mut records)?;
+    let group = get_or_create(context, group_id, is_joining, out)?;
     let group = &*group;
+    let records = &mut out.records;
     refuse_if_full(context, group, &request.member_id)?;
     let member_id = match request.member_id.is_empty() {
         true => Text::from(context.live.random.uuid().to_string()),
-        false => request.member_id.clone(),
+        false => request.member_id.detached(),
     };
     let member = match &request.instance_id {
         None => dynamic_member(group, &member_id, request, is_joining)?,
-        Some(instance) => static_member(group, &member_id, instance, request, is_joining, &mut records)?,
+        Some(instance) => static_member(group, &member_id, instance, request, is_joining, records)?,
     };
     let updated = with_request(&member, caller, request);
     let change = (&member, &updated);
-    let names_changed = update_member(group_id, &member, &updated, &mut records);
-    let regex_change = update_regex(context, group_id, group, change, &mut records)?;
+    let names_changed = update_member(group_id, &member, &updated, records);
+    let regex_change = update_regex(context, group_id, group, change, records)?;
     let must_bump = names_changed || regex_change == RegexChange::Resolved;
     let subscription = if must_bump || context.live.consumer.is_outdated(group_id, group, context.now) {
-        update_epoch(context, group_id, group, change, must_bump, &mut records)
+        update_epoch(context, group_id, group, change, must_bump, records)
     } else {
         unchanged_subscription(group)
     };
-    let target = target::update(context, group_id, group, change, &subscription, &mut records)?;
+    let target = target::update(context, group_id, group, change, &subscription, records)?;
     let owned = request.topic_partitions.as_deref();
     let has_changed = names_changed || regex_change != RegexChange::None;
-    let updated = reconcile(context, (group_id, group), updated, (&target, has_changed, owned), &mut records)?;
+    let updated = reconcile(context, (group_id, group), updated, (&target, has_changed, owned), records)?;
 
     let timeouts = context.config.consumer_timeouts(context.image, group_id);
     let session = Timer::ConsumerSession { group: group_id.clone(), member: member_id };
@@ -144,7 +153,7 @@ fn stay(
         assignment: must_tell.then(|| assignment(&updated.assigned)),
         ..Default::default()
     };
-    Ok((records, response))
+    Ok(response)
 }
 
 /// The group the request is about, made if the member joins (`getOrMaybeCreateConsumerGroup`).
@@ -152,17 +161,14 @@ fn get_or_create<'a>(
     context: &mut Context<'a>,
     group_id: &Text,
     create: bool,
-    records: &mut Vec<GroupRecord>,
+    out: &mut GroupDecision,
 ) -> Result<Cow<'a, ConsumerGroup>, Refusal> {
     let not_found = |text: String| Refusal::new(ErrorCode::GROUP_ID_NOT_FOUND, text);
     match context.state.group(group_id) {
         None if create => Ok(Cow::Owned(ConsumerGroup::default())),
         None => Err(not_found(format!("Consumer group {group_id} not found."))),
         Some(Group::Consumer(group)) => Ok(Cow::Borrowed(group)),
-        Some(Group::Classic(_)) if create => {
-            let _ = records;
-            Err(not_found(format!("Group {group_id} is not a consumer group.")))
-        }
+        Some(Group::Classic(record)) if create => migration::upgrade(context, group_id, record, out).map(Cow::Owned),
         Some(Group::Classic(_)) => Err(not_found(format!("Group {group_id} is not a consumer group."))),
     }
 }
@@ -280,30 +286,35 @@ fn is_subset(owned: &[OwnedPartitions], assigned: &PartitionEpochs) -> bool {
 /// The member with what the request says; what it does not say stays.
 fn with_request(member: &Member, caller: &Caller, request: &ConsumerGroupHeartbeatRequest) -> Member {
     let mut updated = Member {
-        client_id: caller.client_id.clone(),
-        client_host: caller.client_host.clone(),
+        client_id: keep_if_same(&member.client_id, &caller.client_id),
+        client_host: keep_if_same(&member.client_host, &caller.client_host),
         classic: None,
         ..member.clone()
     };
     if let Some(instance) = &request.instance_id {
-        updated.instance_id = Some(instance.clone());
+        updated.instance_id = Some(instance.detached());
     }
     if let Some(rack) = &request.rack_id {
-        updated.rack_id = Some(rack.clone());
+        updated.rack_id = Some(rack.detached());
     }
     if request.rebalance_timeout_ms != -1 {
         updated.rebalance_timeout_ms = request.rebalance_timeout_ms;
     }
     if let Some(assignor) = &request.server_assignor {
-        updated.server_assignor = Some(assignor.clone());
+        updated.server_assignor = Some(assignor.detached());
     }
     if let Some(names) = &request.subscribed_topic_names {
-        updated.subscribed_topic_names = Arc::new(names.iter().cloned().collect());
+        updated.subscribed_topic_names = Arc::new(names.iter().map(Text::detached).collect());
     }
     if let Some(regex) = &request.subscribed_topic_regex {
-        updated.subscribed_topic_regex = Some(regex.clone());
+        updated.subscribed_topic_regex = Some(regex.detached());
     }
     updated
+}
+
+/// A copy of its own of what is new: the frame a request came in is not kept.
+fn keep_if_same(present: &Text, new: &Text) -> Text {
+    if present == new { present.clone() } else { new.detached() }
 }
 
 /// The group's epoch and subscriptions as they are. Whether all want the same matters only when there will be a target.

@@ -112,13 +112,11 @@ impl Member {
     }
 
     /// The protocols of a classic member, in its order.
-    #[expect(dead_code, reason = "classic members ask for it")]
     pub(crate) fn classic_protocols(&self) -> &[ClassicProtocol] {
         self.classic.as_ref().map_or(&[], |classic| &classic.supported_protocols)
     }
 
     /// The epoch at which it got a partition, also when it is to give it back.
-    #[expect(dead_code, reason = "classic members ask for it")]
     pub(crate) fn partition_epoch(&self, topic: Uuid, partition: i32) -> Option<i32> {
         let of = |epochs: &PartitionEpochs| epochs.get(&topic).and_then(|topic| topic.get(&partition)).copied();
         of(&self.assigned).or_else(|| of(&self.pending_revocation))

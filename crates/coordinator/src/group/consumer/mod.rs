@@ -7,15 +7,20 @@
 //!   member gets there).
 //! - `fence.rs`: members that leave or are thrown out.
 //! - `timers.rs`: what happens without a request. `live.rs`: what is not in the log.
+//! - `classic_member.rs`: members that speak the classic protocol, `embedded.rs` what they say; `migration.rs`: groups that
+//!   change their kind. `bridge.rs`: what offsets and the rest ask.
 //! - `describe.rs`: ConsumerGroupDescribe.
 
 mod bridge;
+mod classic_member;
 mod describe;
+mod embedded;
 mod fence;
 mod heartbeat;
 mod live;
 mod member;
 mod metadata_hash;
+mod migration;
 mod re2;
 mod reconcile;
 mod record;
@@ -26,9 +31,8 @@ mod subscription;
 mod target;
 mod timers;
 
-pub(crate) use bridge::{
-    classic_heartbeat, classic_join, classic_leave, classic_sync, tombstones, validate_commit, validate_fetch,
-};
+pub(crate) use bridge::{tombstones, validate_commit, validate_fetch};
+pub(crate) use classic_member::{classic_heartbeat, classic_join, classic_leave, classic_sync};
 pub(crate) use describe::describe;
 pub use heartbeat::check_heartbeat;
 pub(crate) use heartbeat::heartbeat;

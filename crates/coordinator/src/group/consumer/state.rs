@@ -193,7 +193,6 @@ impl ConsumerGroup {
 
     /// Whether a classic member with these protocols can be in the group together with the classic members it has
     /// (`supportsClassicProtocols`).
-    #[expect(dead_code, reason = "classic members ask for it")]
     pub(crate) fn supports_classic_protocols<'a>(
         &self,
         protocol_type: &str,
@@ -204,7 +203,6 @@ impl ConsumerGroup {
     }
 
     /// Whether a member waits for partitions that others have not given back (`waitingOnUnreleasedPartition`).
-    #[expect(dead_code, reason = "classic members ask for it")]
     pub(crate) fn is_waiting_for_others(&self, member: &Member) -> bool {
         let Some(target) = self.target.get(&member.member_id) else { return false };
         target.iter().any(|(topic, partitions)| {

@@ -9,39 +9,37 @@ use super::member::MemberState;
 use super::{fence, subscription};
 use crate::group::context::Context;
 use crate::group::machine::GroupDecision;
-use crate::group::records::GroupRecord;
 use crate::group::state::Group;
 use crate::group::timer::Timer;
 use crate::runtime::Decision;
 
 /// A timer of a consumer group is due.
 pub(crate) fn expire(context: &mut Context<'_>, timer: &Timer) -> GroupDecision {
-    let records = match timer {
+    match timer {
         Timer::ConsumerSession { group, member }
         | Timer::ConsumerJoin { group, member }
         | Timer::ConsumerSync { group, member } => fence_member(context, group, member),
         Timer::ConsumerRebalance { group, member } => fence_if_unrevoked(context, group, member),
-        Timer::ConsumerRefresh { group } => subscription::refresh_regexes(context, group),
+        Timer::ConsumerRefresh { group } => Decision::records(subscription::refresh_regexes(context, group)),
         Timer::ClassicHeartbeat { .. } | Timer::ClassicJoin { .. } | Timer::ClassicSync { .. } | Timer::Expiry => {
-            Vec::new()
+            GroupDecision::default()
         }
-    };
-    Decision::records(records)
+    }
 }
 
-fn fence_member(context: &mut Context<'_>, group_id: &Text, member_id: &Text) -> Vec<GroupRecord> {
-    let Some(group) = context.state.consumer(group_id) else { return Vec::new() };
-    let Some(member) = group.member(member_id) else { return Vec::new() };
-    fence::fence(context, group_id, group, &[Arc::clone(member)])
+fn fence_member(context: &mut Context<'_>, group_id: &Text, member_id: &Text) -> GroupDecision {
+    let Some(group) = context.state.consumer(group_id) else { return GroupDecision::default() };
+    let Some(member) = group.member(member_id) else { return GroupDecision::default() };
+    fence::fence(context, group_id, group, &[Arc::clone(member)]).unwrap_or_default()
 }
 
 /// A member that revokes keeps its epoch until it has; the timer is taken back when it has, so it is still at it. A static
 /// member that has left for now is not hurried.
-fn fence_if_unrevoked(context: &mut Context<'_>, group_id: &Text, member_id: &Text) -> Vec<GroupRecord> {
+fn fence_if_unrevoked(context: &mut Context<'_>, group_id: &Text, member_id: &Text) -> GroupDecision {
     let member = context.state.consumer(group_id).and_then(|group| group.member(member_id));
     match member {
         Some(member) if member.state == MemberState::UnrevokedPartitions => fence_member(context, group_id, member_id),
-        _ => Vec::new(),
+        _ => GroupDecision::default(),
     }
 }
 

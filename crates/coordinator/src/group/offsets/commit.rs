@@ -86,7 +86,7 @@ fn is_too_long(metadata: Option<&Text>, max: usize) -> bool {
 
 fn validate(context: &mut Context<'_>, caller: &Caller, request: &OffsetCommitRequest) -> Result<(), Refusal> {
     match context.state.group(&request.group_id) {
-        Some(Group::Consumer(group)) => consumer::validate_commit(group, request, caller.version),
+        Some(Group::Consumer(group)) => consumer::validate_commit(context, group, request, caller.version),
         // An administrator, or a consumer that manages itself: the offset makes the group, without members.
         None if request.generation_id_or_member_epoch < 0 => Ok(()),
         None if caller.version >= GROUP_ID_NOT_FOUND_FROM_VERSION => Err(ErrorCode::GROUP_ID_NOT_FOUND.into()),
