@@ -52,6 +52,9 @@ impl<D: Disk> LogDir<D> {
         let disk = cache.disk();
         if disk.metadata(path).at("look at", path)?.is_none() {
             disk.create_directory(path).at("create", path)?;
+            if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+                disk.sync_directory(parent).at("sync", parent)?;
+            }
         }
         let lock_path = path.join(".lock");
         let lock = disk.try_lock(&lock_path).at("lock", &lock_path)?;

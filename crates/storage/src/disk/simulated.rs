@@ -175,8 +175,8 @@ impl Disk for SimulatedDisk {
         self.stepped()?.create_directory(path)
     }
 
-    fn sync_directory(&self, _path: &Path) -> io::Result<()> {
-        self.stepped()?.sync_names();
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        self.stepped()?.sync_names(path);
         Ok(())
     }
 

@@ -35,6 +35,15 @@ enum NameChange {
     Remove(PathBuf),
 }
 
+impl NameChange {
+    /// The directory whose sync makes it durable.
+    fn directory(&self) -> Option<&Path> {
+        match self {
+            NameChange::Add(path, _) | NameChange::Move(_, path) | NameChange::Remove(path) => path.parent(),
+        }
+    }
+}
+
 /// When calls fail.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Faults {
@@ -206,23 +215,56 @@ impl World {
             file.durable.clone_from(&file.now);
             file.unsynced.clear();
         }
-        self.sync_names();
-    }
-
-    /// As a journal: a directory sync commits every name change before it.
-    pub(super) fn sync_names(&mut self) {
-        self.durable_names = self.names.clone();
+        self.durable_names.clone_from(&self.names);
         self.name_changes.clear();
     }
 
-    /// What a power cut leaves: the durable names and some prefix of the later changes; of each file the durable
+    /// Makes the names in `directory` durable, and no others: POSIX promises no more. A name is of no use after a power
+    /// cut unless its directory has one.
+    pub(super) fn sync_names(&mut self, directory: &Path) {
+        let changes = std::mem::take(&mut self.name_changes);
+        for change in changes {
+            if change.directory() == Some(directory) {
+                apply_name_change(&mut self.durable_names, &change);
+            } else {
+                self.name_changes.push(change);
+            }
+        }
+    }
+
+    /// The durable names with some of the later changes: a prefix of all, as a journal leaves it, or a prefix of each
+    /// directory's.
+    fn names_after_power_cut(&mut self) -> BTreeMap<PathBuf, Node> {
+        let mut names = self.durable_names.clone();
+        let changes = std::mem::take(&mut self.name_changes);
+        let journal = self.random_below(2) == 0;
+        let mut left: BTreeMap<Option<PathBuf>, u64> = BTreeMap::new();
+        for change in &changes {
+            *left.entry(change.directory().filter(|_| !journal).map(Path::to_owned)).or_default() += 1;
+        }
+        for kept in left.values_mut() {
+            *kept = self.random_below(*kept + 1);
+        }
+        for change in &changes {
+            let kept = left.entry(change.directory().filter(|_| !journal).map(Path::to_owned)).or_default();
+            if *kept > 0 {
+                *kept -= 1;
+                apply_name_change(&mut names, change);
+            }
+        }
+        let is_directory = |path: &Path| matches!(names.get(path), Some(Node::Directory));
+        let orphans: Vec<PathBuf> =
+            names.keys().filter(|path| !path.ancestors().skip(1).all(is_directory)).cloned().collect();
+        for orphan in &orphans {
+            names.remove(orphan);
+        }
+        names
+    }
+
+    /// What a power cut leaves: the durable names and some of the later changes; of each file the durable
     /// contents and some of the later changes, the last of them torn.
     pub(super) fn after_power_cut(&mut self) -> World {
-        let mut names = self.durable_names.clone();
-        let kept = self.random_below(self.name_changes.len() as u64 + 1);
-        for change in self.name_changes.iter().take(kept as usize) {
-            apply_name_change(&mut names, change);
-        }
+        let names = self.names_after_power_cut();
         let mut files = std::mem::take(&mut self.files);
         for file in files.values_mut() {
             let prefix = self.random_below(4) != 0;

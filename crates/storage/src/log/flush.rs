@@ -22,6 +22,8 @@ pub(super) struct Unsynced {
     pub(super) epochs: bool,
     /// Names changed in the directory.
     pub(super) directory: bool,
+    /// The directory itself is new: its name in its log directory may not survive a power cut.
+    pub(super) name: bool,
     /// `partition.metadata` was written.
     pub(super) metadata: bool,
     /// Counts the changes, to see whether there were more while a sync ran.
@@ -47,6 +49,7 @@ pub struct FlushHandle<D: Disk> {
     directory: Arc<Path>,
     files: Vec<(PathBuf, Arc<D::File>)>,
     sync_directory: bool,
+    sync_name: bool,
     epochs: Option<Vec<EpochEntry>>,
     snapshot: Option<(i64, PathBuf, Vec<u8>)>,
     end_offset: i64,
@@ -82,6 +85,9 @@ impl<D: Disk> FlushHandle<D> {
     pub fn run(&self) -> Result<Flushed> {
         for (path, file) in &self.files {
             file.sync_data().at("sync", path)?;
+        }
+        if let Some(log_dir) = self.directory.parent().filter(|_| self.sync_name) {
+            self.disk.sync_directory(log_dir).at("sync", log_dir)?;
         }
         if let Some(epochs) = &self.epochs {
             write_epochs(&self.disk, &self.directory, epochs)?;
@@ -161,7 +167,7 @@ impl<D: Disk> Log<D> {
             (self.log_end_offset, path, producer_snapshot::encode(self.producers.entries()))
         });
         let epochs = self.unsynced.epochs.then(|| self.epochs.entries().to_vec());
-        let sync_directory = self.unsynced.directory;
+        let (sync_directory, sync_name) = (self.unsynced.directory, self.unsynced.name);
         // Noted now: what changes while the syncs run belongs to the next flush. A failed flush stops the log.
         self.unsynced = Unsynced { changes: self.unsynced.changes, ..Unsynced::default() };
         self.flushes_running += 1;
@@ -170,6 +176,7 @@ impl<D: Disk> Log<D> {
             directory: Arc::clone(&self.files.directory),
             files: synced,
             sync_directory,
+            sync_name,
             epochs,
             snapshot,
             end_offset: self.log_end_offset,

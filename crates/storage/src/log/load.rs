@@ -76,6 +76,7 @@ impl<D: Disk> Log<D> {
         }
         let mut log = Log::bare(cache, directory, config);
         log.add_empty_segment(0, now)?;
+        log.unsynced.name = true;
         log.unsynced.metadata = topic_id.is_some();
         Ok(log)
     }
