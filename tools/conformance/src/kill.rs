@@ -90,7 +90,11 @@ pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
         report.skip("kill", &reason);
         return Ok(());
     }
-    let settings = if kind == Kind::Milena { SETTINGS } else { KAFKA_SETTINGS };
+    let mut settings = if kind == Kind::Milena { SETTINGS } else { KAFKA_SETTINGS }.to_vec();
+    if flags.power_cut {
+        // The rounds that bound the tail sync the whole file system by a call that the library cannot see.
+        settings.push(("log.flush.offset.checkpoint.interval.ms", "86400000"));
+    }
     let mut node = Node::with("kill", flags, &settings)?;
     let power = if flags.power_cut { Some(PowerCut::new(&node.folder)?) } else { None };
     node.power.clone_from(&power);
