@@ -39,10 +39,11 @@ fn cluster(flags: &Flags, controller_kind: Kind, broker_kind: Kind) -> anyhow::R
     let mut broker_process = broker.start(broker_kind).context("start the broker")?;
 
     client(&broker, "fill", &[FIRST])?;
+    // More than the age of the records, which carry fixed times of long ago.
     tool(
         &broker,
         "kafka.admin.ConfigCommand",
-        "--alter --entity-type topics --entity-name mixed-first --add-config retention.ms=86400001",
+        "--alter --entity-type topics --entity-name mixed-first --add-config retention.ms=8640000000001",
     )?;
     let written = client(&broker, "dump", &[FIRST])?;
 
@@ -73,7 +74,7 @@ fn cluster(flags: &Flags, controller_kind: Kind, broker_kind: Kind) -> anyhow::R
 /// What was altered through the broker is what it tells.
 fn described(broker: &Node) -> anyhow::Result<()> {
     let text = tool(broker, "org.apache.kafka.tools.TopicCommand", "--describe --topic mixed-first")?;
-    if !text.contains("retention.ms=86400001") {
+    if !text.contains("retention.ms=8640000000001") {
         bail!("the altered config is not told: {text}");
     }
     Ok(())
