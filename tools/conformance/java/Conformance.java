@@ -30,6 +30,7 @@ public final class Conformance {
         ConsumeCases.add(cases);
         OffsetCases.add(cases);
         WireCases.add(cases);
+        GroupCases.add(cases);
         SequenceCases.add(cases);
         PrintStream out = new PrintStream(System.out, false, StandardCharsets.UTF_8);
         ExecutorService threads = Executors.newCachedThreadPool();

@@ -14,13 +14,15 @@ import org.apache.kafka.common.protocol.ApiMessage;
 
 /** Each API key at each of its versions, as bytes on a connection; and bytes that are no request. */
 final class WireCases {
-    /** The APIs of one node without groups and transactions. */
+    /** The APIs of one node without transactions and the newer groups. */
     static final List<ApiKeys> SERVED = List.of(
         ApiKeys.PRODUCE, ApiKeys.FETCH, ApiKeys.LIST_OFFSETS, ApiKeys.METADATA, ApiKeys.API_VERSIONS, ApiKeys.CREATE_TOPICS,
         ApiKeys.DELETE_TOPICS, ApiKeys.DELETE_RECORDS, ApiKeys.INIT_PRODUCER_ID, ApiKeys.OFFSET_FOR_LEADER_EPOCH, ApiKeys.DESCRIBE_CONFIGS,
         ApiKeys.ALTER_CONFIGS, ApiKeys.DESCRIBE_LOG_DIRS, ApiKeys.CREATE_PARTITIONS, ApiKeys.INCREMENTAL_ALTER_CONFIGS,
         ApiKeys.DESCRIBE_QUORUM, ApiKeys.UPDATE_FEATURES, ApiKeys.DESCRIBE_CLUSTER, ApiKeys.DESCRIBE_PRODUCERS, ApiKeys.UNREGISTER_BROKER,
-        ApiKeys.LIST_CONFIG_RESOURCES, ApiKeys.DESCRIBE_TOPIC_PARTITIONS);
+        ApiKeys.LIST_CONFIG_RESOURCES, ApiKeys.DESCRIBE_TOPIC_PARTITIONS, ApiKeys.FIND_COORDINATOR, ApiKeys.JOIN_GROUP, ApiKeys.SYNC_GROUP,
+        ApiKeys.HEARTBEAT, ApiKeys.LEAVE_GROUP, ApiKeys.OFFSET_COMMIT, ApiKeys.OFFSET_FETCH, ApiKeys.OFFSET_DELETE, ApiKeys.LIST_GROUPS,
+        ApiKeys.DESCRIBE_GROUPS, ApiKeys.DELETE_GROUPS);
 
     /** Values that are a server's own: an id, a time, a size on its disk. */
     private static final Set<String> OWN = Set.of(
@@ -92,6 +94,13 @@ final class WireCases {
             }
         }
         throw new IllegalStateException("no converter for " + response.getClass());
+    }
+
+    /** Puts the items of all arrays in order again, after what they hold was given other names. */
+    static String sorted(String json) throws Exception {
+        JsonNode node = new com.fasterxml.jackson.databind.ObjectMapper().readTree(json);
+        normalise(node);
+        return node.toString();
     }
 
     private static void normalise(JsonNode node) {

@@ -5,8 +5,8 @@
 use super::{Api, Lane};
 use crate::call::{Call, Outcome};
 use milena_coordinator::group::{GroupReply, GroupRequest};
+use milena_protocol::ApiKey;
 use milena_protocol::messages::JoinGroupRequest;
-use milena_protocol::{ApiKey, Text};
 
 /// The row of the table.
 pub(crate) const API: Api = Api { key: ApiKey::JOIN_GROUP, lane: Lane::Coordinator, handle };
@@ -23,9 +23,9 @@ fn handle(call: &mut Call<'_, '_>) -> Outcome {
     }
     call.coordinate(GroupRequest::JoinGroup(Box::new(request)), move |reply| {
         let GroupReply::JoinGroup(mut response) = reply else { return None };
-        if version < NO_PROTOCOL_FROM_VERSION && response.protocol_name.is_none() {
-            response.protocol_name = Some(Text::default());
-        }
+        // Without a protocol the name is empty, or since there is a way to say so, not there.
+        let name = response.protocol_name.take().filter(|name| !name.is_empty());
+        response.protocol_name = if version < NO_PROTOCOL_FROM_VERSION { Some(name.unwrap_or_default()) } else { name };
         Some(*response)
     })
 }
