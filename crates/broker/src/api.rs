@@ -32,6 +32,8 @@ mod k57_update_features;
 mod k60_describe_cluster;
 mod k61_describe_producers;
 mod k64_unregister_broker;
+mod k68_consumer_group_heartbeat;
+mod k69_consumer_group_describe;
 mod k74_list_config_resources;
 mod k75_describe_topic_partitions;
 
@@ -96,6 +98,8 @@ static TABLE: &[Api] = &[
     k60_describe_cluster::API,
     k61_describe_producers::API,
     k64_unregister_broker::API,
+    k68_consumer_group_heartbeat::API,
+    k69_consumer_group_describe::API,
     k74_list_config_resources::API,
     k75_describe_topic_partitions::API,
 ];

@@ -22,6 +22,8 @@ pub struct LogDirectory {
 pub struct GroupSettings {
     /// What groups obey.
     pub config: Arc<GroupConfig>,
+    /// Whether `group.coordinator.rebalance.protocols` has `consumer`.
+    pub consumer_protocol_enabled: bool,
     /// `offsets.topic.num.partitions`.
     pub offsets_topic_num_partitions: i32,
     /// `offsets.topic.replication.factor`.
@@ -39,6 +41,7 @@ impl Default for GroupSettings {
     fn default() -> Self {
         Self {
             config: Arc::default(),
+            consumer_protocol_enabled: true,
             offsets_topic_num_partitions: 50,
             offsets_topic_replication_factor: 3,
             offsets_topic_segment_bytes: 100 << 20,

@@ -31,6 +31,7 @@ public final class Conformance {
         OffsetCases.add(cases);
         WireCases.add(cases);
         GroupCases.add(cases);
+        ConsumerGroupCases.add(cases);
         SequenceCases.add(cases);
         PrintStream out = new PrintStream(System.out, false, StandardCharsets.UTF_8);
         ExecutorService threads = Executors.newCachedThreadPool();

@@ -12,7 +12,7 @@ pub(crate) const API: Api = Api { key: ApiKey::DESCRIBE_GROUPS, lane: Lane::Coor
 
 /// What may be done to a group when nobody is refused anything, a bit for each `AclOperation`: read, delete, describe,
 /// describe configs, alter configs.
-const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
+pub(super) const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 
 fn handle(call: &mut Call<'_, '_>) -> Outcome {
     let Ok(request) = call.decode::<DescribeGroupsRequest>() else { return Outcome::Close };

@@ -19,8 +19,11 @@ impl ServerConfig {
             4 => Compression::Zstd,
             _ => Compression::None,
         };
+        let protocols = self.values.get("group.coordinator.rebalance.protocols").and_then(|value| value.as_list());
+        let protocols = protocols.unwrap_or_default();
         GroupSettings {
             config: Arc::new(self.group_config()),
+            consumer_protocol_enabled: protocols.iter().any(|protocol| protocol == "consumer"),
             offsets_topic_num_partitions: self.topics.offsets_topic_num_partitions,
             offsets_topic_replication_factor: self.topics.offsets_topic_replication_factor,
             offsets_topic_segment_bytes: self.int("offsets.topic.segment.bytes"),

@@ -65,7 +65,6 @@ pub(super) const POLICY: &str = "Milena loads no Java classes: the policy would 
 pub(super) const QUOTA_CLASS: &str = "Milena loads no Java classes: the quotas would not be enforced";
 pub(super) const NO_TIERS: &str =
     "tiered storage is not built yet: records that lie in the remote tier could not be read";
-pub(super) const GROUPS: &str = "groups of the newer protocol (KIP-848) are not served yet";
 pub(super) const SHARE_GROUPS: &str = "share groups are not built yet";
 pub(super) const STREAMS_GROUPS: &str = "streams groups are not built yet";
 pub(super) const TRANSACTIONS: &str = "transactions are not built yet";

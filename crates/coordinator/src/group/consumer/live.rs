@@ -69,6 +69,12 @@ impl ConsumerLive {
 /// The cluster changed; the image of the context is the new one (`onMetadataUpdate`).
 pub(crate) fn image_changed(context: &mut Context<'_>, deleted: &[(Text, TopicId)], changed: &[TopicId]) {
     let live = &mut context.live.consumer;
+    // Neither is said after a log was loaded: anything may have happened meanwhile.
+    if changed.is_empty() && deleted.is_empty() && live.known_topics != context.image.topics {
+        live.new_topics_version = context.image.offset.0;
+        live.topic_hashes.clear();
+        live.checked.clear();
+    }
     if changed.iter().any(|id| live.known_topics.get(*id).is_none()) {
         live.new_topics_version = context.image.offset.0;
     }
