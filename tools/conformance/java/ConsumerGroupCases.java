@@ -101,6 +101,18 @@ final class ConsumerGroupCases {
             return send(request, 1);
         }
 
+        /** Heartbeats until there is news: a coordinator hears of topics later than clients do. */
+        ConsumerGroupHeartbeatResponseData await(String member, int epoch) throws Exception {
+            for (int tries = 0; ; tries++) {
+                var response = (ConsumerGroupHeartbeatResponseData) wire.call(ApiKeys.CONSUMER_GROUP_HEARTBEAT, 1, beat(member, epoch));
+                if (tries == 100 || response.assignment() != null || response.errorCode() != 0) {
+                    c.line(member + "@" + epoch + " -> " + show(response, 1));
+                    return response;
+                }
+                Thread.sleep(50);
+            }
+        }
+
         ConsumerGroupHeartbeatResponseData send(ConsumerGroupHeartbeatRequestData request, int version) throws Exception {
             var response = (ConsumerGroupHeartbeatResponseData) wire.call(ApiKeys.CONSUMER_GROUP_HEARTBEAT, version, request);
             if (request.memberId().isEmpty() && response.memberId() != null) names.put(response.memberId(), "MEMBER");
@@ -320,19 +332,19 @@ final class ConsumerGroupCases {
             g.send(g.join("a", "cg-topics-t", "cg-topics-later"));
             c.admin.createPartitions(Map.of("cg-topics-t", NewPartitions.increaseTo(4))).all().get();
             c.awaitTopic("cg-topics-t", 4);
-            g.send(g.beat("a", 2));
+            g.await("a", 2);
             Uuid later = g.topic("cg-topics-later", 1);
-            var assigned = g.send(g.beat("a", 3)).assignment();
+            var assigned = g.await("a", 3).assignment();
             c.line("topics " + assigned.topicPartitions().size());
             c.admin.deleteTopics(List.of("cg-topics-t")).all().get();
             c.awaitGone("cg-topics-t");
-            g.send(g.beat("a", 4));
+            g.await("a", 4);
             g.send(g.beat("a", 4).setTopicPartitions(owned(id, 0)));
             g.send(g.beat("a", 4).setTopicPartitions(owned(later, 0)));
             g.describe();
             Uuid again = g.topic("cg-topics-t", 1);
             g.names.put(again.toString(), "ID-OF-AGAIN");
-            var both = g.send(g.beat("a", 5)).assignment();
+            var both = g.await("a", 5).assignment();
             c.line("topics " + both.topicPartitions().size());
         }
     }

@@ -68,6 +68,8 @@ impl ClassicGroup {
     /// The record of a group that was just made.
     pub(crate) fn to_first_record(&self) -> GroupRecord {
         let value = GroupMetadataValue {
+            protocol: None,
+            leader: None,
             current_state_timestamp: self.state_timestamp.unwrap_or(Timestamp::NONE).0,
             ..Default::default()
         };
