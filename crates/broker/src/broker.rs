@@ -88,6 +88,11 @@ impl Broker {
         self.clock.now()
     }
 
+    /// How far steady time is ahead of the time of day, milliseconds.
+    pub(crate) fn steady_ahead_ms(&self) -> i64 {
+        self.clock.steady().0.saturating_sub(self.clock.now().0)
+    }
+
     /// The cluster as this broker knows it.
     #[must_use]
     pub fn image(&self) -> Guard<Arc<Image>> {

@@ -89,6 +89,10 @@ impl Machine for GroupMachine {
         reply.failed(operation_error(error))
     }
 
+    fn set_steady_ahead(&mut self, ms: i64) {
+        self.live.timers.set_steady_ahead(ms);
+    }
+
     fn next_deadline(&self) -> Option<Timestamp> {
         self.live.timers.next_deadline()
     }

@@ -148,6 +148,11 @@ impl<M: Machine> Coordinator<M> {
         [self.machine.next_deadline(), linger, timeout].into_iter().flatten().min()
     }
 
+    /// Somebody may have set the clock: steady time is ahead of the time of day by this many milliseconds.
+    pub fn set_steady_ahead(&mut self, ms: i64) {
+        self.machine.set_steady_ahead(ms);
+    }
+
     /// Something happened.
     pub fn handle(&mut self, event: M::Event, now: Timestamp) {
         let error = match self.phase {
@@ -249,9 +254,7 @@ impl<M: Machine> Coordinator<M> {
             return self.complete_after_all_before(completion, now);
         }
         let encoded: Vec<(Bytes, Option<Bytes>)> = records.iter().map(M::encode).collect();
-        let sizes = encoded.iter().map(|(key, value)| record_size(key, value.as_ref()));
-        let fits =
-            if is_separable { sizes.max().unwrap_or(0) <= self.room() } else { sizes.sum::<usize>() <= self.room() };
+        let fits = self.fits(&encoded, is_separable);
         if !fits {
             return self.fail(vec![completion], ErrorCode::RECORD_LIST_TOO_LARGE, now);
         }
@@ -259,7 +262,9 @@ impl<M: Machine> Coordinator<M> {
             self.make_room(encoded.iter().map(|(key, value)| record_size(key, value.as_ref())).sum());
         }
         for (record, (key, value)) in records.iter().zip(&encoded) {
-            self.make_room(record_size(key, value.as_ref()));
+            if is_separable {
+                self.make_room(record_size(key, value.as_ref()));
+            }
             self.collect(record, key, value.as_ref(), now);
         }
         if let Some(open) = &mut self.open {
@@ -268,6 +273,21 @@ impl<M: Machine> Coordinator<M> {
         if self.config.append_linger_ms == 0 {
             self.flush();
         }
+    }
+
+    /// Whether a batch of their own would hold these records.
+    fn fits(&self, records: &[(Bytes, Option<Bytes>)], is_separable: bool) -> bool {
+        let sizes = records.iter().map(|(key, value)| record_size(key, value.as_ref()));
+        if is_separable {
+            return sizes.max().unwrap_or(0) <= self.room();
+        }
+        if sizes.sum::<usize>() <= self.room() {
+            return true;
+        }
+        // The sizes are upper bounds: near the limit the batch itself tells.
+        let mut batch = BatchBuilder::new(BuilderConfig::default());
+        let all = records.iter().all(|(key, value)| batch.append(0, Some(key), value.as_deref(), &[]).is_ok());
+        all && batch.size_bytes() <= self.config.max_batch_bytes
     }
 
     /// Bytes for records in an empty batch.

@@ -154,6 +154,9 @@ pub trait Machine {
     /// An answer whose records were lost because of `error`.
     fn failed(reply: Self::Reply, error: ErrorCode) -> Self::Reply;
 
+    /// Steady time is ahead of the time of day by this many milliseconds from now on; timers go by steady time.
+    fn set_steady_ahead(&mut self, _ms: i64) {}
+
     /// When `expire` has something to do.
     fn next_deadline(&self) -> Option<Timestamp>;
 

@@ -1,5 +1,6 @@
 //! Timers by name: setting one again moves it, and what is due comes out in the order of its time. They are not in the
-//! log: a coordinator that loads sets them anew. Kafka's counterpart is `CoordinatorTimer`.
+//! log: a coordinator that loads sets them anew. Times are given and told by the time of day, but kept by steady time:
+//! when somebody sets the clock, nothing becomes due earlier or later. Kafka's counterpart is `CoordinatorTimer`.
 
 use milena_types::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,19 +8,36 @@ use std::collections::{BTreeMap, BTreeSet};
 /// All timers of one machine.
 #[derive(Clone, Debug)]
 pub struct Timers<K> {
+    /// Steady times.
     by_key: BTreeMap<K, Timestamp>,
     by_time: BTreeSet<(Timestamp, K)>,
+    /// Steady time less the time of day, milliseconds.
+    steady_ahead_ms: i64,
 }
 
 impl<K> Default for Timers<K> {
     fn default() -> Self {
-        Timers { by_key: BTreeMap::new(), by_time: BTreeSet::new() }
+        Timers { by_key: BTreeMap::new(), by_time: BTreeSet::new(), steady_ahead_ms: 0 }
     }
 }
 
 impl<K: Ord + Clone> Timers<K> {
+    /// Says how far steady time is ahead of the time of day now.
+    pub fn set_steady_ahead(&mut self, ms: i64) {
+        self.steady_ahead_ms = ms;
+    }
+
+    fn steady(&self, time_of_day: Timestamp) -> Timestamp {
+        Timestamp(time_of_day.0.saturating_add(self.steady_ahead_ms))
+    }
+
+    fn time_of_day(&self, steady: Timestamp) -> Timestamp {
+        Timestamp(steady.0.saturating_sub(self.steady_ahead_ms))
+    }
+
     /// Sets a timer, or moves it.
     pub fn set(&mut self, key: K, at: Timestamp) {
+        let at = self.steady(at);
         if let Some(before) = self.by_key.insert(key.clone(), at) {
             self.by_time.remove(&(before, key.clone()));
         }
@@ -43,13 +61,13 @@ impl<K: Ord + Clone> Timers<K> {
     /// When a timer is due, if it is set.
     #[must_use]
     pub fn get(&self, key: &K) -> Option<Timestamp> {
-        self.by_key.get(key).copied()
+        self.by_key.get(key).map(|at| self.time_of_day(*at))
     }
 
     /// When the first timer is due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.by_time.first().map(|(at, _)| *at)
+        self.by_time.first().map(|(at, _)| self.time_of_day(*at))
     }
 
     /// Takes one timer that is due.
@@ -78,6 +96,22 @@ impl<K: Ord + Clone> Timers<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn setting_the_clock_makes_nothing_due() {
+        let mut timers = Timers::default();
+        timers.set("a", Timestamp(1_000));
+        // The clock is set an hour forward, and no time has passed.
+        timers.set_steady_ahead(-3_600_000);
+        assert_eq!(timers.next_deadline(), Some(Timestamp(3_601_000)));
+        assert_eq!(timers.pop_due(Timestamp(3_600_900)), None);
+        timers.set("b", Timestamp(3_600_950));
+        assert_eq!(timers.pop_due(Timestamp(3_600_990)), Some("b"));
+        // And back, by more than it was.
+        timers.set_steady_ahead(500);
+        assert_eq!(timers.get(&"a"), Some(Timestamp(500)));
+        assert_eq!(timers.pop_due(Timestamp(500)), Some("a"));
+    }
 
     #[test]
     fn timers_come_out_in_order_and_only_when_due_and_not_when_taken_back() {

@@ -8,7 +8,7 @@ use milena_coordinator::runtime::{Coordinator, Effect, Phase, Ticket};
 use milena_types::{ErrorCode, LeaderEpoch, Offset};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Gets the answer, from any thread.
 pub(crate) type GroupDone = Box<dyn FnOnce(GroupReply) + Send>;
@@ -24,6 +24,8 @@ enum Input {
     /// The high watermark moved, or the leadership is lost.
     Commit(Result<Offset, ErrorCode>),
     Tick,
+    /// The deadline has come.
+    Expired,
     /// Whoever waits is told why.
     End(ErrorCode),
 }
@@ -43,7 +45,7 @@ pub(super) struct Core {
     waiting: HashMap<Ticket, GroupDone>,
     last_ticket: u64,
     /// When the coordinator wants to be ticked.
-    deadline: Option<(milena_types::Timestamp, Deadline)>,
+    deadline: Option<(Instant, Deadline)>,
 }
 
 impl Host {
@@ -117,6 +119,7 @@ impl Host {
     fn work(&self, core: &mut Core) -> Vec<(GroupDone, GroupReply)> {
         let Some(broker) = self.broker.upgrade() else { return Vec::new() };
         let now = broker.now();
+        core.coordinator.set_steady_ahead(broker.steady_ahead_ms());
         let mut answers = Vec::new();
         loop {
             let inputs = std::mem::take(&mut *self.inbox());
@@ -162,18 +165,20 @@ impl Host {
     }
 
     fn set_deadline(&self, broker: &Broker, core: &mut Core) {
-        let wanted = core.coordinator.next_deadline();
-        if core.deadline.as_ref().map(|(at, _)| *at) == wanted {
+        let Some(wait_ms) = core.coordinator.next_deadline().map(|at| at.0.saturating_sub(broker.now().0)) else {
+            return;
+        };
+        let at = Instant::now() + Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0).max(1));
+        // Timers move back all the time: one that comes too early finds nothing due and asks again.
+        if core.deadline.as_ref().is_some_and(|(set, _)| *set <= at) {
             return;
         }
         if let Some((_, deadline)) = core.deadline.take() {
             broker.deadlines().remove(deadline);
         }
-        if let Some(at) = wanted {
-            let wait_ms = u64::try_from(at.0.saturating_sub(broker.now().0)).unwrap_or(0).max(1);
-            let parked: Weak<dyn Parked> = self.this.clone();
-            core.deadline = Some((at, broker.deadlines().add(Duration::from_millis(wait_ms), parked)));
-        }
+        let parked: Weak<dyn Parked> = self.this.clone();
+        let deadline = broker.deadlines().add(at.saturating_duration_since(Instant::now()), parked);
+        core.deadline = Some((at, deadline));
     }
 }
 
@@ -190,9 +195,9 @@ impl Core {
             Input::Event(_) => {}
             Input::Commit(Ok(high_watermark)) => self.coordinator.committed(high_watermark, now),
             Input::Commit(Err(_)) => self.coordinator.end(ErrorCode::NOT_COORDINATOR),
-            Input::Tick => {
-                // The deadline that brought this is used up.
-                self.deadline = self.deadline.take().filter(|(at, _)| *at > now);
+            Input::Tick => self.coordinator.tick(now),
+            Input::Expired => {
+                self.deadline = None;
                 self.coordinator.tick(now);
             }
             Input::End(error) => self.coordinator.end(error),
@@ -208,6 +213,6 @@ impl CommitListener for Host {
 
 impl Parked for Host {
     fn expire(self: Arc<Self>) {
-        self.put(Input::Tick);
+        self.put(Input::Expired);
     }
 }

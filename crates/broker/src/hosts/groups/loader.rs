@@ -81,6 +81,7 @@ fn load(broker: &Broker, host: &Arc<Host>) {
             return;
         }
         if piece.batches.is_empty() {
+            core.coordinator.set_steady_ahead(broker.steady_ahead_ms());
             core.coordinator.activate(piece.log_end_offset, broker.now());
             // The image may have changed since the coordinator was made.
             let image = Arc::clone(&broker.image());

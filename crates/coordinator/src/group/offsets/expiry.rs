@@ -71,6 +71,20 @@ fn condition<'a>(
         let subscribed = topics.iter().copied().filter(|topic| group.is_subscribed_to(topic)).collect();
         return Some((Since::Commit, subscribed));
     }
+    let was_live = context.live.classic.contains_key(id);
+    let answer = classic_condition(context, id, topics);
+    if !was_live {
+        // Nothing but this look woke it.
+        context.live.classic.remove(id);
+    }
+    answer
+}
+
+fn classic_condition<'a>(
+    context: &mut Context<'_>,
+    id: &Text,
+    topics: &BTreeSet<&'a Text>,
+) -> Option<(Since, BTreeSet<&'a Text>)> {
     let step = step(context, id)?;
     let group = &step.group;
     let subscribed = topics.iter().copied().filter(|topic| group.is_subscribed_to(topic)).collect();
