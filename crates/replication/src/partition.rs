@@ -6,7 +6,7 @@
 
 use milena_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, Timestamp};
 
-use crate::isr::{IsrChange, IsrReply, IsrState};
+use crate::isr::IsrState;
 use crate::replica::{Replica, ReplicaFetch};
 
 /// What the local replica must have done with a record before it counts (`milena.durability`).
@@ -63,17 +63,17 @@ pub enum AckState {
 /// One partition. All offsets are ends: the offset after the last record meant.
 #[derive(Clone, Debug)]
 pub struct PartitionState {
-    config: PartitionConfig,
-    role: Role,
-    leader_epoch: LeaderEpoch,
-    partition_epoch: i32,
-    leader_epoch_start_offset: Option<Offset>,
+    pub(crate) config: PartitionConfig,
+    pub(crate) role: Role,
+    pub(crate) leader_epoch: LeaderEpoch,
+    pub(crate) partition_epoch: i32,
+    pub(crate) leader_epoch_start_offset: Option<Offset>,
     replicas: Vec<BrokerId>,
-    isr: IsrState,
-    remote: Vec<Replica>,
-    log_end_offset: Offset,
+    pub(crate) isr: IsrState,
+    pub(crate) remote: Vec<Replica>,
+    pub(crate) log_end_offset: Offset,
     durable_end_offset: Offset,
-    high_watermark: Offset,
+    pub(crate) high_watermark: Offset,
 }
 
 impl PartitionState {
@@ -102,6 +102,7 @@ impl PartitionState {
             return false;
         }
         let new_epoch = assignment.leader_epoch > self.leader_epoch;
+        let same_state = !new_epoch && assignment.partition_epoch == self.partition_epoch;
         let led_before = self.role == Role::Leader;
         self.leader_epoch = assignment.leader_epoch;
         self.partition_epoch = assignment.partition_epoch;
@@ -114,7 +115,10 @@ impl PartitionState {
             return false;
         }
         self.role = Role::Leader;
-        self.isr.commit(&assignment.isr);
+        // The metadata may tell what an answer to AlterPartition told before; a change asked for since then still is.
+        if !(led_before && same_state && self.isr.is_in_flight()) {
+            self.isr.commit(&assignment.isr);
+        }
         self.keep_remote_replicas();
         let began = new_epoch || !led_before;
         if began {
@@ -206,13 +210,6 @@ impl PartitionState {
         Ok(self.advance_high_watermark(now))
     }
 
-    /// The metadata's word on a follower's broker: its epoch while it is alive, unfenced and not shutting down.
-    pub fn set_registered_epoch(&mut self, broker: BrokerId, epoch: Option<i64>) {
-        if let Some(replica) = self.remote.iter_mut().find(|replica| replica.id == broker) {
-            replica.registered_epoch = epoch;
-        }
-    }
-
     /// As a follower: what the leader's fetch response said.
     pub fn on_leader_high_watermark(&mut self, leader_high_watermark: Offset) -> Option<Offset> {
         let wanted = leader_high_watermark.min(self.log_end_offset);
@@ -238,76 +235,7 @@ impl PartitionState {
         AckState::Done(Ok(()))
     }
 
-    /// The change of the ISR that is due, if any; it counts as asked from here on.
-    pub fn propose_isr_change(&mut self, local_broker_epoch: i64, now: Timestamp) -> Option<IsrChange> {
-        if self.role != Role::Leader || self.isr.is_in_flight() {
-            return None;
-        }
-        let members = match self.replica_to_add() {
-            Some(joining) => self.isr.expand(joining),
-            None => {
-                let leaving = self.out_of_sync_replicas(now);
-                if leaving.is_empty() {
-                    return None;
-                }
-                self.isr.shrink(&leaving)
-            }
-        };
-        let epoch_of = |id: BrokerId| {
-            if id == self.config.local {
-                local_broker_epoch
-            } else {
-                self.replica(id).and_then(|replica| replica.broker_epoch).unwrap_or(-1)
-            }
-        };
-        Some(IsrChange {
-            new_isr: members.into_iter().map(|id| (id, epoch_of(id))).collect(),
-            leader_epoch: self.leader_epoch,
-            partition_epoch: self.partition_epoch,
-        })
-    }
-
-    fn replica_to_add(&self) -> Option<BrokerId> {
-        let start = self.leader_epoch_start_offset?;
-        let joins = |replica: &&Replica| {
-            !self.isr.committed().contains(&replica.id)
-                && replica.is_isr_eligible()
-                && replica.log_end_offset >= self.high_watermark
-                && replica.log_end_offset >= start
-        };
-        self.remote.iter().find(joins).map(|replica| replica.id)
-    }
-
-    fn out_of_sync_replicas(&self, now: Timestamp) -> Vec<BrokerId> {
-        let lags = |id: &BrokerId| {
-            *id != self.config.local
-                && self.replica(*id).is_none_or(|replica| {
-                    !replica.is_caught_up(self.log_end_offset, self.config.replica_lag_time_max_ms, now)
-                })
-        };
-        self.isr.committed().iter().copied().filter(lags).collect()
-    }
-
-    /// The controller's answer to [`PartitionState::propose_isr_change`].
-    pub fn on_isr_reply(&mut self, reply: Result<&Assignment, ErrorCode>, now: Timestamp) -> IsrReply {
-        if !self.isr.is_in_flight() {
-            return IsrReply::Ignored;
-        }
-        match reply {
-            Err(error) => self.isr.refused(error),
-            Ok(answer) if answer.leader_epoch != self.leader_epoch || answer.partition_epoch < self.partition_epoch => {
-                IsrReply::Ignored
-            }
-            Ok(answer) => {
-                self.isr.commit(&answer.isr);
-                self.partition_epoch = answer.partition_epoch;
-                self.advance_high_watermark(now);
-                IsrReply::Applied
-            }
-        }
-    }
-
-    fn advance_high_watermark(&mut self, now: Timestamp) -> Option<Offset> {
+    pub(crate) fn advance_high_watermark(&mut self, now: Timestamp) -> Option<Offset> {
         if self.role != Role::Leader || self.isr.committed().len() < self.effective_min_insync_replicas() {
             return None;
         }
@@ -391,6 +319,12 @@ impl PartitionState {
     #[must_use]
     pub fn isr(&self) -> &IsrState {
         &self.isr
+    }
+
+    /// The followers, while this node leads.
+    #[must_use]
+    pub fn remote_replicas(&self) -> &[Replica] {
+        &self.remote
     }
 
     #[must_use]

@@ -1,6 +1,8 @@
 //! Leader, follower, high watermark and ISR of one partition.
 
 use super::*;
+use crate::isr::IsrReply;
+use crate::replica::ReplicaFetch;
 use crate::read_bound::{Isolation, ReadRequest};
 
 const NOW: Timestamp = Timestamp(1_000_000);
@@ -81,14 +83,14 @@ fn a_caught_up_follower_joins_and_a_silent_one_leaves() {
     assert_eq!(change.new_isr, vec![(BrokerId(1), 1), (BrokerId(2), 7)]);
     assert_eq!(partition.isr().maximal().len(), 2, "growing is assumed at once");
     assert_eq!(partition.propose_isr_change(1, NOW), None, "one change at a time");
-    assert_eq!(partition.on_isr_reply(Ok(&assignment(0, 1, &[1, 2], &[1, 2])), NOW), IsrReply::Applied);
+    assert_eq!(partition.on_isr_reply(&change, Ok(&assignment(0, 1, &[1, 2], &[1, 2])), NOW), IsrReply::Applied);
 
     partition.on_local_append(Offset(9), NOW);
     let late = Timestamp(NOW.0 + 30_001);
     let change = partition.propose_isr_change(1, late).unwrap();
     assert_eq!(change.new_isr, vec![(BrokerId(1), 1)]);
     assert_eq!(partition.isr().maximal().len(), 2, "shrinking is not assumed");
-    assert_eq!(partition.on_isr_reply(Err(ErrorCode::INELIGIBLE_REPLICA), late), IsrReply::Reverted);
+    assert_eq!(partition.on_isr_reply(&change, Err(ErrorCode::INELIGIBLE_REPLICA), late), IsrReply::Reverted);
     assert!(!partition.isr().is_in_flight());
 }
 
@@ -141,4 +143,20 @@ fn an_older_partition_epoch_changes_nothing() {
     partition.assign(&assignment(4, 9, &[1], &[1]), NOW);
     assert!(!partition.assign(&assignment(5, 8, &[1], &[1]), NOW));
     assert_eq!(partition.leader_epoch(), LeaderEpoch(4));
+}
+
+#[test]
+fn metadata_that_says_nothing_new_does_not_take_back_a_change_that_is_asked_for() {
+    let mut partition = PartitionState::new(config(Durability::Os, 1), Offset(0), Offset(0));
+    partition.assign(&assignment(0, 1, &[1, 2, 3], &[1, 2]), NOW);
+    partition.set_registered_epoch(BrokerId(3), Some(7));
+    partition.on_replica_fetch(&fetch(3, 0), NOW).unwrap();
+    let change = partition.propose_isr_change(1, NOW).unwrap();
+    // The answer to an earlier change was taken over before its metadata came.
+    partition.assign(&assignment(0, 1, &[1, 2, 3], &[1, 2]), NOW);
+    assert_eq!(partition.isr().maximal().len(), 3, "the controller may have accepted replica 3 by now");
+    assert!(partition.is_asking_for(&change));
+    partition.assign(&assignment(0, 2, &[1, 2, 3], &[1]), NOW);
+    assert!(!partition.is_asking_for(&change));
+    assert_eq!(partition.on_isr_reply(&change, Ok(&assignment(0, 2, &[1], &[1, 2, 3])), NOW), IsrReply::Ignored);
 }
