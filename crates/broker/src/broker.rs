@@ -6,6 +6,7 @@ use crate::controller_handle::{ControllerHandle, ForController};
 use crate::hosts::GroupCoordinators;
 use crate::partitions::{Assigner, Deadlines, FlushQueue, LocalTopic, Lookup, Partitions, broker_texts};
 use crate::producer_ids::ProducerIds;
+use crate::replication::{Following, IsrChanges};
 use crate::settings::BrokerSettings;
 use arc_swap::{ArcSwap, Guard};
 use milena_metadata::{ConfigResource, Delta, Image, Topic};
@@ -18,7 +19,7 @@ use milena_types::{ErrorCode, PartitionIndex, Timestamp, TopicId};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI16, Ordering};
+use std::sync::atomic::{AtomicI16, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a broker is made of.
@@ -43,6 +44,10 @@ pub struct Broker {
     deadlines: Arc<Deadlines>,
     flush_queue: FlushQueue,
     fetch_sessions: Mutex<FetchSessionCache>,
+    /// The epoch of this process's registration; -1 before it.
+    epoch: AtomicI64,
+    following: Following,
+    isr_changes: IsrChanges,
     producer_ids: ProducerIds,
     groups: GroupCoordinators,
     kraft_version: AtomicI16,
@@ -60,7 +65,7 @@ impl Broker {
     /// A log directory that cannot be read.
     pub fn open(parts: BrokerParts) -> io::Result<Arc<Self>> {
         let BrokerParts { settings, clock, controller, log_dirs } = parts;
-        let assigner = Assigner::open(&log_dirs, clock.now())?;
+        let assigner = Assigner::open(&log_dirs, clock.clone())?;
         let sessions_max = settings.max_incremental_fetch_session_cache_slots;
         let limits = CacheLimits { sessions_max, ..CacheLimits::default() };
         Ok(Arc::new(Self {
@@ -74,6 +79,9 @@ impl Broker {
             deadlines: Arc::default(),
             flush_queue: FlushQueue::default(),
             fetch_sessions: Mutex::new(FetchSessionCache::new(limits)),
+            epoch: AtomicI64::new(-1),
+            following: Following::default(),
+            isr_changes: IsrChanges::default(),
             producer_ids: ProducerIds::default(),
             groups: GroupCoordinators::default(),
             kraft_version: AtomicI16::new(0),
@@ -93,6 +101,31 @@ impl Broker {
         self.clock.steady().0.saturating_sub(self.clock.now().0)
     }
 
+    /// Milliseconds that pass evenly, for what must not depend on the time of day.
+    #[must_use]
+    pub fn steady(&self) -> Timestamp {
+        self.clock.steady()
+    }
+
+    /// The epoch of this process's registration; -1 before it.
+    #[must_use]
+    pub fn epoch(&self) -> i64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// The controller registered this process.
+    pub fn set_epoch(&self, epoch: i64) {
+        self.epoch.store(epoch, Ordering::Release);
+    }
+
+    pub(crate) fn following(&self) -> &Following {
+        &self.following
+    }
+
+    pub(crate) fn isr_changes(&self) -> &IsrChanges {
+        &self.isr_changes
+    }
+
     /// The cluster as this broker knows it.
     #[must_use]
     pub fn image(&self) -> Guard<Arc<Image>> {
@@ -106,6 +139,9 @@ impl Broker {
         let mut assigner = self.assigner.lock().unwrap_or_else(PoisonError::into_inner);
         if delta.is_none_or(|delta| delta.has_topics() || !delta.configs.is_empty()) {
             assigner.apply(&self.partitions, &self.settings, &image, delta, self.now());
+        }
+        if delta.is_none_or(|delta| delta.has_topics() || !delta.brokers.is_empty()) {
+            self.follow_image(&image, delta);
         }
         if delta.is_none_or(|delta| delta.configs.iter().any(|resource| resource.kind == ConfigResource::BROKER)) {
             self.apply_broker_configs(&image);

@@ -27,5 +27,6 @@ pub use metadata_loop::{
 pub use network_sender::{LeaderWatch, NetworkSender, SenderSettings};
 #[cfg(test)]
 pub(crate) use peers::Connection;
+pub(crate) use peers::{Address, Link};
 pub use raft_requests::{RaftDone, RaftRequest, RaftResponse};
 pub use remote_controller::RemoteController;

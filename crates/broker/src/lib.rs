@@ -21,6 +21,7 @@ mod node;
 mod partitions;
 mod producer_ids;
 mod random;
+mod replication;
 mod settings;
 mod topic_names;
 
@@ -32,4 +33,5 @@ pub use controller_handle::{ControllerDone, ControllerHandle, ControllerRequest,
 pub use dispatch::{Dispatcher, Session};
 pub use node::{Node, NodeError};
 pub use partitions::{Maintenance, Partition, Partitions};
-pub use settings::{BrokerSettings, GroupSettings, LogDirectory};
+pub use replication::ReplicationTasks;
+pub use settings::{BrokerSettings, GroupSettings, LogDirectory, ReplicationSettings};

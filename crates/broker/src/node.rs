@@ -35,6 +35,7 @@ use crate::hosts::{
     metadata_channel, start_metadata,
 };
 use crate::partitions::Maintenance;
+use crate::replication::ReplicationTasks;
 use directories::{lock_directories, previous_broker_epoch};
 use links::Links;
 use listeners::{bind_broker, bind_controller, with_bound_ports};
@@ -64,6 +65,7 @@ struct RunningBroker {
     broker: Arc<Broker>,
     server: Server<Dispatcher>,
     maintenance: Maintenance,
+    replication: ReplicationTasks,
     stop: watch::Sender<bool>,
     lifecycle: tokio::task::JoinHandle<()>,
     epoch: i64,
@@ -129,7 +131,12 @@ impl Node {
         if let (Some(broker), Some(server)) = (broker, broker_server) {
             let joined = node.join(config, formatted, previous_epoch, &links.lifecycle, offset).await;
             match joined {
-                Ok(lifecycle) => node.broker = Some(run_broker(&broker, server, lifecycle)),
+                Ok(lifecycle) => {
+                    broker.set_epoch(lifecycle.epoch());
+                    let replication = ReplicationTasks::start(&broker, Arc::clone(&links.isr_changes));
+                    lifecycle.unfence().await;
+                    node.broker = Some(run_broker(&broker, server, lifecycle, replication));
+                }
                 Err(error) => {
                     node.stop().await;
                     return Err(error);
@@ -162,7 +169,6 @@ impl Node {
             registration: millis(config.node.initial_broker_registration_timeout_ms),
         };
         let lifecycle = BrokerLifecycle::register(identity, times, Arc::clone(handle), offset).await?;
-        lifecycle.unfence().await;
         Ok(lifecycle)
     }
 
@@ -189,6 +195,7 @@ impl Node {
             // Members that wait for a rebalance learn that they wait in vain.
             broker.broker.groups().stop();
             broker.server.shutdown().await;
+            broker.replication.stop().await;
             let (maintenance, epoch) = (broker.maintenance, broker.epoch);
             let closed = tokio::task::spawn_blocking(move || maintenance.stop(epoch)).await;
             if closed.is_err() {
@@ -213,13 +220,18 @@ impl Node {
     }
 }
 
-fn run_broker(broker: &Arc<Broker>, mut server: Server<Dispatcher>, lifecycle: BrokerLifecycle) -> RunningBroker {
+fn run_broker(
+    broker: &Arc<Broker>,
+    mut server: Server<Dispatcher>,
+    lifecycle: BrokerLifecycle,
+    replication: ReplicationTasks,
+) -> RunningBroker {
     let maintenance = Maintenance::start(broker);
     server.start();
     let (stop, stopped) = watch::channel(false);
     let epoch = lifecycle.epoch();
     let lifecycle = tokio::spawn(lifecycle.run(stopped, CONTROLLED_SHUTDOWN_PATIENCE));
-    RunningBroker { broker: Arc::clone(broker), server, maintenance, stop, lifecycle, epoch }
+    RunningBroker { broker: Arc::clone(broker), server, maintenance, replication, stop, lifecycle, epoch }
 }
 
 #[cfg(test)]

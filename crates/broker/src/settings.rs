@@ -51,6 +51,40 @@ impl Default for GroupSettings {
     }
 }
 
+/// How a broker copies what others lead.
+#[derive(Clone, Debug)]
+pub struct ReplicationSettings {
+    /// `inter.broker.listener.name`, or the listener of `security.inter.broker.protocol`.
+    pub inter_broker_listener_name: String,
+    /// `replica.fetch.backoff.ms`.
+    pub fetch_backoff_ms: i32,
+    /// `replica.fetch.max.bytes`, of one partition.
+    pub fetch_max_bytes: i32,
+    /// `replica.fetch.min.bytes`.
+    pub fetch_min_bytes: i32,
+    /// `replica.fetch.response.max.bytes`.
+    pub fetch_response_max_bytes: i32,
+    /// `replica.fetch.wait.max.ms`.
+    pub fetch_wait_max_ms: i32,
+    /// `replica.socket.timeout.ms`.
+    pub socket_timeout_ms: i32,
+}
+
+impl Default for ReplicationSettings {
+    /// Kafka's defaults.
+    fn default() -> Self {
+        Self {
+            inter_broker_listener_name: "PLAINTEXT".to_owned(),
+            fetch_backoff_ms: 1000,
+            fetch_max_bytes: 1 << 20,
+            fetch_min_bytes: 1,
+            fetch_response_max_bytes: 10 << 20,
+            fetch_wait_max_ms: 500,
+            socket_timeout_ms: 30_000,
+        }
+    }
+}
+
 /// The settings of a broker.
 #[derive(Clone, Debug)]
 pub struct BrokerSettings {
@@ -74,6 +108,8 @@ pub struct BrokerSettings {
     pub max_incremental_fetch_session_cache_slots: usize,
     /// `max.request.partition.size.limit`.
     pub max_request_partition_size_limit: i32,
+    /// Copying from other brokers.
+    pub replication: ReplicationSettings,
     /// `replica.lag.time.max.ms`.
     pub replica_lag_time_max_ms: i64,
     /// `milena.durability`.
@@ -114,6 +150,7 @@ impl Default for BrokerSettings {
             fetch_max_bytes: 57_671_680,
             max_incremental_fetch_session_cache_slots: 1000,
             max_request_partition_size_limit: 2000,
+            replication: ReplicationSettings::default(),
             replica_lag_time_max_ms: 30_000,
             durability: Durability::Os,
             log_retention_check_interval_ms: 300_000,

@@ -46,7 +46,7 @@ fn handle(call: &mut Call<'_, '_>) -> Outcome {
     drop(request);
     let context = broker.fetch_sessions().begin(head, partitions, &forgotten, broker.now());
     let work = FetchWork::new(&broker, params, context, Arc::clone(&call.session.peer.listener));
-    let pass = work.read(None);
+    let pass = work.read_first(&broker);
     if pass.is_enough() || !work.may_wait() {
         return call.answer(&work.respond(&broker, pass));
     }
@@ -59,6 +59,7 @@ fn handle(call: &mut Call<'_, '_>) -> Outcome {
 fn params(broker: &Broker, request: &FetchRequest, version: i16) -> FetchParams {
     let replica_id =
         if version >= REPLICA_STATE_FROM_VERSION { request.replica_state.replica_id } else { request.replica_id };
+    let replica_epoch = if version >= REPLICA_STATE_FROM_VERSION { request.replica_state.replica_epoch } else { -1 };
     let replica = (replica_id >= 0).then_some(BrokerId(replica_id));
     let isolation = match request.isolation_level {
         _ if replica.is_some() || replica_id == DEBUGGING_REPLICA => Isolation::LogEnd,
@@ -70,6 +71,7 @@ fn params(broker: &Broker, request: &FetchRequest, version: i16) -> FetchParams 
     FetchParams {
         version,
         replica,
+        replica_epoch,
         isolation,
         leader_only: replica.is_some() || (replica_id == -1 && version < RACK_FROM_VERSION),
         min_bytes: u64::try_from(request.min_bytes).unwrap_or(0).min(u64::from(max_bytes)),

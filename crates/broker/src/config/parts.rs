@@ -47,6 +47,7 @@ impl ServerConfig {
             fetch_max_bytes: self.fetch.max_bytes.unsigned_abs(),
             max_incremental_fetch_session_cache_slots: size(self.fetch.session_cache_slots),
             max_request_partition_size_limit: self.topics.request_partition_size_limit,
+            replication: self.replication.clone(),
             replica_lag_time_max_ms: self.log.replica_lag_time_max_ms,
             durability: self.node.durability,
             log_retention_check_interval_ms: span(self.log.retention_check_interval_ms),

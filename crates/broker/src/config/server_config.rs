@@ -12,6 +12,7 @@ use milena_types::BrokerId;
 
 use super::listeners::{Listeners, parse_map};
 use super::load::LoadError;
+use crate::settings::ReplicationSettings;
 use super::values::Values;
 
 /// Keys of Milena's own.
@@ -150,6 +151,7 @@ pub struct ServerConfig {
     pub topics: TopicSettings,
     pub log: LogSettings,
     pub fetch: FetchSettings,
+    pub replication: ReplicationSettings,
     pub groups: GroupSettings,
     /// What was set, as written: the static keys that `DescribeConfigs` tells from defaults.
     pub texts: BTreeMap<String, String>,
@@ -172,6 +174,7 @@ impl ServerConfig {
         let listeners = Listeners::read(values, completed).map_err(LoadError::Rule)?;
         check_early_start(values, &listeners).map_err(LoadError::Rule)?;
         Ok(Self {
+            replication: replication(values, &listeners),
             node: node(values, durability(completed)?),
             listeners,
             quorum: quorum(values),
@@ -325,6 +328,18 @@ fn topics(values: &Values, texts: &BTreeMap<String, String>) -> Result<TopicSett
         transaction_state_log_num_partitions: values.int("transaction.state.log.num.partitions"),
         transaction_state_log_min_isr: values.int("transaction.state.log.min.isr"),
     })
+}
+
+fn replication(values: &Values, listeners: &Listeners) -> ReplicationSettings {
+    ReplicationSettings {
+        inter_broker_listener_name: listeners.inter_broker_listener_name.clone(),
+        fetch_backoff_ms: values.int("replica.fetch.backoff.ms"),
+        fetch_max_bytes: values.int("replica.fetch.max.bytes"),
+        fetch_min_bytes: values.int("replica.fetch.min.bytes"),
+        fetch_response_max_bytes: values.int("replica.fetch.response.max.bytes"),
+        fetch_wait_max_ms: values.int("replica.fetch.wait.max.ms"),
+        socket_timeout_ms: values.int("replica.socket.timeout.ms"),
+    }
 }
 
 fn log(values: &Values) -> LogSettings {

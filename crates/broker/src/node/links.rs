@@ -15,13 +15,16 @@ pub(super) struct Links {
     pub(super) controller: Arc<dyn ControllerHandle>,
     /// For registration and heartbeats, which must not queue behind clients' requests.
     pub(super) lifecycle: Arc<dyn ControllerHandle>,
+    /// For changes of in-sync replicas.
+    pub(super) isr_changes: Arc<dyn ControllerHandle>,
 }
 
 impl Links {
     pub(super) fn new(config: &ServerConfig, formatted: &Formatted, metadata: &MetadataHandle) -> Links {
         if config.node.is_controller {
             let handle: Arc<dyn ControllerHandle> = Arc::new(metadata.clone());
-            return Links { sender: Box::new(NoPeers), controller: Arc::clone(&handle), lifecycle: handle };
+            let (controller, lifecycle) = (Arc::clone(&handle), Arc::clone(&handle));
+            return Links { sender: Box::new(NoPeers), controller, lifecycle, isr_changes: handle };
         }
         let voters = config.quorum.voters.iter().map(|voter| (voter.host.clone(), voter.port));
         let servers = config.quorum.bootstrap_servers.iter().cloned();
@@ -35,6 +38,11 @@ impl Links {
         let channel = |name: &str| -> Arc<dyn ControllerHandle> {
             Arc::new(RemoteController::start(leader.clone(), &format!("{name}-{}", config.node.node_id)))
         };
-        Links { sender: Box::new(sender), controller: channel("forwarding"), lifecycle: channel("heartbeat") }
+        Links {
+            sender: Box::new(sender),
+            controller: channel("forwarding"),
+            lifecycle: channel("heartbeat"),
+            isr_changes: channel("alter-partition"),
+        }
     }
 }

@@ -5,6 +5,7 @@ use super::directories::{self, Found, FoundLog};
 use super::partition::Partition;
 use super::settings::{TopicSettings, broker_texts, own_configs};
 use super::{LocalTopic, Partitions};
+use crate::clock::Clock;
 use crate::settings::BrokerSettings;
 use milena_metadata::{ConfigResource, Delta, Image, Topic};
 use milena_replication::{Assignment, PartitionState};
@@ -25,6 +26,7 @@ const PARALLEL_FROM: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Assigner {
     files: Arc<FileCache<RealDisk>>,
+    clock: Clock,
     found: Found,
     /// Whether an image was applied: what was found and is in no image is then a stray.
     is_settled: bool,
@@ -78,14 +80,15 @@ impl Assigner {
     ///
     /// # Errors
     /// A log directory that cannot be read.
-    pub(crate) fn open(log_dirs: &[LogDir<RealDisk>], now: Timestamp) -> io::Result<Self> {
+    pub(crate) fn open(log_dirs: &[LogDir<RealDisk>], clock: Clock) -> io::Result<Self> {
+        let now = clock.now();
         let found = directories::look_around(log_dirs)?;
         let doomed = found.deleted.iter().map(|path| (now, path.clone())).collect();
         let files = match log_dirs.first() {
             Some(log_dir) => Arc::clone(log_dir.cache()),
             None => FileCache::new(RealDisk, 0),
         };
-        Ok(Self { files, found, is_settled: false, doomed, recovery_threads: 1 })
+        Ok(Self { files, clock, found, is_settled: false, doomed, recovery_threads: 1 })
     }
 
     /// Brings the partitions to where `image` is; `delta` says what changed. Without a delta everything is looked at.
@@ -112,7 +115,7 @@ impl Assigner {
             Some(delta) => delta.changed_partitions.keys().filter_map(|id| image.topics.get(*id)).collect(),
         };
         self.place(partitions, settings, image, &texts, &changed, now);
-        self.reconfigure(partitions, settings, image, &texts, delta, now);
+        self.reconfigure(partitions, settings, image, &texts, delta);
         if !self.is_settled {
             self.is_settled = true;
             self.set_strays_aside();
@@ -144,7 +147,7 @@ impl Assigner {
                 let is_here = assigned.has_replica(settings.node_id);
                 let slot = usize::try_from(index.0).ok().and_then(|at| local.partitions.get_mut(at));
                 match slot {
-                    Some(Some(partition)) if is_here => assign(partition, assigned, now),
+                    Some(Some(partition)) if is_here => assign(partition, assigned, self.clock.steady()),
                     Some(slot) if slot.is_some() => {
                         if let Some(partition) = slot.take() {
                             self.delete(&partition, now);
@@ -174,7 +177,7 @@ impl Assigner {
         for (at, index, partition) in opened {
             let assigned = locals.get(at).and_then(|(local, _)| image.topics.partition(local.id, index));
             let Some(assigned) = assigned else { continue };
-            assign(&partition, assigned, now);
+            assign(&partition, assigned, self.clock.steady());
             let slot =
                 locals.get_mut(at).and_then(|(local, _)| local.partitions.get_mut(usize::try_from(index.0).ok()?));
             if let Some(slot) = slot {
@@ -234,7 +237,6 @@ impl Assigner {
         image: &Image,
         texts: &BTreeMap<String, String>,
         delta: Option<&Delta>,
-        now: Timestamp,
     ) {
         let Some(delta) = delta else { return };
         let all = delta.configs.iter().any(|resource| resource.kind == ConfigResource::BROKER);
@@ -246,7 +248,7 @@ impl Assigner {
             let Some(local) = partitions.by_id(topic.id) else { continue };
             let resolved = TopicSettings::resolve(settings, texts, own_configs(image, &topic.name));
             for partition in local.partitions.iter().flatten() {
-                partition.reconfigure(resolved.clone(), settings, now);
+                partition.reconfigure(resolved.clone(), settings, self.clock.steady());
             }
         }
     }

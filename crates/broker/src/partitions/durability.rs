@@ -67,7 +67,7 @@ fn sync(broker: &Broker, pending: &[(Arc<Partition>, Flushed)]) -> Vec<PathBuf> 
             continue;
         }
         match log_dir.sync_file_system() {
-            Ok(()) => logs.for_each(|(partition, flushed)| partition.on_flushed(*flushed, broker.now())),
+            Ok(()) => logs.for_each(|(partition, flushed)| partition.on_flushed(*flushed, broker.steady())),
             Err(error) => {
                 logs.for_each(|(partition, _)| fail(partition, &error));
                 failed.push(log_dir.path().to_owned());

@@ -2,8 +2,8 @@
 //! deadline. Records are never read here: a read yields slices of files. Kafka's counterparts are
 //! `ReplicaManager.fetchMessages`, `readFromLog` and `DelayedFetch`.
 
-use super::partition::Partition;
-use super::waiting::{Deadline, Parked};
+use super::partition::{Inner, Partition};
+use super::waiting::{Deadline, Parked, Wakes};
 use crate::broker::Broker;
 use crate::call::Later;
 use crate::partitions::Lookup;
@@ -13,7 +13,7 @@ use milena_protocol::messages::fetch_response::{
 };
 use milena_protocol::{Records, Text};
 use milena_replication::{
-    FetchContext, Isolation, PartitionOutcome, ReadBound, ReadRequest, RequestedPartition, TopicKey,
+    FetchContext, Isolation, PartitionOutcome, ReadBound, ReadRequest, ReplicaFetch, RequestedPartition, TopicKey,
 };
 use milena_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionIndex, Uuid};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +26,8 @@ pub(crate) struct FetchParams {
     pub(crate) version: i16,
     /// The follower that fetches, if it is one.
     pub(crate) replica: Option<BrokerId>,
+    /// The epoch of the follower's registration; -1 if it does not tell.
+    pub(crate) replica_epoch: i64,
     pub(crate) isolation: Isolation,
     pub(crate) leader_only: bool,
     pub(crate) min_bytes: u64,
@@ -62,6 +64,8 @@ struct ReadOutcome {
 
 /// What a pass over all partitions gave.
 pub(crate) struct Pass {
+    /// Who may go on because followers came further.
+    wakes: Vec<Wakes>,
     outcomes: Vec<ReadOutcome>,
     is_enough: bool,
 }
@@ -115,9 +119,21 @@ impl FetchWork {
         !self.params.max_wait.is_zero() && self.wanted.iter().any(|wanted| !wanted.is_unknown)
     }
 
+    /// Reads every partition for the first time: what a follower asks for is what it has.
+    pub(crate) fn read_first(&self, broker: &Broker) -> Pass {
+        let mut pass = self.read_with(None, Some(broker));
+        std::mem::take(&mut pass.wakes).into_iter().for_each(Wakes::run);
+        pass
+    }
+
     /// Reads every partition once. With `parked`, it is registered where there was nothing to read, under the lock that
     /// an append takes.
     pub(crate) fn read(&self, parked: Option<&Arc<ParkedFetch>>) -> Pass {
+        self.read_with(parked, None)
+    }
+
+    fn read_with(&self, parked: Option<&Arc<ParkedFetch>>, acknowledging: Option<&Broker>) -> Pass {
+        let mut wakes = Vec::new();
         let mut left_bytes = self.params.max_bytes;
         // Before version 3 the limit was per partition and hard.
         let mut is_first = self.params.version > 2;
@@ -128,7 +144,8 @@ impl FetchWork {
             let requested = self.context.partitions().get(wanted.place);
             let outcome = match (&wanted.partition, requested) {
                 (Ok(partition), Some(requested)) => {
-                    self.read_partition(partition, requested, left_bytes, is_first, parked)
+                    let limits = (left_bytes, is_first);
+                    self.read_partition(partition, requested, limits, parked, acknowledging.map(|broker| (broker, &mut wakes)))
                 }
                 // What is unknown is answered before the log is asked: with the empty list and not with null.
                 (Err(error), _) => {
@@ -144,16 +161,16 @@ impl FetchWork {
             failed |= !wanted.is_unknown && (!outcome.error.is_none() || outcome.diverging.is_some());
             outcomes.push(outcome);
         }
-        Pass { outcomes, is_enough: failed || total_bytes >= self.params.min_bytes }
+        Pass { wakes, outcomes, is_enough: failed || total_bytes >= self.params.min_bytes }
     }
 
     fn read_partition(
         &self,
-        partition: &Partition,
+        partition: &Arc<Partition>,
         requested: &RequestedPartition,
-        left_bytes: u32,
-        is_first: bool,
+        (left_bytes, is_first): (u32, bool),
         parked: Option<&Arc<ParkedFetch>>,
+        acknowledging: Option<(&Broker, &mut Vec<Wakes>)>,
     ) -> ReadOutcome {
         let params = &self.params;
         let max_bytes = u32::try_from(requested.max_bytes).unwrap_or(0).min(left_bytes);
@@ -165,14 +182,29 @@ impl FetchWork {
             isolation: params.isolation,
             first_unstable_offset: inner.first_unstable_offset(),
         };
-        let bound = match inner.state.read_bound(&request) {
+        let mut bound = match inner.state.read_bound(&request) {
             Ok(bound) => bound,
             Err(error) => return ReadOutcome::failed(error),
         };
         let log_start = inner.log.log_start_offset();
         let from = Offset(requested.fetch_offset);
-        if from < log_start || from > bound.log_end_offset {
+        // Where the logs part is told before the end of the range is looked at: a follower's log may be the longer one.
+        let diverging = match inner.divergence(LeaderEpoch(requested.last_fetched_epoch), from) {
+            Ok(diverging) => diverging.filter(|_| from >= log_start),
+            Err(error) => return ReadOutcome::failed(error),
+        };
+        if diverging.is_none() && (from < log_start || from > bound.log_end_offset) {
             return ReadOutcome::failed(ErrorCode::OFFSET_OUT_OF_RANGE);
+        }
+        if let Some((broker, wakes)) = acknowledging.filter(|_| diverging.is_none()) {
+            match self.acknowledge(broker, partition, &mut inner, requested) {
+                Ok(None) => {}
+                Ok(Some(woken)) => {
+                    bound.high_watermark = inner.state.high_watermark();
+                    wakes.push(woken);
+                }
+                Err(error) => return ReadOutcome::failed(error),
+            }
         }
         let mut outcome = ReadOutcome {
             error: ErrorCode::NONE,
@@ -180,15 +212,10 @@ impl FetchWork {
             log_start,
             records: Records::EMPTY,
             aborted: (params.isolation == Isolation::LastStable).then(Vec::new),
-            diverging: None,
+            diverging,
         };
-        match inner.divergence(LeaderEpoch(requested.last_fetched_epoch), from) {
-            Ok(None) => {}
-            Ok(diverging) => {
-                outcome.diverging = diverging;
-                return outcome;
-            }
-            Err(error) => return ReadOutcome::failed(error),
+        if diverging.is_some() {
+            return outcome;
         }
         if from < bound.bound {
             match inner.read(from, max_bytes, bound.bound, is_first) {
@@ -205,6 +232,28 @@ impl FetchWork {
             inner.wait_for_bytes(parked);
         }
         outcome
+    }
+
+    /// A follower has everything below what it asks for (`Partition.updateFollowerFetchState`).
+    fn acknowledge(
+        &self,
+        broker: &Broker,
+        partition: &Arc<Partition>,
+        inner: &mut Inner,
+        requested: &RequestedPartition,
+    ) -> Result<Option<Wakes>, ErrorCode> {
+        let Some(replica) = self.params.replica else { return Ok(None) };
+        let fetch = ReplicaFetch {
+            replica,
+            fetch_offset: Offset(requested.fetch_offset),
+            log_start_offset: Offset(requested.log_start_offset),
+            broker_epoch: self.params.replica_epoch,
+        };
+        let moved = inner.state.on_replica_fetch(&fetch, broker.steady())?;
+        if let Some(change) = inner.state.propose_isr_expansion(broker.epoch()) {
+            broker.isr_changes().add(partition, change);
+        }
+        Ok(moved.map(|_| inner.wakes_after(moved)))
     }
 
     /// Builds the answer and moves the session on.

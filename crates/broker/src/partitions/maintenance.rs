@@ -114,7 +114,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Option<JoinHandle<
 }
 
 /// Makes what was appended durable, without holding the partition's lock while the device works.
-fn flush(broker: &Broker, partition: &Partition) {
+pub(super) fn flush(broker: &Broker, partition: &Partition) {
     partition.flush_asked.store(false, Ordering::Release);
     partition.flushed_at_ms.store(broker.now().0, Ordering::Relaxed);
     let mut inner = partition.lock();
@@ -129,7 +129,7 @@ fn flush(broker: &Broker, partition: &Partition) {
     };
     drop(inner);
     match handle.run() {
-        Ok(flushed) => partition.on_flushed(flushed, broker.now()),
+        Ok(flushed) => partition.on_flushed(flushed, broker.steady()),
         Err(error) => fail(partition, &error),
     }
 }

@@ -188,7 +188,7 @@ impl Inner {
     /// Moves the high watermark after an append, asks for a flush if one is due, and says who may go on.
     pub(crate) fn wakes_after_append(&mut self, partition: &Arc<Partition>, broker: &Broker) -> Wakes {
         let end = self.log.log_end_offset();
-        let moved = self.state.on_local_append(end, broker.now());
+        let moved = self.state.on_local_append(end, broker.steady());
         let unflushed = end - self.log.recovery_point();
         if broker.settings.durability == Durability::Fsync || unflushed >= partition.settings().flush_messages {
             broker.flush_queue().add(partition);
