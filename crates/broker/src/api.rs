@@ -25,7 +25,10 @@ mod k33_alter_configs;
 mod k35_describe_log_dirs;
 mod k37_create_partitions;
 mod k42_delete_groups;
+mod k43_elect_leaders;
 mod k44_incremental_alter_configs;
+mod k45_alter_partition_reassignments;
+mod k46_list_partition_reassignments;
 mod k47_offset_delete;
 mod k55_describe_quorum;
 mod k57_update_features;
@@ -91,7 +94,10 @@ static TABLE: &[Api] = &[
     k35_describe_log_dirs::API,
     k37_create_partitions::API,
     k42_delete_groups::API,
+    k43_elect_leaders::API,
     k44_incremental_alter_configs::API,
+    k45_alter_partition_reassignments::API,
+    k46_list_partition_reassignments::API,
     k47_offset_delete::API,
     k55_describe_quorum::API,
     k57_update_features::API,

@@ -235,5 +235,8 @@ fn run_broker(
 }
 
 #[cfg(test)]
+#[path = "node_replication_tests.rs"]
+mod replication_tests;
+#[cfg(test)]
 #[path = "node_tests.rs"]
 mod tests;

@@ -195,7 +195,7 @@ async fn what_a_broker_forwards_in_an_envelope_is_answered_in_one() {
         (EnvelopeRequest { client_host_address: bytes::Bytes::new(), ..sound.clone() }, ErrorCode::INVALID_REQUEST),
         (envelope(12, &MetadataRequest::default()), ErrorCode::INVALID_REQUEST),
         (
-            envelope(0, &milena_protocol::messages::ListPartitionReassignmentsRequest::default()),
+            envelope(0, &milena_protocol::messages::AlterUserScramCredentialsRequest::default()),
             ErrorCode::UNSUPPORTED_VERSION,
         ),
         (EnvelopeRequest { request_data: sound.request_data.slice(..20), ..sound }, ErrorCode::UNSUPPORTED_VERSION),

@@ -10,6 +10,8 @@ mod durability;
 mod fetch;
 mod follower;
 mod maintenance;
+
+mod parked_fetch;
 mod partition;
 mod refusal;
 mod settings;
@@ -17,10 +19,11 @@ mod waiting;
 
 pub(crate) use append::AppendGroup;
 pub(crate) use assignment::Assigner;
-pub(crate) use fetch::{FetchParams, FetchWork, ParkedFetch};
+pub(crate) use fetch::{FetchParams, FetchWork};
 pub(crate) use follower::{Fetched, FollowerEnd, FollowerProblem, Taken};
 pub(crate) use maintenance::FlushQueue;
 pub use maintenance::Maintenance;
+pub(crate) use parked_fetch::ParkedFetch;
 pub use partition::Partition;
 pub(crate) use partition::{Inner, is_internal};
 pub(crate) use settings::broker_texts;

@@ -18,6 +18,7 @@ use milena_protocol::messages::MetadataRecord;
 use milena_types::{BrokerId, LeaderEpoch, Offset};
 
 use crate::config_rules::ConfigRules;
+use crate::elect_leaders::ElectionRounds;
 use crate::session::Sessions;
 
 /// What the controller is told once.
@@ -45,6 +46,7 @@ pub struct Controller {
     pub(crate) settings: ControllerSettings,
     pub(crate) image: Image,
     pub(crate) sessions: Sessions,
+    pub(crate) election_rounds: ElectionRounds,
     /// A metadata transaction begun by another controller and not ended.
     open_transaction: bool,
 }
@@ -55,7 +57,8 @@ impl Controller {
     pub fn new(settings: ControllerSettings, image: Image) -> Controller {
         let sessions = Sessions::new(settings.session_timeout);
         let open_transaction = image.is_in_transaction();
-        Controller { settings, image, sessions, open_transaction }
+        let election_rounds = ElectionRounds::new(&settings, Duration::ZERO);
+        Controller { settings, image, sessions, election_rounds, open_transaction }
     }
 
     /// The state with everything that was replayed, committed or not.
@@ -73,6 +76,7 @@ impl Controller {
     /// Starts a session of each registered broker: this controller leads from now on.
     pub fn activate(&mut self, now: Duration) {
         self.sessions = Sessions::new(self.settings.session_timeout);
+        self.election_rounds = ElectionRounds::new(&self.settings, now);
         for broker in self.image.cluster.brokers.values() {
             self.sessions.register(broker.id, broker.is_fenced, now);
         }

@@ -14,10 +14,10 @@ use milena_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionIndex, Uui
 
 use crate::*;
 
-struct Host {
-    controller: Controller,
+pub(crate) struct Host {
+    pub(crate) controller: Controller,
     next: Offset,
-    now: Duration,
+    pub(crate) now: Duration,
     random: u64,
 }
 
@@ -35,7 +35,7 @@ fn settings() -> ControllerSettings {
 
 impl Host {
     /// A new cluster of this many brokers, all unfenced.
-    fn with_brokers(count: i32) -> Host {
+    pub(crate) fn with_brokers(count: i32) -> Host {
         let controller = Controller::new(settings(), Image::default());
         let mut host = Host { controller, next: Offset(3), now: Duration::from_secs(100), random: 1 };
         host.controller.activate(host.now);
@@ -49,7 +49,7 @@ impl Host {
         host
     }
 
-    fn append(&mut self, records: Vec<VersionedRecord>) -> Delta {
+    pub(crate) fn append(&mut self, records: Vec<VersionedRecord>) -> Delta {
         let mut delta = Delta::default();
         for (record, version) in records {
             // Every record must be writable in the version it was decided for.
@@ -81,7 +81,7 @@ impl Host {
         decision.response.map(|response| response.broker_epoch)
     }
 
-    fn heartbeat(&mut self, id: i32, epoch: i64, offset: i64, shut_down: bool) -> BrokerHeartbeatResponse {
+    pub(crate) fn heartbeat(&mut self, id: i32, epoch: i64, offset: i64, shut_down: bool) -> BrokerHeartbeatResponse {
         let request = BrokerHeartbeatRequest {
             broker_id: id,
             broker_epoch: epoch,
@@ -94,11 +94,11 @@ impl Host {
         decision.response.unwrap()
     }
 
-    fn epoch(&self, id: i32) -> i64 {
+    pub(crate) fn epoch(&self, id: i32) -> i64 {
         self.controller.image().cluster.broker(BrokerId(id)).unwrap().epoch
     }
 
-    fn create(&mut self, topics: Vec<CreatableTopic>) -> Vec<(i16, Option<String>)> {
+    pub(crate) fn create(&mut self, topics: Vec<CreatableTopic>) -> Vec<(i16, Option<String>)> {
         let request = CreateTopicsRequest { topics, ..CreateTopicsRequest::default() };
         let decision = self.decide_create(&request);
         self.append(decision.records);
@@ -117,7 +117,7 @@ impl Host {
         self.controller.decide_create_topics(request, &|_| true, &mut source)
     }
 
-    fn leader(&self, topic: &str, partition: i32) -> i32 {
+    pub(crate) fn leader(&self, topic: &str, partition: i32) -> i32 {
         let topic = self.controller.image().topics.named(topic).unwrap();
         topic.partition(PartitionIndex(partition)).unwrap().leader.0
     }
@@ -138,7 +138,7 @@ fn with_config(name: &str, key: &str, value: &str) -> CreatableTopic {
     CreatableTopic { configs: vec![config], ..topic(name, 1, 1) }
 }
 
-fn assigned(name: &str, assignments: &[(i32, &[i32])]) -> CreatableTopic {
+pub(crate) fn assigned(name: &str, assignments: &[(i32, &[i32])]) -> CreatableTopic {
     let assignment = |(partition, brokers): &(i32, &[i32])| CreatableReplicaAssignment {
         partition_index: *partition,
         broker_ids: brokers.to_vec(),

@@ -7,7 +7,7 @@ use milena_protocol::messages::alter_partition_response as response;
 use milena_protocol::messages::{AlterPartitionRequest, AlterPartitionResponse, MetadataRecord};
 use milena_types::{BrokerId, ErrorCode, LeaderEpoch, PartitionIndex};
 
-use crate::partition_change::{Election, PartitionChange};
+use crate::partition_change::Election;
 use crate::{Controller, Decision};
 
 impl Controller {
@@ -57,16 +57,14 @@ impl Controller {
         if let Err(error) = self.check_alter_partition(broker, partition, data, &isr) {
             return failure(index.0, error);
         }
-        let can_lead = |partition: &Partition, broker: BrokerId| self.can_lead(partition, broker);
-        let default_directory = |broker: BrokerId| self.default_directory(broker);
-        let context = self.change_context(&can_lead, &default_directory);
-        let mut change = PartitionChange::new(context, partition, self.min_insync_of(topic));
-        if self.is_unclean_election_enabled(&topic.name) {
-            change.election = Election::Unclean;
-        }
-        change.isr = isr.iter().map(|state| BrokerId(state.broker_id)).collect();
-        change.is_recovering = data.leader_recovery_state == 1;
-        let Some((record, record_version)) = change.record(topic.id, index) else {
+        let change = self.change_of(topic, index, partition, |change| {
+            if self.is_unclean_election_enabled(&topic.name) {
+                change.election = Election::Unclean;
+            }
+            change.isr = isr.iter().map(|state| BrokerId(state.broker_id)).collect();
+            change.is_recovering = data.leader_recovery_state == 1;
+        });
+        let Some((record, record_version)) = change else {
             return success(index.0, partition);
         };
         let MetadataRecord::PartitionChange(change) = &record else { return success(index.0, partition) };

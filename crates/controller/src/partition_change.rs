@@ -37,9 +37,9 @@ pub(crate) struct PartitionChange<'a> {
     pub(crate) is_recovering: bool,
     /// A broker that restarted without a clean shutdown: it is not eligible any more.
     pub(crate) uncleanly_restarted: Option<BrokerId>,
-    replicas: Vec<BrokerId>,
-    removing: Vec<BrokerId>,
-    adding: Vec<BrokerId>,
+    pub(crate) replicas: Vec<BrokerId>,
+    pub(crate) removing: Vec<BrokerId>,
+    pub(crate) adding: Vec<BrokerId>,
     elr: Vec<BrokerId>,
 }
 
@@ -103,7 +103,12 @@ impl<'a> PartitionChange<'a> {
         let stays = |broker: &BrokerId| !self.removing.contains(broker);
         let isr: Vec<BrokerId> = self.isr.iter().copied().filter(stays).collect();
         let replicas: Vec<BrokerId> = self.replicas.iter().copied().filter(stays).collect();
-        if isr.is_empty() || replicas.is_empty() || !self.adding.iter().all(|broker| isr.contains(broker)) {
+        let has_all = |wanted: &[BrokerId]| wanted.iter().all(|broker| isr.contains(broker));
+        if isr.is_empty() || replicas.is_empty() || !has_all(&self.adding) {
+            return;
+        }
+        // Where the partition gets fewer replicas, those that stay must all be in sync: nothing else would see to it.
+        if self.adding.len() < self.removing.len() && !has_all(&replicas) {
             return;
         }
         self.isr = isr;

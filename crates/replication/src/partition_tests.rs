@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::isr::IsrReply;
-use crate::replica::ReplicaFetch;
 use crate::read_bound::{Isolation, ReadRequest};
+use crate::replica::ReplicaFetch;
 
 const NOW: Timestamp = Timestamp(1_000_000);
 

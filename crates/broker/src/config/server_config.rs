@@ -12,8 +12,8 @@ use milena_types::BrokerId;
 
 use super::listeners::{Listeners, parse_map};
 use super::load::LoadError;
-use crate::settings::ReplicationSettings;
 use super::values::Values;
+use crate::settings::ReplicationSettings;
 
 /// Keys of Milena's own.
 pub(super) const OWN_KEYS: [&str; 1] = [DURABILITY_KEY];

@@ -102,6 +102,13 @@ impl Channel {
             Ask::UnregisterBroker(request) => self.exchange(address, request).await.map(Answer::UnregisterBroker),
             Ask::AllocateProducerIds(request) => self.exchange(address, request).await.map(Answer::AllocateProducerIds),
             Ask::AlterPartition(request) => self.exchange(address, request).await.map(Answer::AlterPartition),
+            Ask::ElectLeaders(request) => self.exchange(address, request).await.map(Answer::ElectLeaders),
+            Ask::AlterPartitionReassignments(request) => {
+                self.exchange(address, request).await.map(Answer::AlterPartitionReassignments)
+            }
+            Ask::ListPartitionReassignments(request) => {
+                self.exchange(address, request).await.map(Answer::ListPartitionReassignments)
+            }
             Ask::DescribeQuorum(request) => self.exchange(address, request).await.map(Answer::DescribeQuorum),
             Ask::BrokerRegistration(request) => self.exchange(address, request).await.map(Answer::BrokerRegistration),
             Ask::BrokerHeartbeat(request) => self.exchange(address, request).await.map(Answer::BrokerHeartbeat),
@@ -125,6 +132,9 @@ fn is_not_controller(response: &ControllerResponse) -> bool {
         Answer::UnregisterBroker(response) => response.error_code,
         Answer::AllocateProducerIds(response) => response.error_code,
         Answer::AlterPartition(response) => response.error_code,
+        Answer::ElectLeaders(response) => response.error_code,
+        Answer::AlterPartitionReassignments(response) => response.error_code,
+        Answer::ListPartitionReassignments(response) => response.error_code,
         Answer::BrokerRegistration(response) => response.error_code,
         Answer::BrokerHeartbeat(response) => response.error_code,
         Answer::ControllerRegistration(response) => response.error_code,

@@ -2,10 +2,10 @@
 //! deadline. Records are never read here: a read yields slices of files. Kafka's counterparts are
 //! `ReplicaManager.fetchMessages`, `readFromLog` and `DelayedFetch`.
 
+use super::parked_fetch::ParkedFetch;
 use super::partition::{Inner, Partition};
-use super::waiting::{Deadline, Parked, Wakes};
+use super::waiting::Wakes;
 use crate::broker::Broker;
-use crate::call::Later;
 use crate::partitions::Lookup;
 use milena_protocol::messages::FetchResponse;
 use milena_protocol::messages::fetch_response::{
@@ -16,8 +16,7 @@ use milena_replication::{
     FetchContext, Isolation, PartitionOutcome, ReadBound, ReadRequest, ReplicaFetch, RequestedPartition, TopicKey,
 };
 use milena_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionIndex, Uuid};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How a fetch reads.
@@ -45,7 +44,7 @@ struct Wanted {
 
 /// A fetch with its session looked up and its partitions found.
 pub(crate) struct FetchWork {
-    params: FetchParams,
+    pub(super) params: FetchParams,
     /// The client's listener: where it is told to find other brokers.
     listener: Arc<str>,
     context: FetchContext,
@@ -145,7 +144,13 @@ impl FetchWork {
             let outcome = match (&wanted.partition, requested) {
                 (Ok(partition), Some(requested)) => {
                     let limits = (left_bytes, is_first);
-                    self.read_partition(partition, requested, limits, parked, acknowledging.map(|broker| (broker, &mut wakes)))
+                    self.read_partition(
+                        partition,
+                        requested,
+                        limits,
+                        parked,
+                        acknowledging.map(|broker| (broker, &mut wakes)),
+                    )
                 }
                 // What is unknown is answered before the log is asked: with the empty list and not with null.
                 (Err(error), _) => {
@@ -340,78 +345,4 @@ impl Pass {
     pub(crate) fn is_enough(&self) -> bool {
         self.is_enough
     }
-}
-
-/// A fetch that waits for more bytes.
-pub(crate) struct ParkedFetch {
-    broker: Weak<Broker>,
-    state: Mutex<Option<Waiting>>,
-    /// Beside the lock, because partitions ask while they are locked themselves.
-    answered: AtomicBool,
-}
-
-struct Waiting {
-    work: FetchWork,
-    later: Later,
-    deadline: Option<Deadline>,
-}
-
-impl ParkedFetch {
-    fn state(&self) -> MutexGuard<'_, Option<Waiting>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Parks a fetch for as long as it wants to wait.
-    pub(crate) fn park(broker: &Arc<Broker>, work: FetchWork, later: Later) {
-        let max_wait = work.params.max_wait;
-        let waiting = Waiting { work, later, deadline: None };
-        let parked = Arc::new(Self {
-            broker: Arc::downgrade(broker),
-            state: Mutex::new(Some(waiting)),
-            answered: AtomicBool::new(false),
-        });
-        // The timer first: its deadline must be there when an append completes the fetch.
-        let weak: Weak<Self> = Arc::downgrade(&parked);
-        if let Some(waiting) = parked.state().as_mut() {
-            waiting.deadline = Some(broker.deadlines().add(max_wait, weak));
-        }
-        parked.attempt();
-    }
-
-    /// Whether it is not answered yet.
-    pub(crate) fn is_waiting(&self) -> bool {
-        !self.answered.load(Ordering::Relaxed)
-    }
-
-    /// Reads again, and answers if there is enough; else it waits on.
-    pub(crate) fn attempt(self: &Arc<Self>) {
-        let Some(broker) = self.broker.upgrade() else { return };
-        let mut state = self.state();
-        let Some(waiting) = state.as_ref() else { return };
-        let pass = waiting.work.read(Some(self));
-        if pass.is_enough() {
-            let waiting = state.take();
-            self.answered.store(true, Ordering::Relaxed);
-            drop(state);
-            answer(&broker, waiting, pass);
-        }
-    }
-}
-
-impl Parked for ParkedFetch {
-    fn expire(self: Arc<Self>) {
-        let Some(broker) = self.broker.upgrade() else { return };
-        let Some(waiting) = self.state().take() else { return };
-        self.answered.store(true, Ordering::Relaxed);
-        let pass = waiting.work.read(None);
-        answer(&broker, Some(waiting), pass);
-    }
-}
-
-fn answer(broker: &Arc<Broker>, waiting: Option<Waiting>, pass: Pass) {
-    let Some(Waiting { work, later, deadline }) = waiting else { return };
-    if let Some(deadline) = deadline {
-        broker.deadlines().remove(deadline);
-    }
-    later.answer(&work.respond(broker, pass));
 }

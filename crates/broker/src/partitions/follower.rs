@@ -85,11 +85,7 @@ impl Partition {
     ///
     /// # Errors
     /// Damaged records, or a log that failed.
-    pub(crate) fn take_fetched(
-        self: &Arc<Self>,
-        broker: &Broker,
-        fetched: Fetched,
-    ) -> Result<Taken, FollowerProblem> {
+    pub(crate) fn take_fetched(self: &Arc<Self>, broker: &Broker, fetched: Fetched) -> Result<Taken, FollowerProblem> {
         let now = broker.now();
         let mut inner = self.lock();
         if !inner.follows(fetched.leader, fetched.leader_epoch) || inner.log.log_end_offset() != fetched.from {

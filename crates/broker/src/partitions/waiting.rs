@@ -197,7 +197,7 @@ impl Parked for ParkedProduce {
 pub(crate) struct Wakes {
     pub(crate) acks: Vec<(Arc<ParkedProduce>, Place, ErrorCode)>,
     pub(crate) commits: Vec<(Weak<dyn CommitListener>, Result<Offset, ErrorCode>)>,
-    pub(crate) fetches: Vec<Arc<super::fetch::ParkedFetch>>,
+    pub(crate) fetches: Vec<Arc<super::parked_fetch::ParkedFetch>>,
 }
 
 impl Wakes {

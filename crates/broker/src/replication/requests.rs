@@ -50,7 +50,12 @@ pub(super) fn fetch_request(broker: &Broker, changes: SessionChanges) -> FetchRe
 }
 
 /// One partition as it is asked for.
-pub(super) fn requested(topic: TopicId, index: i32, at: &crate::partitions::FollowerEnd, max_bytes: i32) -> RequestedPartition {
+pub(super) fn requested(
+    topic: TopicId,
+    index: i32,
+    at: &crate::partitions::FollowerEnd,
+    max_bytes: i32,
+) -> RequestedPartition {
     RequestedPartition {
         topic: TopicKey::Id(topic),
         partition: index,

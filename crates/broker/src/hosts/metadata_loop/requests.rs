@@ -66,6 +66,14 @@ impl<D: Disk> MetadataLoop<D> {
             let decision = controller.decide_no_op();
             self.propose(decision, |_| ());
         }
+        while let Some(decision) = self.controller.as_mut().and_then(|controller| controller.decide_due_elections(now))
+        {
+            if decision.records.is_empty() {
+                continue;
+            }
+            tracing::info!(count = decision.records.len(), "leaders are elected that were due");
+            self.propose(decision, |_| ());
+        }
         while let Some(controller) = &self.controller {
             let decision = controller.decide_fence_stale_broker(now);
             let Some(broker) = decision.response else {
@@ -123,6 +131,14 @@ fn decide(
             wrap(controller.decide_allocate_producer_ids(&request), Answer::AllocateProducerIds)
         }
         Ask::AlterPartition(request) => wrap(controller.decide_alter_partition(&request), Answer::AlterPartition),
+        Ask::ElectLeaders(request) => wrap(controller.decide_elect_leaders(&request), Answer::ElectLeaders),
+        Ask::AlterPartitionReassignments(request) => {
+            wrap(controller.decide_alter_reassignments(&request), Answer::AlterPartitionReassignments)
+        }
+        Ask::ListPartitionReassignments(request) => {
+            let response = Answer::ListPartitionReassignments(controller.list_reassignments(&request));
+            Decision { records: Vec::new(), response, atomic: false }
+        }
         Ask::BrokerRegistration(request) => {
             wrap(controller.decide_register_broker(&request, turn.next_offset, turn.now), |outcome| {
                 Answer::BrokerRegistration(outcome.unwrap_or_else(|error| BrokerRegistrationResponse {

@@ -1,0 +1,161 @@
+//! Three brokers of one controller in one process: what one acknowledges, all have.
+
+use std::collections::BTreeMap;
+
+use milena_protocol::Records;
+use milena_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use milena_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use milena_protocol::messages::{CreateTopicsRequest, MetadataRequest, MetadataResponse, ProduceRequest};
+use milena_records::{BatchBuilder, BuilderConfig};
+use milena_types::{LeaderEpoch, Offset, Uuid};
+
+use super::*;
+use crate::config::{ConfigSource, load_config};
+use crate::format::{FormatRequest, InitialVoters, ensure_formatted, format};
+use crate::hosts::Connection;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Member {
+    config: ServerConfig,
+    directory: tempfile::TempDir,
+    node: Option<Node>,
+}
+
+impl Member {
+    fn new(id: i32, controller_port: u16) -> Member {
+        let directory = tempfile::tempdir().unwrap();
+        let is_controller = id == 1;
+        let controller = format!("127.0.0.1:{controller_port}");
+        let mut listeners = "PLAINTEXT://127.0.0.1:0".to_owned();
+        if is_controller {
+            listeners = format!("{listeners},CONTROLLER://{controller}");
+        }
+        let texts = BTreeMap::from([
+            ("log.dirs".to_owned(), directory.path().to_str().unwrap().to_owned()),
+            ("process.roles".to_owned(), if is_controller { "broker,controller" } else { "broker" }.to_owned()),
+            ("controller.listener.names".to_owned(), "CONTROLLER".to_owned()),
+            ("node.id".to_owned(), id.to_string()),
+            ("listeners".to_owned(), listeners),
+            ("controller.quorum.bootstrap.servers".to_owned(), controller),
+            ("replica.fetch.backoff.ms".to_owned(), "20".to_owned()),
+            ("replica.fetch.wait.max.ms".to_owned(), "20".to_owned()),
+        ]);
+        let config = load_config(&ConfigSource::BuiltIn, &texts).unwrap();
+        let mut request = FormatRequest { cluster_id: "AAAAAAAAAAAAAAAAAAAAAQ".to_owned(), ..FormatRequest::default() };
+        if is_controller {
+            request.initial_voters = InitialVoters::Standalone;
+        }
+        format(&config, &request, &mut std::io::sink()).unwrap();
+        Member { config, directory, node: None }
+    }
+
+    async fn start(&mut self) {
+        let formatted = ensure_formatted(&self.config, &mut std::io::sink()).unwrap();
+        self.node = Some(Node::start(&self.config, &formatted).await.unwrap());
+    }
+
+    async fn stop(&mut self) {
+        if let Some(node) = self.node.take() {
+            node.stop().await;
+        }
+    }
+
+    async fn connect(&self) -> Connection {
+        let node = self.node.as_ref().unwrap();
+        let (_, address) = node.addresses().iter().find(|(name, _)| name == "PLAINTEXT").unwrap();
+        Connection::open(&(address.ip().to_string(), address.port()), "test", PATIENCE).await.unwrap()
+    }
+
+    fn log(&self) -> Vec<u8> {
+        std::fs::read(self.directory.path().join("t-0").join("00000000000000000000.log")).unwrap_or_default()
+    }
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn id_of(metadata: &MetadataResponse) -> Option<Uuid> {
+    metadata.topics.iter().find(|topic| topic.name.as_deref() == Some("t")).map(|topic| topic.topic_id)
+}
+
+/// Waits until a node's metadata are as wanted: leader and in-sync replicas of the partition.
+async fn wait_for(member: &Member, wanted: impl Fn(i32, &[i32]) -> bool) -> (i32, Uuid) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let mut connection = member.connect().await;
+    loop {
+        let request = MetadataRequest { topics: None, ..Default::default() };
+        let answer = connection.ask(&request, Duration::ZERO).await.unwrap();
+        if let Some(id) = id_of(&answer) {
+            let topic = answer.topics.iter().find(|topic| topic.topic_id == id).unwrap();
+            let partition = &topic.partitions[0];
+            if wanted(partition.leader_id, &partition.isr_nodes) {
+                return (partition.leader_id, id);
+            }
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{answer:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn produce(members: &[Member], leader: i32, topic: Uuid, value: &str) -> (i16, i64) {
+    let mut builder = BatchBuilder::new(BuilderConfig::default());
+    builder.append(1_700_000_000_000, None, Some(value.as_bytes()), &[]).unwrap();
+    let records = builder.build(Offset(0), LeaderEpoch(0)).unwrap();
+    let data = PartitionProduceData { index: 0, records: Some(Records::Bytes(records)), ..Default::default() };
+    let topic = TopicProduceData { topic_id: topic, partition_data: vec![data], ..Default::default() };
+    let request = ProduceRequest { acks: -1, timeout_ms: 20_000, topic_data: vec![topic], ..Default::default() };
+    let member = &members[usize::try_from(leader - 1).unwrap()];
+    let answer = member.connect().await.ask(&request, Duration::ZERO).await.unwrap();
+    let answer = &answer.responses[0].partition_responses[0];
+    (answer.error_code, answer.base_offset)
+}
+
+async fn create_topic(member: &Member) {
+    let config = CreatableTopicConfig {
+        name: "min.insync.replicas".into(),
+        value: Some("2".into()),
+        ..CreatableTopicConfig::default()
+    };
+    let topic = CreatableTopic {
+        name: "t".into(),
+        num_partitions: 1,
+        replication_factor: 3,
+        configs: vec![config],
+        ..CreatableTopic::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
+    let answer = member.connect().await.ask(&request, Duration::ZERO).await.unwrap();
+    assert_eq!(answer.topics[0].error_code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_acknowledged_outlives_its_leader_and_logs_end_up_the_same() {
+    let port = free_port();
+    let mut members: Vec<Member> = (1..=3).map(|id| Member::new(id, port)).collect();
+    for member in &mut members {
+        member.start().await;
+    }
+    create_topic(&members[0]).await;
+    let (mut leader, topic) = wait_for(&members[0], |leader, isr| leader > 0 && isr.len() == 3).await;
+    assert_eq!(produce(&members, leader, topic, "first").await, (0, 0));
+    // Node 1 is the controller and stays.
+    for round in 0..2 {
+        let leaving = if leader == 1 { 2 } else { leader };
+        let at = usize::try_from(leaving - 1).unwrap();
+        members[at].stop().await;
+        let led = wait_for(&members[0], |leader, isr| leader > 0 && leader != leaving && isr.len() == 2).await;
+        leader = led.0;
+        wait_for(&members[usize::try_from(leader - 1).unwrap()], |seen, _| seen == leader).await;
+        assert_eq!(produce(&members, leader, topic, "without one").await, (0, round + 1), "led by {leader}");
+        members[at].start().await;
+        wait_for(&members[0], |_, isr| isr.len() == 3).await;
+    }
+    for member in &mut members.iter_mut().rev() {
+        member.stop().await;
+    }
+    let logs: Vec<Vec<u8>> = members.iter().map(Member::log).collect();
+    assert!(!logs[0].is_empty());
+    assert!(logs.iter().all(|log| *log == logs[0]), "{:?}", logs.iter().map(Vec::len).collect::<Vec<_>>());
+}
