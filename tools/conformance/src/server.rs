@@ -169,6 +169,8 @@ impl Node {
         text.push_str("share.coordinator.state.topic.min.isr=1\nlog.segment.delete.delay.ms=1000\n");
         // Records carry fixed times of long ago, which the default retention removes 30 s after a server's start.
         text.push_str("log.retention.ms=-1\n");
+        // Groups are many, and each waits once for more members.
+        text.push_str("group.initial.rebalance.delay.ms=1000\n");
         // Small enough that every run writes snapshots of the metadata.
         text.push_str("metadata.log.max.record.bytes.between.snapshots=2000\n");
         text

@@ -6,6 +6,7 @@ mod bad_input;
 mod client;
 mod configs;
 mod fetch;
+mod groups;
 mod offsets;
 mod produce;
 mod versions;
