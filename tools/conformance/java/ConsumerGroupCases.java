@@ -8,6 +8,8 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Random;
+import java.util.TreeMap;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.NewPartitions;
@@ -56,6 +58,10 @@ final class ConsumerGroupCases {
         cases.put("consumer groups/static downgrade", ConsumerGroupCases::staticDowngrade);
         cases.put("consumer groups/mixed", ConsumerGroupCases::mixed);
         cases.put("consumer groups/empty groups change", ConsumerGroupCases::empty);
+        for (int seed = 1; seed <= 4; seed++) {
+            int drawn = seed;
+            cases.put("consumer groups/random " + seed, c -> random(c, drawn));
+        }
     }
 
     /** One group on one connection. Ids that the server makes are called by what they are of. */
@@ -659,6 +665,74 @@ final class ConsumerGroupCases {
             g.send(g.join("a", "cg-empty-t"));
             types(g);
             g.records();
+        }
+    }
+
+    /** What a member of the random case believes. */
+    private static final class Believer {
+        int epoch;
+        String instance;
+        List<Integer> owned = List.of();
+        List<Integer> told = List.of();
+    }
+
+    /**
+     * Requests drawn from a seed, right and wrong ones. There is one topic and members have one letter, so that no answer
+     * depends on the order of a hash map.
+     */
+    private static void random(Case c, int seed) throws Exception {
+        var random = new Random(seed);
+        try (Group g = new Group(c, "cg-random-" + seed)) {
+            String topic = "cg-random-t" + seed;
+            Uuid id = g.topic(topic, 7);
+            Map<String, Believer> members = new TreeMap<>();
+            String[] assignors = {null, "range", "uniform"};
+            for (int step = 0; step < 250; step++) {
+                String name = String.valueOf((char) ('a' + random.nextInt(6)));
+                Believer member = members.computeIfAbsent(name, unused -> new Believer());
+                int action = random.nextInt(20);
+                if (member.epoch == 0 && action < 14 || action == 0) {
+                    if (random.nextInt(3) == 0) member.instance = "i" + random.nextInt(3);
+                    var request = g.join(name, random.nextInt(3) == 0 ? new String[] {topic, "nothing"} : new String[] {topic})
+                        .setInstanceId(member.instance).setServerAssignor(assignors[random.nextInt(3)]);
+                    hear(member, g.send(request));
+                } else if (action == 1 || action == 2) {
+                    int epoch = member.instance != null && random.nextBoolean() ? -2 : -1;
+                    g.send(g.beat(name, epoch).setInstanceId(member.instance));
+                    members.put(name, new Believer());
+                    if (epoch == -2) members.get(name).instance = member.instance;
+                } else if (action == 3) {
+                    g.send(g.beat(name, random.nextInt(12)).setInstanceId(random.nextBoolean() ? member.instance : null));
+                } else if (action == 4) {
+                    var request = g.beat(name, member.epoch).setInstanceId(member.instance)
+                        .setSubscribedTopicNames(random.nextInt(3) == 0 ? List.of() : List.of(topic, "nothing"));
+                    hear(member, g.send(request));
+                } else if (action == 5) {
+                    g.describe();
+                } else if (action < 12) {
+                    if (action % 2 == 0) member.owned = member.owned.stream().filter(member.told::contains).toList();
+                    else member.owned = member.told;
+                    var request = g.beat(name, member.epoch).setInstanceId(member.instance)
+                        .setTopicPartitions(member.owned.isEmpty() ? List.of() : owned(id, member.owned.toArray(new Integer[0])));
+                    hear(member, g.send(request));
+                } else {
+                    hear(member, g.send(g.beat(name, member.epoch).setInstanceId(member.instance)));
+                }
+            }
+            g.records();
+        }
+    }
+
+    private static void hear(Believer member, ConsumerGroupHeartbeatResponseData response) {
+        if (response.errorCode() == 0) {
+            member.epoch = response.memberEpoch();
+            if (response.assignment() != null) {
+                member.told = response.assignment().topicPartitions().stream().flatMap(topic -> topic.partitions().stream()).sorted().toList();
+            }
+        } else if (response.errorCode() != 111) {
+            member.epoch = 0;
+            member.owned = List.of();
+            member.told = List.of();
         }
     }
 }

@@ -1,4 +1,5 @@
 //! One group, request by request: error codes, epochs, assignments.
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail by panicking")]
 
 use milena_coordinator::group::GroupConfig;
 use milena_protocol::Text;
@@ -315,4 +316,34 @@ fn a_new_target_waits_for_the_assignment_interval() {
     assert_eq!(coordinator.describe("g").group_state, "Assigning");
     coordinator.advance(1000);
     assert_eq!(coordinator.heartbeat(beat("b", 2)).member_epoch, 3);
+}
+
+#[test]
+fn a_member_that_joins_without_topics_takes_nobodys_partitions() {
+    let mut coordinator = coordinator();
+    coordinator.heartbeat(join("b"));
+    coordinator.heartbeat(join("c"));
+    coordinator.heartbeat(beat("c", -1));
+    // The target is older than the group when the first comes that wants nothing.
+    coordinator.heartbeat(ConsumerGroupHeartbeatRequest { subscribed_topic_names: Some(vec![]), ..join("a") });
+    coordinator.heartbeat(beat("b", 2));
+    let described = coordinator.describe("g");
+    let member = described.members.iter().find(|member| member.member_id == "b").unwrap();
+    let partitions = member.assignment.topic_partitions.iter().map(|topic| topic.partitions.len());
+    assert_eq!(partitions.sum::<usize>(), 6);
+}
+
+#[test]
+fn of_two_assignors_with_equally_many_members_the_new_one_counts() {
+    let mut coordinator = coordinator();
+    let with = |member: &str, assignor: &str| ConsumerGroupHeartbeatRequest {
+        server_assignor: Some(assignor.into()),
+        ..join(member)
+    };
+    coordinator.heartbeat(with("b", "uniform"));
+    // By range the first by name gets the first half; uniform would leave it to the one that has it.
+    coordinator.heartbeat(with("a", "range"));
+    let response = coordinator.heartbeat(beat("b", 2));
+    assert_eq!(partitions(&response), only(&[3, 4, 5]));
+    assert_eq!(coordinator.describe("g").assignor_name, "uniform");
 }

@@ -16,12 +16,12 @@ use milena_protocol::messages::{
 };
 use milena_types::ErrorCode;
 
-use super::heartbeat::{reconcile, refuse_if_full, replace_static_member, unchanged_subscription, unknown_member};
+use super::heartbeat::{reconcile, refuse_if_full, replace_static_member, unknown_member};
 use super::member::{Member, MemberState};
 use super::migration::{self, Downgrade};
 use super::reconcile::Target;
 use super::state::ConsumerGroup;
-use super::subscription::{RegexChange, update_epoch, update_member, update_regex};
+use super::subscription::{RegexChange, unchanged, update_epoch, update_member, update_regex};
 use super::{embedded, fence, target};
 use crate::group::classic::CONSUMER_PROTOCOL_TYPE;
 use crate::group::config::MigrationPolicy;
@@ -179,7 +179,7 @@ fn rebalance(
     let next = if must_bump || context.live.consumer.is_outdated(group_id, group, context.now) {
         update_epoch(context, group_id, group, change, must_bump, &mut out.records)
     } else {
-        unchanged_subscription(group)
+        unchanged(group, change)
     };
     let owned = embedded::owned_partitions(subscription, context.image);
     let must_rebalance = is_downgrade && group.assignment_epoch < next.epoch;

@@ -15,9 +15,7 @@ use super::fence;
 use super::member::{LEAVE_EPOCH, LEAVE_STATIC_EPOCH, Member, MemberState, PartitionEpochs};
 use super::reconcile::{Reconciliation, Target};
 use super::state::ConsumerGroup;
-use super::subscription::{
-    RegexChange, Subscription, TopicResolver, is_homogeneous, update_epoch, update_member, update_regex,
-};
+use super::subscription::{RegexChange, TopicResolver, unchanged, update_epoch, update_member, update_regex};
 use super::{migration, record, target};
 use crate::group::config::GroupConfig;
 use crate::group::context::Context;
@@ -132,7 +130,7 @@ fn stay(
     let subscription = if must_bump || context.live.consumer.is_outdated(group_id, group, context.now) {
         update_epoch(context, group_id, group, change, must_bump, records)
     } else {
-        unchanged_subscription(group)
+        unchanged(group, change)
     };
     let target = target::update(context, group_id, group, change, &subscription, records)?;
     let owned = request.topic_partitions.as_deref();
@@ -315,14 +313,6 @@ fn with_request(member: &Member, caller: &Caller, request: &ConsumerGroupHeartbe
 /// A copy of its own of what is new: the frame a request came in is not kept.
 fn keep_if_same(present: &Text, new: &Text) -> Text {
     if present == new { present.clone() } else { new.detached() }
-}
-
-/// The group's epoch and subscriptions as they are. Whether all want the same matters only when there will be a target.
-pub(super) fn unchanged_subscription(group: &ConsumerGroup) -> Subscription {
-    let has_no_target = group.assignment_epoch < group.epoch;
-    let is_homogeneous =
-        has_no_target && is_homogeneous(&group.subscribed_regexes, &group.subscribed_topics, group.members.len());
-    Subscription { epoch: group.epoch, is_homogeneous }
 }
 
 /// Brings the member closer to its target and watches over it while it has to revoke (`maybeReconcile`).

@@ -164,31 +164,23 @@ impl ConsumerGroup {
         self.subscribed_regexes.get(regex).copied().unwrap_or(0)
     }
 
-    /// The assignor most members ask for.
+    /// The assignor most members ask for; of several with equally many the last by name, as Kafka's hash order has it.
     pub(crate) fn preferred_assignor(&self) -> Option<Text> {
-        self.most_wanted(&self.server_assignors)
+        most_wanted(&self.server_assignors, None)
     }
 
-    /// Of several with equally many, one that was there before, then the last by name: so falls Kafka's hash order.
-    fn most_wanted(&self, counts: &BTreeMap<Text, usize>) -> Option<Text> {
-        let best =
-            counts.iter().max_by_key(|(name, count)| (**count, self.server_assignors.contains_key(*name), *name));
-        best.map(|(name, _)| name.clone())
-    }
-
-    /// The same once `old` has become `new`.
+    /// The same once `old` has become `new`. Of several with equally many, one that nobody had asked for before comes
+    /// first: Kafka puts it in front.
     pub(crate) fn preferred_assignor_with(&self, old: &Member, new: &Member) -> Option<Text> {
-        if old.server_assignor == new.server_assignor {
-            return self.preferred_assignor();
-        }
         let mut counts = Arc::clone(&self.server_assignors);
         if let Some(name) = &old.server_assignor {
             decrement(&mut counts, name);
         }
+        let newcomer = new.server_assignor.as_ref().filter(|name| !counts.contains_key(*name));
         if let Some(name) = &new.server_assignor {
             increment(&mut counts, name);
         }
-        self.most_wanted(&counts)
+        most_wanted(&counts, newcomer)
     }
 
     /// Whether a classic member with these protocols can be in the group together with the classic members it has
@@ -319,6 +311,11 @@ fn protocol_names(
     metadata: &Arc<milena_protocol::messages::consumer_group_member_metadata_value::ClassicMemberMetadata>,
 ) -> Vec<Text> {
     metadata.supported_protocols.iter().map(|protocol| protocol.name.clone()).collect()
+}
+
+fn most_wanted(counts: &BTreeMap<Text, usize>, newcomer: Option<&Text>) -> Option<Text> {
+    let best = counts.iter().max_by_key(|(name, count)| (**count, Some(*name) == newcomer, *name));
+    best.map(|(name, _)| name.clone())
 }
 
 fn increment(counts: &mut Arc<BTreeMap<Text, usize>>, key: &Text) {

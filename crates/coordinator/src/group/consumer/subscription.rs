@@ -148,9 +148,6 @@ pub(super) fn update_epoch(
     replace_regex(&mut regexes, Some(old), Some(new));
     let topics = topics_with(group, old, new);
     let hash = context.live.consumer.metadata_hash(&topics, context.image);
-    let is_known = group.members.contains_key(&new.member_id)
-        || new.instance_id.as_ref().is_some_and(|instance| group.static_members.contains_key(instance));
-    let members = group.members.len() + usize::from(!is_known);
     let mut epoch = group.epoch;
     if must_bump || hash != group.metadata_hash {
         epoch += 1;
@@ -160,7 +157,29 @@ pub(super) fn update_epoch(
     if group.has_partition_metadata {
         records.push(record::partition_metadata_tombstone(group_id));
     }
-    Subscription { epoch, is_homogeneous: is_homogeneous(&regexes, &topics, members) }
+    Subscription { epoch, is_homogeneous: is_homogeneous(&regexes, &topics, members_with(group, new)) }
+}
+
+/// The group's epoch as it is. Whether all want the same matters only when there will be a target.
+///
+/// Kafka takes what held before the member came, so that one that joins without topics while the target is old can leave
+/// everybody without partitions until the next epoch; here it is counted.
+pub(super) fn unchanged(group: &ConsumerGroup, (old, new): (&Member, &Member)) -> Subscription {
+    let mut subscription = Subscription { epoch: group.epoch, is_homogeneous: true };
+    if group.assignment_epoch < group.epoch {
+        let mut regexes = Arc::clone(&group.subscribed_regexes);
+        replace_regex(&mut regexes, Some(old), Some(new));
+        let topics = topics_with(group, old, new);
+        subscription.is_homogeneous = is_homogeneous(&regexes, &topics, members_with(group, new));
+    }
+    subscription
+}
+
+/// How many members the group has with this one.
+fn members_with(group: &ConsumerGroup, member: &Member) -> usize {
+    let is_known = group.members.contains_key(&member.member_id)
+        || member.instance_id.as_ref().is_some_and(|instance| group.static_members.contains_key(instance));
+    group.members.len() + usize::from(!is_known)
 }
 
 /// The topics of a group once `old` is `new`. The last member of an expression takes its topics with it; those of a new
