@@ -82,6 +82,9 @@ pub(crate) fn delete_all(state: &Groups, group: &Text) -> Vec<GroupRecord> {
 /// The records that remove the offsets of topics that are gone. An offset that knows its topic's id stays if that is
 /// another one.
 pub(crate) fn topics_deleted(state: &Groups, deleted: &[(Text, TopicId)]) -> Vec<GroupRecord> {
+    if deleted.is_empty() {
+        return Vec::new();
+    }
     let is_gone = |key: &OffsetKey, id: TopicId| {
         deleted.iter().any(|(name, gone)| *name == key.topic && (id.is_zero() || id == *gone))
     };
