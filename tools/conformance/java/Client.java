@@ -37,17 +37,17 @@ public final class Client {
         switch (args[0]) {
             case "produce" -> produce(args);
             case "consume" -> consume(args);
-            case "create" -> create(args[1], Integer.parseInt(rest.get(0)), rest.subList(1, rest.size()));
+            case "create" -> create(args[1], Integer.parseInt(rest.get(0)), 1, rest.subList(1, rest.size()));
             case "fill" -> fill(args[1], rest);
             case "dump" -> dump(args[1], rest);
             default -> throw new IllegalArgumentException(args[0]);
         }
     }
 
-    private static void create(String bootstrap, int partitions, List<String> topics) throws Exception {
+    static void create(String bootstrap, int partitions, int replicas, List<String> topics) throws Exception {
         try (Admin admin = Admin.create(Map.of("bootstrap.servers", bootstrap))) {
             Case c = new Case(bootstrap, "none", admin);
-            admin.createTopics(topics.stream().map(t -> new NewTopic(t, partitions, (short) 1)).toList()).all().get();
+            admin.createTopics(topics.stream().map(t -> new NewTopic(t, partitions, (short) replicas)).toList()).all().get();
             for (String topic : topics) {
                 c.awaitTopic(topic, partitions);
             }
@@ -142,7 +142,7 @@ public final class Client {
     }
 
     private static void fill(String bootstrap, List<String> topics) throws Exception {
-        create(bootstrap, 1, topics);
+        create(bootstrap, 1, 1, topics);
         try (Admin admin = Admin.create(Map.of("bootstrap.servers", bootstrap))) {
             Case c = new Case(bootstrap, "none", admin);
             for (String topic : topics) {

@@ -53,7 +53,7 @@ public final class KillLoad {
 
     public static void main(String[] args) throws Exception {
         var load = new KillLoad(args[0]);
-        Client.main(new String[] {"create", args[0], "" + PARTITIONS, "kill-none", "kill-lz4", "kill-zstd"});
+        Client.create(args[0], PARTITIONS, Integer.parseInt(args[1]), List.of("kill-none", "kill-lz4", "kill-zstd"));
         List<Thread> threads = new ArrayList<>();
         for (String codec : CODECS) {
             for (int p = 0; p < PARTITIONS; p++) {

@@ -10,7 +10,7 @@ use crate::server::Kind;
 const USAGE: &str = "usage: milena-conformance run|kill|restart|abuse [flags]
   --milena PATH        the milena binary (default: target/release/milena)
   --servers A,B        the servers compared, of kafka and milena (default kafka,milena; kafka,kafka checks the scripts themselves)
-  --parts NAMES        of scripts, separate, tools, clients, disks, mixed (default all)
+  --parts NAMES        of scripts, separate, tools, clients, disks, mixed, cluster (default all)
   --only PREFIX        only the cases whose name starts with it (scripts: a list of such)
   --slice              the small run of CI (the default amount of data; kept as a name for it)
   --gigabytes N        send N GB of the machine's own files through the clients
@@ -27,7 +27,7 @@ const USAGE: &str = "usage: milena-conformance run|kill|restart|abuse [flags]
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Task {
-    /// Scripts, tools, clients, disks, mixed.
+    /// Scripts, tools, clients, disks, mixed, cluster.
     Run,
     /// Kill rounds.
     Kill,

@@ -5,20 +5,19 @@
 //! acknowledged is taken from a log, another is put there twice, and the checker has to name both.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
 use crate::flags::Flags;
+use crate::load::Load;
 use crate::power::PowerCut;
 use crate::random::Random;
 use crate::report::Report;
+use crate::segment;
 use crate::server::{self, Kind, Node, Server};
-use crate::{process, segment};
 
 /// For how long the load runs, at least and at most, between its first acknowledgement and the kill.
 const LOAD_MS: (u64, u64) = (0, 900);
@@ -26,62 +25,6 @@ const LOAD_MS: (u64, u64) = (0, 900);
 const SETTINGS: [(&str, &str); 2] = [("milena.durability", "fsync"), ("log.segment.bytes", "1048576")];
 /// What Apache Kafka wants for the same promise.
 const KAFKA_SETTINGS: [(&str, &str); 2] = [("log.flush.interval.messages", "1"), ("log.segment.bytes", "1048576")];
-
-/// The load's process and its answers.
-struct Load {
-    child: Child,
-    commands: ChildStdin,
-    answers: BufReader<ChildStdout>,
-}
-
-impl Load {
-    fn start(node: &Node) -> anyhow::Result<Self> {
-        let log = File::create(node.at("load.err"))?;
-        let mut command = process::java("KillLoad");
-        let mut child = command
-            .arg(node.bootstrap())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .context("start the load")?;
-        let commands = child.stdin.take().context("the load's input")?;
-        let answers = BufReader::new(child.stdout.take().context("the load's output")?);
-        let mut load = Self { child, commands, answers };
-        let first = load.answer()?;
-        if first != "ready" {
-            bail!("the load says {first}");
-        }
-        Ok(load)
-    }
-
-    fn answer(&mut self) -> anyhow::Result<String> {
-        let mut line = String::new();
-        self.answers.read_line(&mut line)?;
-        if line.is_empty() {
-            bail!("the load ended");
-        }
-        Ok(line.trim_end().to_owned())
-    }
-
-    fn ask(&mut self, command: &str) -> anyhow::Result<String> {
-        writeln!(self.commands, "{command}")?;
-        self.answer()
-    }
-
-    /// How many requests are on their way now.
-    fn flight(&mut self) -> anyhow::Result<u64> {
-        let answer = self.ask("flight")?;
-        answer.strip_prefix("flight ").and_then(|count| count.parse().ok()).with_context(|| answer.clone())
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// The task: each round is one check.
 pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
@@ -122,7 +65,7 @@ struct Run<'a> {
 impl Run<'_> {
     fn rounds(&mut self, rounds: u32, report: &mut Report) -> anyhow::Result<()> {
         let mut server = self.node.format_and_start(self.kind)?;
-        let mut load = Load::start(self.node)?;
+        let mut load = Load::start(&self.node.bootstrap(), 1, &self.node.at("load.err"))?;
         for round in 1..=rounds {
             let flowing = load.ask("flowing")?;
             anyhow::ensure!(flowing == "flowing", "round {round}: {flowing}");
@@ -189,7 +132,7 @@ impl Run<'_> {
 }
 
 /// The last batch of a partition: its segment, where it begins there, and its bytes.
-fn last_batch(partition: &Path) -> anyhow::Result<(PathBuf, u64, Vec<u8>)> {
+pub(crate) fn last_batch(partition: &Path) -> anyhow::Result<(PathBuf, u64, Vec<u8>)> {
     let log = segment::logs(partition)?.pop().context("a log with records")?;
     let content = std::fs::read(&log)?;
     let (at, batch) = segment::batches(&content).pop().context("a whole batch")?;

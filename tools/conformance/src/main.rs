@@ -9,11 +9,13 @@ use std::process::ExitCode;
 mod abuse;
 mod bombs;
 mod clients;
+mod cluster;
 mod data;
 mod disks;
 mod flags;
 mod kill;
 mod layout;
+mod load;
 mod matrix;
 mod mixed;
 mod ports;
@@ -71,6 +73,9 @@ fn parts(flags: &flags::Flags, report: &mut report::Report) -> anyhow::Result<()
     }
     if flags.wants("mixed") {
         mixed::run(flags, report)?;
+    }
+    if flags.wants("cluster") {
+        cluster::run(flags, report)?;
     }
     Ok(())
 }

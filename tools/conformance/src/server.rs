@@ -14,7 +14,7 @@ use crate::flags::Flags;
 use crate::power::PowerCut;
 use crate::{layout, ports, process, text};
 
-const CLUSTER_ID: &str = "AAAAAAAAAAAAAAAAAAAAAQ";
+pub(crate) const CLUSTER_ID: &str = "AAAAAAAAAAAAAAAAAAAAAQ";
 const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// Which server.
@@ -233,7 +233,8 @@ impl Node {
     }
 }
 
-fn kafka() -> Command {
+/// Apache Kafka's server, but for the file of its settings.
+pub(crate) fn kafka() -> Command {
     let mut command = Command::new("java");
     command.args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]);
     command.arg(format!("-Dlog4j2.configurationFile={}", layout::source("log4j2.properties").display()));
@@ -254,6 +255,16 @@ struct Process {
 }
 
 impl Server {
+    /// One process that was made ready elsewhere; returns when it answers on `port`.
+    pub(crate) fn of_one(mut command: Command, log: PathBuf, port: u16) -> anyhow::Result<Self> {
+        let output = File::options().create(true).append(true).open(&log)?;
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        let child = command.spawn().context("start a server")?;
+        let mut server = Self { processes: vec![Process { child, log }] };
+        server.processes.iter_mut().try_for_each(|process| process.await_answer(port))?;
+        Ok(server)
+    }
+
     /// The end of the processes' logs.
     pub(crate) fn last_words(&self) -> String {
         self.processes.iter().map(Process::last_words).collect::<Vec<_>>().join("\n     --\n     ")

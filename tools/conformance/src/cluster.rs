@@ -1,0 +1,261 @@
+//! Three brokers under one controller, three replicas, at least two of them in sync: idempotent producers write without pause
+//! while brokers are killed (SIGKILL) and started again. What was acknowledged must be there once and in order, whoever
+//! leads; at the end the logs of all replicas are the same bytes. The load and its checks are those of the kill rounds.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+
+use crate::flags::Flags;
+use crate::kill::last_batch;
+use crate::load::Load;
+use crate::random::Random;
+use crate::report::Report;
+use crate::server::{self, CLUSTER_ID, Kind, Server};
+use crate::{layout, ports, process, segment};
+
+/// Kills in one run.
+const ROUNDS: u32 = 6;
+/// How long the replicas of a broker that came back may take to be in sync.
+const IN_SYNC_LIMIT: Duration = Duration::from_secs(60);
+const TOOL_LIMIT: Duration = Duration::from_secs(60);
+const TOPICS: [&str; 3] = ["kill-none", "kill-lz4", "kill-zstd"];
+const PARTITIONS: u32 = 2;
+
+/// One node of the cluster; the first is the controller as well.
+struct Member {
+    id: u32,
+    kind: Kind,
+    port: u16,
+    folder: PathBuf,
+    server: Option<Server>,
+}
+
+/// The clusters: of Milena alone, and with a broker of Apache Kafka under Milena's controller.
+pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
+    use Kind::{Kafka, Milena};
+    for (name, kinds) in [
+        ("cluster: three of Milena", [Milena, Milena, Milena]),
+        ("cluster: Apache Kafka's broker between two of Milena", [Milena, Milena, Kafka]),
+    ] {
+        if !flags.selects(name) {
+            continue;
+        }
+        let missing = kinds.iter().find_map(|kind| server::missing(*kind, flags)).or_else(server::missing_java);
+        match missing {
+            Some(reason) => report.skip(name, &reason),
+            None => {
+                println!("{name}: seed {}", flags.seed);
+                report.outcome(name, Cluster::new(kinds, flags).and_then(|cluster| cluster.test(flags)));
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Cluster {
+    members: Vec<Member>,
+    milena: PathBuf,
+    folder: PathBuf,
+    random: Random,
+}
+
+impl Cluster {
+    fn new(kinds: [Kind; 3], flags: &Flags) -> anyhow::Result<Self> {
+        let folder = layout::scratch("cluster")?;
+        let milena = flags.milena.clone().unwrap_or_else(layout::milena);
+        let mut members = Vec::new();
+        for (id, kind) in (1..).zip(kinds) {
+            let member =
+                Member { id, kind, port: ports::free_pair()?, folder: folder.join(id.to_string()), server: None };
+            std::fs::create_dir_all(&member.folder)?;
+            members.push(member);
+        }
+        let cluster = Self { members, milena, folder, random: Random::new(flags.seed) };
+        for member in &cluster.members {
+            std::fs::write(member.config(), cluster.properties(member))?;
+            let mut command = match member.kind {
+                Kind::Kafka => process::java("kafka.tools.StorageTool"),
+                Kind::Milena => Command::new(&cluster.milena),
+            };
+            command.args(["format", "-t", CLUSTER_ID, "-c"]).arg(member.config());
+            if member.id == 1 {
+                command.arg("--standalone");
+            }
+            process::succeed(&mut command, &member.folder.join("format"), TOOL_LIMIT).context("format")?;
+        }
+        Ok(cluster)
+    }
+
+    fn properties(&self, member: &Member) -> String {
+        let controller = self.members.first().map_or(0, |first| first.port + 1);
+        let mut listeners = format!("PLAINTEXT://127.0.0.1:{}", member.port);
+        let mut roles = "broker";
+        if member.id == 1 {
+            let _ = write!(listeners, ",CONTROLLER://127.0.0.1:{controller}");
+            roles = "broker,controller";
+        }
+        let mut text = format!("process.roles={roles}\nnode.id={}\nlisteners={listeners}\n", member.id);
+        let _ = writeln!(text, "controller.quorum.bootstrap.servers=127.0.0.1:{controller}");
+        let _ = writeln!(text, "controller.listener.names=CONTROLLER\nlog.dirs={}", member.data().display());
+        // Silent brokers are fenced soon, and segments roll under the load.
+        text.push_str("broker.session.timeout.ms=3000\nbroker.heartbeat.interval.ms=500\n");
+        text.push_str("min.insync.replicas=2\nlog.segment.bytes=1048576\nlog.retention.ms=-1\n");
+        text
+    }
+
+    fn bootstrap(&self) -> String {
+        self.members.iter().map(|member| format!("127.0.0.1:{}", member.port)).collect::<Vec<_>>().join(",")
+    }
+
+    fn start(&mut self, at: usize) -> anyhow::Result<()> {
+        let member = self.members.get_mut(at).context("a member")?;
+        let mut command = match member.kind {
+            Kind::Kafka => server::kafka(),
+            Kind::Milena => {
+                let mut command = Command::new(&self.milena);
+                command.arg("start");
+                command
+            }
+        };
+        command.arg(member.config());
+        let server = Server::of_one(command, member.folder.join("log"), member.port);
+        member.server = Some(server.with_context(|| format!("start node {}", member.id))?);
+        Ok(())
+    }
+
+    fn take(&mut self, at: usize) -> anyhow::Result<Server> {
+        self.members.get_mut(at).and_then(|member| member.server.take()).context("a running member")
+    }
+
+    fn test(mut self, flags: &Flags) -> anyhow::Result<()> {
+        for at in 0..self.members.len() {
+            self.start(at)?;
+        }
+        let mut load = Load::start(&self.bootstrap(), 3, &self.folder.join("load.err"))?;
+        for round in 1..=ROUNDS {
+            self.round(round, &mut load).with_context(|| format!("round {round}"))?;
+        }
+        verified(&load.ask("everything")?)?;
+        ensure!(load.ask("pause")? == "paused", "the load does not come to an end");
+        verified(&load.ask("verify")?)?;
+        self.stop()?;
+        self.same_logs()?;
+        self.plant(&mut load)?;
+        if !flags.keep {
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
+        Ok(())
+    }
+
+    /// Kills one, goes on without it, and takes it back.
+    fn round(&mut self, round: u32, load: &mut Load) -> anyhow::Result<()> {
+        ensure!(load.ask("flowing")? == "flowing", "nothing is acknowledged");
+        std::thread::sleep(Duration::from_millis(500 + self.random.below(1500)));
+        // Every third kill takes the controller, whose partitions cannot be led by others until it is back.
+        let at = if round.is_multiple_of(3) { 0 } else { 1 + usize::try_from(self.random.below(2)).unwrap_or(0) };
+        let flight = load.flight()?;
+        self.take(at)?.kill()?;
+        let killed = Instant::now();
+        let mut told = String::new();
+        if at > 0 {
+            told = format!(", without it {}", verified(&load.ask("verify")?)?);
+            ensure!(load.ask("flowing")? == "flowing", "nothing is acknowledged without one of three");
+        }
+        let gap = killed.elapsed().as_millis();
+        self.start(at)?;
+        let answer = verified(&load.ask("verify")?)?;
+        let in_sync = self.await_in_sync()?.as_millis();
+        let node = at + 1;
+        println!(
+            "     round {round}: node {node} killed with {flight} requests on their way{told} after {gap} ms; back: {answer}, in sync \
+             after {in_sync} ms"
+        );
+        Ok(())
+    }
+
+    fn await_in_sync(&self) -> anyhow::Result<Duration> {
+        let begin = Instant::now();
+        loop {
+            let text = self.topics("--describe --under-replicated-partitions")?;
+            if text.trim().is_empty() {
+                return Ok(begin.elapsed());
+            }
+            if begin.elapsed() > IN_SYNC_LIMIT {
+                bail!("not all replicas are in sync: {text}");
+            }
+        }
+    }
+
+    fn topics(&self, args: &str) -> anyhow::Result<String> {
+        let mut command = process::java("org.apache.kafka.tools.TopicCommand");
+        command.args(["--bootstrap-server", &self.bootstrap()]).args(args.split(' '));
+        process::succeed(&mut command, &self.folder.join("tool"), TOOL_LIMIT)
+    }
+
+    /// The brokers first: the controller lets them go.
+    fn stop(&mut self) -> anyhow::Result<()> {
+        (0..self.members.len()).rev().try_for_each(|at| self.take(at)?.stop())
+    }
+
+    fn same_logs(&self) -> anyhow::Result<()> {
+        let mut bytes = 0;
+        for partition in partitions() {
+            let logs: Vec<Vec<u8>> =
+                self.members.iter().map(|member| content(&member.data().join(&partition))).collect::<Result<_, _>>()?;
+            bytes += logs.first().map_or(0, Vec::len);
+            let sizes: Vec<usize> = logs.iter().map(Vec::len).collect();
+            ensure!(logs.windows(2).all(|pair| pair.first() == pair.last()), "{partition} differs: sizes {sizes:?}");
+        }
+        ensure!(bytes > 0, "there are no records");
+        println!("     the logs of the replicas are the same {bytes} bytes");
+        Ok(())
+    }
+
+    /// Takes an acknowledged batch from all replicas, and wants that to be noticed.
+    fn plant(&mut self, load: &mut Load) -> anyhow::Result<()> {
+        let lost = "kill-none-0";
+        for member in &self.members {
+            let (log, at, _) = last_batch(&member.data().join(lost))?;
+            std::fs::File::options().write(true).open(&log)?.set_len(at)?;
+        }
+        for at in 0..self.members.len() {
+            self.start(at)?;
+        }
+        let answer = load.ask("verify")?;
+        ensure!(answer.starts_with("broken") && answer.contains(lost), "a lost batch is not noticed: {answer}");
+        self.stop()
+    }
+}
+
+impl Member {
+    fn config(&self) -> PathBuf {
+        self.folder.join("server.properties")
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+}
+
+fn partitions() -> impl Iterator<Item = String> {
+    TOPICS.into_iter().flat_map(|topic| (0..PARTITIONS).map(move |index| format!("{topic}-{index}")))
+}
+
+/// All segments of a partition behind each other.
+fn content(partition: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    for log in segment::logs(partition)? {
+        content.extend(std::fs::read(log)?);
+    }
+    Ok(content)
+}
+
+/// A good answer, or an error.
+fn verified(answer: &str) -> anyhow::Result<String> {
+    ensure!(answer.starts_with("verified"), "{answer}");
+    Ok(answer.to_owned())
+}

@@ -1,0 +1,68 @@
+//! The load of the kill rounds (`java/KillLoad.java`): a process that writes without pause, and checks when it is asked.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+
+use anyhow::{Context as _, bail};
+
+use crate::process;
+
+/// The load's process and its answers.
+pub(crate) struct Load {
+    child: Child,
+    commands: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Load {
+    /// Starts it; its topics get `replicas` replicas, its errors go to a file.
+    pub(crate) fn start(bootstrap: &str, replicas: u32, errors: &Path) -> anyhow::Result<Self> {
+        let log = File::create(errors)?;
+        let mut command = process::java("KillLoad");
+        let mut child = command
+            .args([bootstrap, &replicas.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .context("start the load")?;
+        let commands = child.stdin.take().context("the load's input")?;
+        let answers = BufReader::new(child.stdout.take().context("the load's output")?);
+        let mut load = Self { child, commands, answers };
+        let first = load.answer()?;
+        if first != "ready" {
+            bail!("the load says {first}");
+        }
+        Ok(load)
+    }
+
+    fn answer(&mut self) -> anyhow::Result<String> {
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        if line.is_empty() {
+            bail!("the load ended");
+        }
+        Ok(line.trim_end().to_owned())
+    }
+
+    /// Asks, and waits for the answer.
+    pub(crate) fn ask(&mut self, command: &str) -> anyhow::Result<String> {
+        writeln!(self.commands, "{command}")?;
+        self.answer()
+    }
+
+    /// How many requests are on their way now.
+    pub(crate) fn flight(&mut self) -> anyhow::Result<u64> {
+        let answer = self.ask("flight")?;
+        answer.strip_prefix("flight ").and_then(|count| count.parse().ok()).with_context(|| answer.clone())
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
