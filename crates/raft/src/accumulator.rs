@@ -13,7 +13,7 @@ pub const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 const RECORD_OVERHEAD_BYTES: usize = 24;
 
 /// A control record of the quorum.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ControlRecord {
     /// The first record of every epoch.
     LeaderChange {
@@ -55,7 +55,7 @@ impl LeaderBatch {
 }
 
 /// The leader's queue.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Accumulator {
     epoch: LeaderEpoch,
     next_offset: Offset,
@@ -68,10 +68,11 @@ impl Accumulator {
         Accumulator { epoch, next_offset, batches: Vec::new(), open_bytes: 0 }
     }
 
-    /// Queues control records as a batch of their own.
-    pub(crate) fn push_control(&mut self, records: Vec<ControlRecord>, now: Timestamp) {
+    /// Queues control records as a batch of their own; returns the offset of the last.
+    pub(crate) fn push_control(&mut self, records: Vec<ControlRecord>, now: Timestamp) -> Offset {
         self.push_batch(BatchContent::Control(records), now);
         self.open_bytes = usize::MAX;
+        Offset(self.next_offset.0 - 1)
     }
 
     /// Queues records that belong together; returns the offset after the last one, or `None` if they are larger than a

@@ -1,16 +1,19 @@
 //! What the quorum wants done. Effects are performed in the order given; each says what must be durable before the next
 //! one may be performed.
 
-use milena_types::{BrokerId, LeaderEpoch, Offset};
+use milena_types::{BrokerId, ErrorCode, LeaderEpoch, Offset};
 
 use crate::accumulator::LeaderBatch;
 use crate::election_state::ElectionState;
 use crate::identity::{Endpoint, LeaderAndEpoch, OffsetAndEpoch, ReplicaKey};
+use crate::replies::Ticket;
+use crate::voters::Voter;
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Replace `quorum-state`. Must be synced before any later effect: a vote or an epoch once spoken is never undone.
+    /// Replace `quorum-state`. Must be synced before any later effect, and before the answer to the request that caused
+    /// it is sent: a vote or an epoch once spoken is never undone.
     WriteQuorumState(ElectionState),
     /// Append these batches at the end of the log. They may be sent to fetchers at once; when they are synced, report
     /// it by `Quorum::on_durable`.
@@ -21,13 +24,15 @@ pub enum Effect {
     AppendFetched,
     /// Everything below is committed: give it to the state machines.
     Commit(Offset),
-    /// Who leads has changed. If this node leads, `start_offset` is where its epoch begins: the state machine is
-    /// current once it has replayed everything below.
+    /// Who leads has changed, or this node no longer leads. If this node leads, `start_offset` is where its epoch
+    /// begins: the state machine is current once it has replayed everything below.
     LeaderChanged { leader: LeaderAndEpoch, start_offset: Option<Offset> },
-    /// The leader's log has grown or its high watermark has moved: parked fetches look again.
+    /// The leader's log has grown, its high watermark has moved, or it leads no more: parked fetches look again.
     WakeFetches,
-    /// Send a request; its answer comes back to the handler of its kind.
+    /// Send a request; its answer comes back to the handler of its kind, a failure to `Quorum::on_send_failed`.
     Send { to: Destination, request: Outbound },
+    /// The answer to a request that adds or removes a voter.
+    AnswerVoterChange { ticket: Ticket, error: ErrorCode, message: Option<String> },
 }
 
 /// Whom to send to.
@@ -43,10 +48,37 @@ pub enum Destination {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outbound {
     Vote(VoteOut),
-    BeginQuorumEpoch { voter: ReplicaKey, leader: BrokerId, epoch: LeaderEpoch },
-    EndQuorumEpoch { leader: BrokerId, epoch: LeaderEpoch, preferred: Vec<ReplicaKey> },
+    BeginQuorumEpoch {
+        voter: ReplicaKey,
+        leader: BrokerId,
+        epoch: LeaderEpoch,
+        endpoints: Vec<Endpoint>,
+    },
+    EndQuorumEpoch {
+        leader: BrokerId,
+        epoch: LeaderEpoch,
+        preferred: Vec<ReplicaKey>,
+        endpoints: Vec<Endpoint>,
+    },
     Fetch(FetchOut),
     FetchSnapshot(SnapshotFetchOut),
+    /// Which kraft.version a voter to be added can do.
+    ApiVersions {
+        voter: ReplicaKey,
+    },
+    /// What the leader must know of this voter.
+    UpdateRaftVoter {
+        voter: Voter,
+        epoch: LeaderEpoch,
+    },
+    /// This member joins by itself (`controller.quorum.auto.join.enable`); acknowledged before it is committed.
+    AddRaftVoter {
+        voter: Voter,
+    },
+    /// This member's node once had another directory: the voter of that one goes first.
+    RemoveRaftVoter {
+        voter: ReplicaKey,
+    },
 }
 
 /// A Vote request.
@@ -60,7 +92,7 @@ pub struct VoteOut {
 }
 
 /// A Fetch of the metadata log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FetchOut {
     pub replica: ReplicaKey,
     pub epoch: LeaderEpoch,
@@ -71,7 +103,7 @@ pub struct FetchOut {
 }
 
 /// A FetchSnapshot; `position` is set by the host that downloads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SnapshotFetchOut {
     pub replica: ReplicaKey,
     pub epoch: LeaderEpoch,

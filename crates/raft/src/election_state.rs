@@ -6,7 +6,7 @@ use milena_types::{BrokerId, LeaderEpoch};
 use crate::identity::ReplicaKey;
 
 /// The epoch, its leader if known, and the vote given in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ElectionState {
     pub epoch: LeaderEpoch,
     pub leader: Option<BrokerId>,

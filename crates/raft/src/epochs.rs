@@ -6,7 +6,7 @@ use milena_types::{LeaderEpoch, Offset};
 use crate::identity::OffsetAndEpoch;
 
 /// Ends and epochs of the local log. `epochs` is sorted, each with the offset of its first record.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EpochCache {
     pub start_offset: Offset,
     pub end_offset: Offset,
@@ -30,7 +30,16 @@ pub enum Validity {
 impl EpochCache {
     #[must_use]
     pub fn new(start: Offset, end: Offset, epochs: Vec<(LeaderEpoch, Offset)>, snapshots: Vec<OffsetAndEpoch>) -> Self {
-        EpochCache { start_offset: start, end_offset: end, durable_end_offset: end, epochs, snapshots }
+        let mut log = EpochCache { start_offset: start, end_offset: end, durable_end_offset: end, epochs, snapshots };
+        log.on_start_offset(start);
+        log
+    }
+
+    /// Notes that the log begins at `start`. Snapshots that end before it count no longer: what lies between them and the
+    /// start is not known, so that nothing may be concluded from their epochs.
+    pub fn on_start_offset(&mut self, start: Offset) {
+        self.start_offset = self.start_offset.max(start);
+        self.snapshots.retain(|id| id.offset >= start);
     }
 
     /// The epoch of the last record, or of the latest snapshot when the log is empty, or 0.
@@ -65,6 +74,7 @@ impl EpochCache {
     pub fn on_snapshot_loaded(&mut self, id: OffsetAndEpoch) {
         self.epochs.clear();
         self.start_offset = id.offset;
+        self.on_start_offset(id.offset);
         self.end_offset = id.offset;
         self.durable_end_offset = id.offset;
         self.on_snapshot_written(id);
@@ -137,6 +147,18 @@ mod tests {
         assert_eq!(log.validate(Offset(10), LeaderEpoch(1)), Validity::Valid);
         assert_eq!(log.validate(Offset(5), LeaderEpoch(1)), Validity::Snapshot(at(10, 1)));
         assert_eq!(log.validate(Offset(0), LeaderEpoch(0)), Validity::Snapshot(at(10, 1)));
+    }
+
+    #[test]
+    fn a_snapshot_older_than_the_start_says_nothing_of_epochs() {
+        let mut log = EpochCache::new(Offset(0), Offset(60), vec![(LeaderEpoch(3), Offset(0))], vec![at(40, 3)]);
+        log.on_snapshot_loaded(at(89, 4));
+        log.on_append(LeaderEpoch(4), Offset(95));
+        // Epoch 3 ended before 89, nobody here knows where.
+        assert_eq!(log.validate(Offset(100), LeaderEpoch(3)), Validity::Snapshot(at(89, 4)));
+        let restarted =
+            EpochCache::new(Offset(89), Offset(95), vec![(LeaderEpoch(4), Offset(89))], vec![at(40, 3), at(89, 4)]);
+        assert_eq!((restarted.snapshots, restarted.start_offset), (log.snapshots, log.start_offset));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use milena_types::{BrokerId, LeaderEpoch, Offset, Uuid};
 
 /// A replica of the metadata log: node and the directory its log lives in (KIP-853). A zero directory id means "not
-/// known", which equals any.
+/// known".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ReplicaKey {
     pub id: BrokerId,
@@ -11,11 +11,11 @@ pub struct ReplicaKey {
 }
 
 impl ReplicaKey {
-    /// Whether both may be the same replica: equal ids, and directories equal or one of them unknown.
+    /// Whether `other` is this replica: the ids are equal, and the directories too unless this one's is not known
+    /// (class `VoterSet.VoterNode.isVoter`).
     #[must_use]
-    pub fn is_same(&self, other: &ReplicaKey) -> bool {
-        let unknown = self.directory_id.is_zero() || other.directory_id.is_zero();
-        self.id == other.id && (unknown || self.directory_id == other.directory_id)
+    pub fn covers(&self, other: &ReplicaKey) -> bool {
+        self.id == other.id && (self.directory_id.is_zero() || self.directory_id == other.directory_id)
     }
 }
 

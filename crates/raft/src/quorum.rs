@@ -1,25 +1,29 @@
 //! `Quorum`: one member of the KRaft quorum (class `KafkaRaftClient`): what it knows, how its role changes, how records
 //! get into the log and become committed.
 //!
-//! A quorum of one elects itself when it is opened, in a new epoch, and commits what its own disk holds. Votes are in
-//! `elections`, fetching on both sides in `fetches`, time in `timers`. Changing voters at run time (KIP-853's AddRaftVoter
-//! and its kin) is not here yet.
+//! Changes of role are in `transitions`, votes in `elections`, fetching in `fetches` (as the leader) and `following`,
+//! changes of the voters in `reconfiguration`, time in `timers`. A sole voter elects itself when it is opened, in a new
+//! epoch, and commits what its own disk holds.
 
 mod elections;
 mod fetches;
+mod following;
+mod reconfiguration;
 mod timers;
+mod transitions;
 
 use bytes::Bytes;
 use milena_types::{BrokerId, LeaderEpoch, Offset, Timestamp};
 
-use crate::accumulator::{Accumulator, ControlRecord};
+use crate::accumulator::BatchContent;
 use crate::effect::Effect;
 use crate::election_state::ElectionState;
 use crate::epochs::EpochCache;
-use crate::identity::{Endpoint, LeaderAndEpoch, ReplicaKey};
-use crate::leader::Leadership;
-use crate::role::{Following, Role, RoleName};
-use crate::voters::KRaftState;
+use crate::identity::{Endpoint, LeaderAndEpoch, OffsetAndEpoch, ReplicaKey};
+use crate::kraft_history::KRaftHistory;
+use crate::planted::{Plant, Planted};
+use crate::role::{Role, RoleName};
+use crate::voters::{KRaftState, Voter};
 
 /// Settings; the defaults are those of `controller.quorum.*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +35,13 @@ pub struct QuorumConfig {
     pub fetch_timeout_ms: i64,
     pub election_backoff_max_ms: i64,
     pub retry_backoff_ms: i64,
+    pub request_timeout_ms: i64,
+    /// Where this node's controller listens; empty if it has none, or leaves what the voters say of it alone.
+    pub endpoints: Vec<Endpoint>,
+    /// The newest kraft.version this node can do.
+    pub kraft_version_max: i16,
+    /// `controller.quorum.auto.join.enable`.
+    pub auto_join: bool,
     /// Spreads election timeouts; any number, different for each node.
     pub seed: u64,
 }
@@ -46,6 +57,10 @@ impl QuorumConfig {
             fetch_timeout_ms: 2000,
             election_backoff_max_ms: 1000,
             retry_backoff_ms: 20,
+            request_timeout_ms: 2000,
+            endpoints: Vec::new(),
+            kraft_version_max: 1,
+            auto_join: false,
             seed: seed | 1,
         }
     }
@@ -57,7 +72,7 @@ pub struct Boot {
     /// The content of `quorum-state`, if there is one.
     pub election: Option<ElectionState>,
     pub log: EpochCache,
-    pub kraft: KRaftState,
+    pub kraft: KRaftHistory,
 }
 
 /// Why records were not accepted. In both cases they are certainly not in the log.
@@ -68,63 +83,51 @@ pub enum AppendError {
 }
 
 /// A member of the quorum.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Quorum {
     config: QuorumConfig,
-    kraft: KRaftState,
+    kraft: KRaftHistory,
     log: EpochCache,
     epoch: LeaderEpoch,
     voted: Option<ReplicaKey>,
     role: Role,
-    /// As a follower or observer: the leader's word, at most the local end.
-    follower_high_watermark: Option<Offset>,
+    /// While not leading: what is known as committed, at most the local end.
+    high_watermark: Option<Offset>,
     random: u64,
-    /// Elections lost in a row.
-    retries: u32,
+    planted: Planted,
 }
 
 impl Quorum {
     /// Continues from what is on disk. A sole voter leads at once: the effects then hold the new epoch and its first
     /// records.
     pub fn open(config: QuorumConfig, boot: Boot, now: Timestamp, fx: &mut Vec<Effect>) -> Quorum {
-        let election = boot.election.unwrap_or(ElectionState::INITIAL);
-        let epoch = election.epoch.max(boot.log.last_epoch());
+        Self::open_planted(config, boot, Planted::default(), now, fx)
+    }
+
+    pub(crate) fn open_planted(
+        config: QuorumConfig,
+        boot: Boot,
+        planted: Planted,
+        now: Timestamp,
+        fx: &mut Vec<Effect>,
+    ) -> Quorum {
+        let mut election = boot.election.unwrap_or(ElectionState::INITIAL);
+        if planted.is(Plant::ForgetVoteOnRestart) {
+            election.voted = None;
+        }
         let mut quorum = Quorum {
             random: config.seed,
             config,
             kraft: boot.kraft,
-            voted: election.voted.filter(|_| epoch == election.epoch),
+            voted: None,
             log: boot.log,
-            epoch,
-            role: Role::Unattached { deadline: now },
-            follower_high_watermark: None,
-            retries: 0,
+            epoch: election.epoch,
+            role: Role::Unattached { leader: None, deadline: now },
+            high_watermark: None,
+            planted,
         };
-        quorum.role = quorum.first_role(&election, now);
-        if quorum.is_only_voter() {
-            quorum.start_election(now, fx);
-        } else if let Role::Follower(_) = &quorum.role {
-            fx.push(Effect::LeaderChanged { leader: quorum.leader_and_epoch(), start_offset: None });
-        }
+        quorum.enter_first_role(&election, now, fx);
         quorum
-    }
-
-    fn first_role(&mut self, election: &ElectionState, now: Timestamp) -> Role {
-        let deadline = self.election_deadline(now);
-        match election.leader.filter(|_| election.epoch == self.epoch) {
-            // It led this epoch before it stopped: it may not lead it again, records may be lost in between.
-            Some(leader) if leader == self.config.local.id => Role::Resigned { deadline },
-            Some(leader) => match self.kraft.voters.get(leader) {
-                Some(voter) => Role::Follower(Following {
-                    leader,
-                    endpoints: voter.endpoints.clone(),
-                    fetch_deadline: Timestamp(now.0 + self.config.fetch_timeout_ms),
-                    has_fetched: false,
-                }),
-                None => Role::Unattached { deadline },
-            },
-            None => Role::Unattached { deadline },
-        }
     }
 
     /// Queues records that must be committed together; returns the offset after the last. [`Quorum::drain`] hands them
@@ -148,104 +151,58 @@ impl Quorum {
             return;
         }
         let batches = state.queue.drain();
+        let mut voters_changed = false;
         for batch in &batches {
             self.log.on_append(batch.epoch, batch.end_offset());
+            if let BatchContent::Control(records) = &batch.content {
+                for (record, at) in records.iter().zip(batch.base_offset.0..) {
+                    self.kraft.on_control(Offset(at), record);
+                    voters_changed = true;
+                }
+            }
         }
+        if voters_changed {
+            state.on_voters(&self.kraft.current().voters);
+        }
+        let counts_at_once = self.planted.is(Plant::CountUnflushed);
         fx.push(Effect::Append(batches));
         fx.push(Effect::WakeFetches);
+        if counts_at_once {
+            self.on_durable(Offset(0), Timestamp(0), fx);
+        }
     }
 
     /// The log is on disk up to `end`.
     pub fn on_durable(&mut self, end: Offset, now: Timestamp, fx: &mut Vec<Effect>) {
         self.log.durable_end_offset = self.log.durable_end_offset.max(end.min(self.log.end_offset));
-        let durable = self.log.durable_end_offset;
+        let unsynced = self.planted.is(Plant::CountUnflushed);
+        let counted = if unsynced { self.log.end_offset } else { self.log.durable_end_offset };
         if let Role::Leader(state) = &mut self.role
-            && state.on_local_durable(durable, now)
+            && state.on_local_durable(counted, now)
         {
-            fx.extend(state.high_watermark.map(Effect::Commit));
+            self.on_leader_commit(now, fx);
+        }
+    }
+
+    /// The leader's high watermark has moved.
+    fn on_leader_commit(&mut self, now: Timestamp, fx: &mut Vec<Effect>) {
+        if let Some(end) = self.high_watermark() {
+            fx.push(Effect::Commit(end));
             fx.push(Effect::WakeFetches);
+            self.finish_voter_changes(end, now, fx);
         }
     }
 
     /// A snapshot of the local state machine was written.
-    pub fn on_snapshot_written(&mut self, id: crate::identity::OffsetAndEpoch) {
+    pub fn on_snapshot_written(&mut self, id: OffsetAndEpoch) {
         self.log.on_snapshot_written(id);
     }
 
     /// Old segments or snapshots were removed.
-    pub fn on_log_cleaned(&mut self, start: Offset, oldest_snapshot: Option<crate::identity::OffsetAndEpoch>) {
-        self.log.start_offset = self.log.start_offset.max(start);
+    pub fn on_log_cleaned(&mut self, start: Offset, oldest_snapshot: Option<OffsetAndEpoch>) {
+        self.log.on_start_offset(start);
         self.log.snapshots.retain(|id| oldest_snapshot.is_none_or(|oldest| *id >= oldest));
-    }
-
-    /// Replicated control records changed the voters or the version.
-    pub fn on_kraft_state(&mut self, kraft: KRaftState) {
-        self.kraft = kraft;
-    }
-
-    fn become_leader(&mut self, granting: Vec<BrokerId>, now: Timestamp, fx: &mut Vec<Effect>) {
-        let check_quorum = Timestamp(now.0 + self.check_quorum_ms());
-        let queue = Accumulator::new(self.epoch, self.log.end_offset);
-        let mut state = Leadership::new(self.config.local, &self.kraft.voters, queue, check_quorum);
-        let voters = self.kraft.voters.voters().iter().map(|voter| voter.key.id).collect();
-        let mut first = vec![ControlRecord::LeaderChange { leader: self.config.local.id, voters, granting }];
-        if self.kraft.kraft_version > 0 && self.kraft.voters_offset.is_none() {
-            // Until now only a bootstrap snapshot, which nobody fetches, says who votes.
-            let version_offset = state.epoch_start + 1;
-            first.push(ControlRecord::KRaftVersion(self.kraft.kraft_version));
-            first.push(ControlRecord::KRaftVoters(self.kraft.voters.clone()));
-            self.kraft.voters_offset = Some(version_offset + 1);
-        }
-        state.queue.push_control(first, now);
-        let start_offset = Some(state.epoch_start);
-        self.role = Role::Leader(Box::new(state));
-        self.retries = 0;
-        self.voted = None;
-        fx.push(Effect::WriteQuorumState(self.election_state()));
-        fx.push(Effect::LeaderChanged { leader: self.leader_and_epoch(), start_offset });
-        self.drain(fx);
-    }
-
-    pub(crate) fn become_follower(
-        &mut self,
-        leader: LeaderAndEpoch,
-        endpoints: Vec<Endpoint>,
-        now: Timestamp,
-        fx: &mut Vec<Effect>,
-    ) {
-        let Some(id) = leader.leader else {
-            return self.become_unattached(leader.epoch, now, fx);
-        };
-        let was_leader = matches!(self.role, Role::Leader(_));
-        self.enter_epoch(leader.epoch);
-        let fetch_deadline = Timestamp(now.0 + self.config.fetch_timeout_ms);
-        self.role = Role::Follower(Following { leader: id, endpoints, fetch_deadline, has_fetched: false });
-        self.announce(was_leader, fx);
-    }
-
-    pub(crate) fn become_unattached(&mut self, epoch: LeaderEpoch, now: Timestamp, fx: &mut Vec<Effect>) {
-        let was_leader = matches!(self.role, Role::Leader(_));
-        self.enter_epoch(epoch);
-        let deadline = self.election_deadline(now);
-        self.role = Role::Unattached { deadline };
-        self.announce(was_leader, fx);
-    }
-
-    fn enter_epoch(&mut self, epoch: LeaderEpoch) {
-        // INV: epochs never go back.
-        assert!(epoch >= self.epoch, "the quorum's epoch went from {} back to {epoch}", self.epoch);
-        if epoch > self.epoch {
-            self.voted = None;
-        }
-        self.epoch = epoch;
-    }
-
-    fn announce(&self, was_leader: bool, fx: &mut Vec<Effect>) {
-        fx.push(Effect::WriteQuorumState(self.election_state()));
-        fx.push(Effect::LeaderChanged { leader: self.leader_and_epoch(), start_offset: None });
-        if was_leader {
-            fx.push(Effect::WakeFetches);
-        }
+        self.kraft.forget_below(self.log.start_offset);
     }
 
     /// The leader and its controller listeners, as it or the voters told them.
@@ -254,8 +211,10 @@ impl Quorum {
         match &self.role {
             Role::Follower(following) => Some((following.leader, following.endpoints.clone())),
             Role::Leader(_) => {
-                self.kraft.voters.get(self.config.local.id).map(|own| (own.key.id, own.endpoints.clone()))
+                let own = self.voters().get(self.config.local.id);
+                own.map(|own| (own.key.id, own.endpoints.clone()))
             }
+            Role::Prospective { leader, .. } => leader.clone(),
             _ => None,
         }
     }
@@ -263,16 +222,20 @@ impl Quorum {
     /// What `quorum-state` must hold now.
     #[must_use]
     pub fn election_state(&self) -> ElectionState {
-        ElectionState { epoch: self.epoch, leader: self.leader_and_epoch().leader, voted: self.voted }
+        // That it led says more than that it voted for itself.
+        let voted = self.voted.filter(|_| !matches!(self.role, Role::Leader(_) | Role::Resigned(_)));
+        ElectionState { epoch: self.epoch, leader: self.leader_and_epoch().leader, voted }
     }
 
     /// Who leads, as far as this member knows.
     #[must_use]
     pub fn leader_and_epoch(&self) -> LeaderAndEpoch {
         let leader = match &self.role {
-            Role::Leader(_) | Role::Resigned { .. } => Some(self.config.local.id),
+            Role::Leader(_) | Role::Resigned(_) => Some(self.config.local.id),
             Role::Follower(following) => Some(following.leader),
-            Role::Unattached { .. } | Role::Prospective { .. } | Role::Candidate { .. } => None,
+            Role::Unattached { leader, .. } => *leader,
+            Role::Prospective { leader, .. } => leader.as_ref().map(|(id, _)| *id),
+            Role::Candidate { .. } => None,
         };
         LeaderAndEpoch { leader, epoch: self.epoch }
     }
@@ -281,7 +244,7 @@ impl Quorum {
     pub fn role(&self) -> RoleName {
         match &self.role {
             Role::Leader(_) => RoleName::Leader,
-            _ if !self.is_voter() => RoleName::Observer,
+            Role::Unattached { .. } | Role::Follower(_) if !self.is_voter() => RoleName::Observer,
             Role::Unattached { .. } => RoleName::Unattached,
             Role::Prospective { .. } => RoleName::Prospective,
             Role::Candidate { .. } => RoleName::Candidate,
@@ -298,11 +261,30 @@ impl Quorum {
     /// Whether this member has the controller role and is among the voters.
     #[must_use]
     pub fn is_voter(&self) -> bool {
-        self.config.can_vote && self.kraft.voters.contains(&self.config.local)
+        self.config.can_vote && self.voters().contains(&self.config.local)
+    }
+
+    /// Whether this member may become the leader: it is a voter, or it was one until a record that is not known as
+    /// committed. Only it may have that record, and then nobody else can be elected (the Raft dissertation, 4.2.2; Kafka's
+    /// member waits for ever there). It counts no vote of its own.
+    pub(crate) fn may_stand(&self) -> bool {
+        if self.is_voter() {
+            return true;
+        }
+        let removed_at = self.kraft.current().voters_offset.filter(|_| self.config.can_vote);
+        removed_at.is_some_and(|offset| {
+            self.high_watermark().is_none_or(|committed| committed <= offset)
+                && self.kraft.at(offset).voters.contains(&self.config.local)
+        })
     }
 
     fn is_only_voter(&self) -> bool {
-        self.config.can_vote && self.kraft.voters.is_only(&self.config.local)
+        self.config.can_vote && self.voters().is_only(&self.config.local)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn role_for_test(&self) -> &Role {
+        &self.role
     }
 
     /// The settings it was opened with.
@@ -321,7 +303,7 @@ impl Quorum {
     pub fn high_watermark(&self) -> Option<Offset> {
         match &self.role {
             Role::Leader(state) => state.high_watermark,
-            _ => self.follower_high_watermark,
+            _ => self.high_watermark,
         }
     }
 
@@ -334,7 +316,27 @@ impl Quorum {
     /// The voters and version in force.
     #[must_use]
     pub fn kraft(&self) -> &KRaftState {
+        self.kraft.current()
+    }
+
+    /// The voters and version of every place of the log.
+    #[must_use]
+    pub fn kraft_history(&self) -> &KRaftHistory {
         &self.kraft
+    }
+
+    fn voters(&self) -> &crate::voters::VoterSet {
+        &self.kraft.current().voters
+    }
+
+    /// This node as the voters should know it.
+    fn local_voter(&self) -> Voter {
+        Voter {
+            key: self.config.local,
+            endpoints: self.config.endpoints.clone(),
+            kraft_version_min: 0,
+            kraft_version_max: self.config.kraft_version_max,
+        }
     }
 
     /// The offset the next appended record would get, if this member leads.
@@ -351,6 +353,9 @@ impl Quorum {
     }
 }
 
+#[cfg(test)]
+#[path = "quorum/reconfiguration_tests.rs"]
+mod reconfiguration_tests;
 #[cfg(test)]
 #[path = "quorum_tests.rs"]
 mod tests;

@@ -5,7 +5,8 @@ use milena_types::{ErrorCode, Uuid};
 
 use super::*;
 use crate::accumulator::BatchContent;
-use crate::effect::Outbound;
+use crate::effect::{FetchOut, Outbound};
+use crate::fetched::Fetched;
 use crate::identity::OffsetAndEpoch;
 use crate::replies::{FetchAnswer, FetchAsk, FetchVerdict, VoteAnswer, VoteAsk, VoteReply};
 use crate::voters::VoterSet;
@@ -31,7 +32,7 @@ fn empty_log() -> EpochCache {
 fn open(id: i32, kraft: KRaftState, election: Option<ElectionState>) -> (Quorum, Vec<Effect>) {
     let mut fx = Vec::new();
     let config = QuorumConfig::new(key(id), true, 7);
-    let quorum = Quorum::open(config, Boot { election, log: empty_log(), kraft }, NOW, &mut fx);
+    let quorum = Quorum::open(config, Boot { election, log: empty_log(), kraft: kraft.into() }, NOW, &mut fx);
     (quorum, fx)
 }
 
@@ -82,7 +83,19 @@ fn an_observers_fetch_is_served_but_commits_nothing() {
 fn observer() -> Quorum {
     let mut config = QuorumConfig::new(key(9), false, 7);
     config.fetch_timeout_ms = 2000;
-    Quorum::open(config, Boot { election: None, log: empty_log(), kraft: kraft("1@h:1", 0) }, NOW, &mut Vec::new())
+    Quorum::open(
+        config,
+        Boot { election: None, log: empty_log(), kraft: kraft("1@h:1", 0).into() },
+        NOW,
+        &mut Vec::new(),
+    )
+}
+
+fn asked(quorum: &Quorum) -> FetchOut {
+    match quorum.next_fetch() {
+        Some(Effect::Send { request: Outbound::Fetch(fetch), .. }) => fetch,
+        other => panic!("it fetches: {other:?}"),
+    }
 }
 
 #[test]
@@ -101,20 +114,24 @@ fn an_observer_finds_the_leader_and_commits_what_it_says() {
         has_records: false,
     };
     let mut fx = Vec::new();
-    quorum.on_fetch_answer(&answer, vec![], NOW, &mut fx);
+    let question = asked(&quorum);
+    quorum.on_fetch_answer(&question, &answer, vec![], NOW, &mut fx);
     assert_eq!(quorum.leader_and_epoch(), leader);
     fx.clear();
     answer.error = ErrorCode::NONE;
     answer.has_records = true;
-    quorum.on_fetch_answer(&answer, vec![], NOW, &mut fx);
+    let question = asked(&quorum);
+    quorum.on_fetch_answer(&question, &answer, vec![], NOW, &mut fx);
     assert_eq!(fx, [Effect::AppendFetched]);
     fx.clear();
-    quorum.on_follower_append(&[(LeaderEpoch(1), Offset(4)), (LeaderEpoch(3), Offset(6))], Offset(5), &mut fx);
+    let fetched = Fetched { ends: vec![(LeaderEpoch(1), Offset(4)), (LeaderEpoch(3), Offset(6))], controls: vec![] };
+    quorum.on_follower_append(&fetched, Offset(5), NOW, &mut fx);
     assert_eq!(fx, [Effect::Commit(Offset(5))]);
     assert_eq!(quorum.log().end(), at(6, 3));
     fx.clear();
     answer.diverging = Some(at(5, 3));
-    quorum.on_fetch_answer(&answer, vec![], NOW, &mut fx);
+    let question = asked(&quorum);
+    quorum.on_fetch_answer(&question, &answer, vec![], NOW, &mut fx);
     assert_eq!(fx, [Effect::Truncate(Offset(5))]);
 }
 
@@ -138,6 +155,7 @@ fn three_voters_elect_by_pre_vote_and_vote_and_commit_by_majority() {
             leader: LeaderAndEpoch { leader: None, epoch: LeaderEpoch(epoch) },
             granted: true,
         },
+        endpoints: vec![],
     };
     quorum.on_vote_answer(&grant(0, true), deadline, &mut fx);
     assert_eq!((quorum.role(), quorum.epoch(), votes(&fx, false)), (RoleName::Candidate, LeaderEpoch(1), 2));
@@ -165,9 +183,14 @@ fn a_vote_is_given_once_an_epoch_and_only_to_a_log_as_long_as_ours() {
     assert!(quorum.handle_vote(&ask(2, 1), NOW, &mut fx).granted);
     assert!(quorum.handle_vote(&ask(2, 1), NOW, &mut fx).granted, "asked again");
     assert!(!quorum.handle_vote(&ask(3, 1), NOW, &mut fx).granted);
-    assert_eq!(quorum.handle_vote(&ask(3, 0), NOW, &mut fx).error, ErrorCode::FENCED_LEADER_EPOCH);
+    assert_eq!(
+        quorum.handle_vote(&ask(3, 0), NOW, &mut fx).error,
+        ErrorCode::INVALID_REQUEST,
+        "no epoch ends in itself"
+    );
     let misdirected = VoteAsk { voter: Some(key(2)), ..ask(3, 2) };
     assert_eq!(quorum.handle_vote(&misdirected, NOW, &mut fx).error, ErrorCode::INVALID_VOTER_KEY);
+    assert_eq!(quorum.handle_vote(&ask(3, 1), NOW, &mut fx).error, ErrorCode::FENCED_LEADER_EPOCH);
     quorum.log.on_append(LeaderEpoch(1), Offset(4));
     assert!(!quorum.handle_vote(&ask(3, 2), NOW, &mut fx).granted, "our log is longer");
 }
@@ -185,10 +208,30 @@ fn a_leader_cut_off_from_the_majority_resigns() {
     assert_eq!(quorum.append(vec![Bytes::from_static(b"a")], deadline), Err(AppendError::NotLeader));
 }
 
+#[test]
+fn a_leader_that_resigned_votes_only_in_a_later_epoch() {
+    let (mut quorum, mut fx) = open(1, kraft("1@h:1,2@h:2,3@h:3", 0), None);
+    quorum.become_candidate_for_test(&mut fx);
+    quorum.resign(NOW, &mut fx);
+    let ask = |epoch| VoteAsk {
+        voter: Some(key(1)),
+        candidate: key(2),
+        epoch: LeaderEpoch(epoch),
+        last: at(9, 0),
+        pre_vote: false,
+    };
+    let higher = |epoch| VoteAsk { last: at(9, 1), ..ask(epoch) };
+    assert!(!quorum.handle_vote(&ask(1), NOW, &mut fx).granted, "it voted for itself in this epoch");
+    let deadline = quorum.next_deadline().unwrap();
+    quorum.tick(Timestamp(deadline.0 + 5_000), &mut fx);
+    assert_eq!((quorum.role(), quorum.epoch()), (RoleName::Unattached, LeaderEpoch(2)), "it leaves its own epoch");
+    assert!(quorum.handle_vote(&higher(3), NOW, &mut fx).granted);
+}
+
 impl Quorum {
     fn become_candidate_for_test(&mut self, fx: &mut Vec<Effect>) {
-        self.enter_epoch(LeaderEpoch(1));
-        self.become_leader(vec![BrokerId(1), BrokerId(2)], NOW, fx);
+        self.become_candidate(NOW, fx);
+        self.become_leader(NOW, fx);
     }
 }
 
@@ -196,7 +239,7 @@ impl Quorum {
 fn a_member_that_knew_its_leader_says_so_when_it_is_opened() {
     let before = ElectionState { epoch: LeaderEpoch(3), leader: Some(BrokerId(1)), voted: None };
     let mut fx = Vec::new();
-    let boot = Boot { election: Some(before), log: empty_log(), kraft: kraft("1@h:1", 1) };
+    let boot = Boot { election: Some(before), log: empty_log(), kraft: kraft("1@h:1", 1).into() };
     let observer = Quorum::open(QuorumConfig::new(key(9), false, 7), boot, NOW, &mut fx);
     let leader = LeaderAndEpoch { leader: Some(BrokerId(1)), epoch: LeaderEpoch(3) };
     assert_eq!(fx, [Effect::LeaderChanged { leader, start_offset: None }]);

@@ -2,7 +2,19 @@
 
 use milena_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, Timestamp};
 
-use crate::identity::{LeaderAndEpoch, OffsetAndEpoch, ReplicaKey};
+use crate::identity::{Endpoint, LeaderAndEpoch, OffsetAndEpoch, ReplicaKey};
+use crate::voters::Voter;
+
+/// A caller that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// Who leads, as a request or an answer tells it, and where the leader listens; without endpoints when it does not say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaderNews {
+    pub leader: LeaderAndEpoch,
+    pub endpoints: Vec<Endpoint>,
+}
 
 /// A Vote or pre-vote request (KIP-595, KIP-996). Who is asked is `None` when the request does not tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,11 +35,43 @@ pub struct VoteReply {
 }
 
 /// A vote answer with who gave it and what was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VoteAnswer {
     pub from: BrokerId,
     pub pre_vote: bool,
     pub reply: VoteReply,
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// The head of an answer that says no more than whether it went well and who leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlainAnswer {
+    pub from: BrokerId,
+    pub error: ErrorCode,
+    pub news: LeaderNews,
+}
+
+/// What of a member's request kind an answer belongs to, where the head of the answer is all there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlainRequest {
+    BeginQuorumEpoch,
+    EndQuorumEpoch,
+    UpdateRaftVoter,
+}
+
+/// AddRaftVoter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddVoterAsk {
+    pub voter: ReplicaKey,
+    pub endpoints: Vec<Endpoint>,
+    pub ack_when_committed: bool,
+}
+
+/// UpdateRaftVoter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpdateVoterAsk {
+    pub voter: Voter,
+    pub epoch: LeaderEpoch,
 }
 
 /// A new leader's BeginQuorumEpoch.
@@ -36,6 +80,8 @@ pub struct BeginEpochAsk {
     pub voter: Option<ReplicaKey>,
     pub leader: BrokerId,
     pub epoch: LeaderEpoch,
+    /// Where the leader listens; version 0 does not say.
+    pub endpoints: Vec<Endpoint>,
 }
 
 /// A resigning leader's EndQuorumEpoch.
@@ -44,6 +90,8 @@ pub struct EndEpochAsk {
     pub leader: BrokerId,
     pub epoch: LeaderEpoch,
     pub preferred: Vec<ReplicaKey>,
+    /// Where the leader listens; version 0 does not say.
+    pub endpoints: Vec<Endpoint>,
 }
 
 /// A Fetch of the metadata log, from a voter or an observer. A client that only reads has id -1.

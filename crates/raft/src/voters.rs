@@ -8,7 +8,7 @@ use milena_types::{BrokerId, Offset, Uuid};
 use crate::identity::{Endpoint, ReplicaKey};
 
 /// One voter with its controller listeners.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Voter {
     pub key: ReplicaKey,
     pub endpoints: Vec<Endpoint>,
@@ -17,7 +17,7 @@ pub struct Voter {
 }
 
 /// All voters, sorted by id.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct VoterSet(Vec<Voter>);
 
 /// One entry of `controller.quorum.voters` is not `id@host:port`.
@@ -83,13 +83,54 @@ impl VoterSet {
     /// Whether this replica is one of the voters.
     #[must_use]
     pub fn contains(&self, replica: &ReplicaKey) -> bool {
-        self.0.iter().any(|voter| voter.key.is_same(replica))
+        self.0.iter().any(|voter| voter.key.covers(replica))
     }
 
     /// Whether this replica is the only voter.
     #[must_use]
     pub fn is_only(&self, replica: &ReplicaKey) -> bool {
         self.0.len() == 1 && self.contains(replica)
+    }
+
+    /// The set with one more voter; `None` if its id is taken.
+    #[must_use]
+    pub fn with(&self, voter: Voter) -> Option<VoterSet> {
+        if self.get(voter.key.id).is_some() {
+            return None;
+        }
+        let mut voters = self.0.clone();
+        voters.push(voter);
+        Some(VoterSet::new(voters))
+    }
+
+    /// The set without this very replica; `None` if it is not in it or the last one.
+    #[must_use]
+    pub fn without(&self, key: &ReplicaKey) -> Option<VoterSet> {
+        let left: Vec<Voter> = self.0.iter().filter(|voter| voter.key != *key).cloned().collect();
+        (!left.is_empty() && left.len() < self.0.len()).then_some(VoterSet(left))
+    }
+
+    /// The set with what is known of one of its voters replaced; `None` if it is not in it.
+    #[must_use]
+    pub fn updated(&self, voter: Voter) -> Option<VoterSet> {
+        self.contains(&voter.key).then(|| self.replaced(voter))
+    }
+
+    /// The same by id alone: while voters are static their directories are not known.
+    #[must_use]
+    pub fn updated_by_id(&self, voter: Voter) -> Option<VoterSet> {
+        self.get(voter.key.id).is_some().then(|| self.replaced(voter))
+    }
+
+    fn replaced(&self, voter: Voter) -> VoterSet {
+        let others = self.0.iter().filter(|known| known.key.id != voter.key.id).cloned();
+        VoterSet::new(others.chain([voter.clone()]).collect())
+    }
+
+    /// Whether the set holds this replica, but with other endpoints or versions.
+    #[must_use]
+    pub fn needs_update(&self, voter: &Voter) -> bool {
+        self.get(voter.key.id).is_some_and(|known| known.key.covers(&voter.key) && known != voter)
     }
 
     /// How many voters make a majority.
@@ -100,7 +141,7 @@ impl VoterSet {
 }
 
 /// The voters and kraft.version in force, and where they came from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct KRaftState {
     pub kraft_version: i16,
     pub voters: VoterSet,

@@ -9,15 +9,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use milena_protocol::Records;
-use milena_raft::{ElectionState, EpochCache, KRaftState, LeaderBatch, OffsetAndEpoch, ReplicaKey};
+use milena_raft::{
+    ControlRecord, ElectionState, EpochCache, Fetched, KRaftHistory, KRaftState, LeaderBatch, OffsetAndEpoch,
+    ReplicaKey,
+};
 use milena_records::{Batch, Batches};
 use milena_storage::checkpoint::{PARTITION_METADATA, QuorumState, SnapshotId, list_snapshots, read_topic_id};
 use milena_storage::disk::{Disk, write_atomic};
 use milena_storage::{AppendError, Error, FileCache, Log, LogConfig, LogOpen, ReadError, Result};
-use milena_types::{BrokerId, LeaderEpoch, Offset, Timestamp, Uuid};
+use milena_types::{BrokerId, Offset, Timestamp, Uuid};
 
 use super::raft_wire::METADATA_TOPIC;
-use super::replayer::{Replayer, apply_control};
+use super::replayer::{Replayer, control_records};
 use crate::config::MetadataLogSettings;
 pub(crate) use snapshots::SnapshotContent;
 
@@ -33,8 +36,6 @@ pub struct MetadataLog<D: Disk> {
     /// Oldest first.
     snapshots: Vec<OffsetAndEpoch>,
     settings: MetadataLogSettings,
-    /// Where the search for control records goes on; `None` before the snapshot was searched.
-    scanned: Option<Offset>,
 }
 
 impl<D: Disk> MetadataLog<D> {
@@ -76,7 +77,7 @@ impl<D: Disk> MetadataLog<D> {
         } else {
             log.advance_log_start(oldest.min(log.log_end_offset()))?;
         }
-        Ok(MetadataLog { disk, directory, log, snapshots, settings: settings.clone(), scanned: None })
+        Ok(MetadataLog { disk, directory, log, snapshots, settings: settings.clone() })
     }
 
     /// `metadata.max.idle.interval.ms`; 0 for never.
@@ -143,18 +144,14 @@ impl<D: Disk> MetadataLog<D> {
         }
     }
 
-    /// Appends what the leader sent; returns the epochs in it, each with the end of its last batch.
+    /// Appends what the leader sent; returns what the quorum must know of it.
     ///
     /// # Errors
     /// IO, or bytes that do not follow the log.
-    pub(crate) fn append_fetched(&mut self, bytes: Bytes, now: Timestamp) -> Result<Vec<(LeaderEpoch, Offset)>> {
-        let mut ends = Vec::new();
-        for batch in Batches::new(bytes.clone()) {
-            let batch = batch.map_err(|error| self.corrupt(error.to_string()))?;
-            ends.push((batch.header.partition_leader_epoch, batch.header.next_offset()));
-        }
+    pub(crate) fn append_fetched(&mut self, bytes: Bytes, now: Timestamp) -> Result<Fetched> {
+        let fetched = Fetched::read(bytes.clone()).map_err(|error| self.corrupt(error.to_string()))?;
         self.append(bytes, now)?;
-        Ok(ends)
+        Ok(fetched)
     }
 
     /// Syncs the log; returns its end.
@@ -180,7 +177,6 @@ impl<D: Disk> MetadataLog<D> {
     /// IO.
     pub(crate) fn truncate(&mut self, end: Offset, now: Timestamp) -> Result<()> {
         self.log.truncate_to(end, now)?;
-        self.scanned = self.scanned.map(|scanned| scanned.min(end));
         self.sync().map(drop)
     }
 
@@ -225,29 +221,48 @@ impl<D: Disk> MetadataLog<D> {
         self.for_each_batch(replayer.next_offset, end, |batch| replayer.replay_batch(batch, &self.directory))
     }
 
-    /// Takes the newest voters and version from the latest snapshot and the whole log, committed or not.
+    /// The voters and version of every place of the log, committed or not: `configured`, unless a snapshot or the log
+    /// says otherwise.
     ///
     /// # Errors
     /// IO, or records that cannot be read.
-    pub(crate) fn scan_control_records(&mut self, kraft: &mut KRaftState) -> Result<()> {
-        let end = self.log.log_end_offset();
-        let from = match (self.scanned, self.snapshots.last().copied()) {
-            (Some(scanned), _) => scanned,
-            (None, Some(id)) => {
-                // Voters of the bootstrap snapshot are not in the log yet, those of others once were.
-                let voters_offset = Some(id.offset).filter(|_| id != OffsetAndEpoch::BOOTSTRAP);
-                for batch in self.snapshot_batches(id)? {
-                    apply_control(kraft, &batch, Some(voters_offset), &self.directory)?;
-                }
-                id.offset
-            }
-            (None, None) => Offset(0),
+    pub(crate) fn kraft_history(&self, configured: KRaftState) -> Result<KRaftHistory> {
+        let base = self.snapshots.iter().find(|id| id.offset == self.log.log_start_offset());
+        let base = match base {
+            Some(id) => self.snapshot_kraft(*id, configured)?,
+            None => configured,
         };
-        self.for_each_batch(from.max(self.log.log_start_offset()), end, |batch| {
-            apply_control(kraft, batch, None, &self.directory)
+        let mut history = KRaftHistory::from(base);
+        self.for_each_batch(self.log.log_start_offset(), self.log.log_end_offset(), |batch| {
+            for (offset, record) in control_records(batch, &self.directory)? {
+                history.on_control(offset, &record);
+            }
+            Ok(())
         })?;
-        self.scanned = Some(end);
-        Ok(())
+        Ok(history)
+    }
+
+    /// The voters and version that a snapshot holds; what it does not say is as configured.
+    ///
+    /// # Errors
+    /// IO, or records that cannot be read.
+    pub(crate) fn snapshot_kraft(&self, id: OffsetAndEpoch, configured: KRaftState) -> Result<KRaftState> {
+        // Voters of the bootstrap snapshot are not in the log yet, those of others once were.
+        let voters_offset = Some(id.offset).filter(|_| id != OffsetAndEpoch::BOOTSTRAP);
+        let mut kraft = configured;
+        for batch in self.snapshot_batches(id)? {
+            for (_, record) in control_records(&batch, &self.directory)? {
+                match record {
+                    ControlRecord::KRaftVersion(version) => kraft.kraft_version = version,
+                    ControlRecord::KRaftVoters(voters) => {
+                        kraft.voters = voters;
+                        kraft.voters_offset = voters_offset;
+                    }
+                    ControlRecord::LeaderChange { .. } => {}
+                }
+            }
+        }
+        Ok(kraft)
     }
 
     /// Closes the log; nothing is appended after.

@@ -20,7 +20,8 @@ use std::time::Duration;
 use milena_controller::{Controller, ControllerSettings};
 use milena_metadata::{Delta, Image, VersionedRecord};
 use milena_raft::{
-    Boot, Destination, Effect, Endpoint, KRaftState, LeaderBatch, Outbound, Quorum, QuorumConfig, SnapshotPolicy,
+    Boot, Destination, Effect, Endpoint, FetchOut, KRaftState, LeaderBatch, Outbound, Quorum, QuorumConfig,
+    SnapshotPolicy,
 };
 use milena_storage::Error;
 use milena_storage::disk::Disk;
@@ -160,6 +161,10 @@ pub(crate) struct MetadataLoop<D: Disk> {
     fetch_in_flight: bool,
     retry_fetch_at: Timestamp,
     fetched: Option<(bytes::Bytes, Offset)>,
+    /// The fetch that is under way, or was last.
+    asked: Option<FetchOut>,
+    /// The voters and version of the configuration.
+    configured: KRaftState,
     clock: Clock,
     snapshots: SnapshotPolicy,
     last_snapshot: Timestamp,
@@ -204,14 +209,14 @@ pub struct MetadataInbox(Receiver<Event>);
 impl<D: Disk> MetadataLoop<D> {
     pub(crate) fn open(parts: MetadataParts<D>) -> Result<MetadataLoop<D>, MetadataError> {
         let now = parts.clock.steady();
-        let (mut kraft, mut log) = (parts.kraft, parts.log);
-        log.scan_control_records(&mut kraft)?;
-        check_voters(&kraft.voters, &parts.quorum)?;
-        let voters = kraft.voters.voters().iter().map(|voter| voter.key.id).collect();
+        let log = parts.log;
+        let kraft = log.kraft_history(parts.kraft.clone())?;
+        check_voters(&kraft.current().voters, &parts.quorum)?;
+        let voters = kraft.current().voters.voters().iter().map(|voter| voter.key.id).collect();
         let settings = parts.controller.map(|settings| ControllerSettings { voters, ..settings });
         let boot = Boot { election: log.read_election()?, log: log.epoch_cache(), kraft };
         let mut listener = parts.listener;
-        listener.kraft_version(boot.kraft.kraft_version);
+        listener.kraft_version(boot.kraft.current().kraft_version);
         let mut fx = Vec::new();
         let mut replayer = Replayer::new();
         log.load_latest_snapshot(&mut replayer)?;
@@ -235,6 +240,8 @@ impl<D: Disk> MetadataLoop<D> {
             fetch_in_flight: false,
             retry_fetch_at: now,
             fetched: None,
+            asked: None,
+            configured: parts.kraft,
             clock: parts.clock,
             snapshots: parts.snapshots,
             last_snapshot: now,
@@ -355,6 +362,10 @@ impl<D: Disk> MetadataLoop<D> {
             }
             Effect::WakeFetches => self.wake_fetches(),
             Effect::Send { to, request } => self.sender.send(to, request),
+            // Nobody can ask for a change while a quorum of several is refused.
+            Effect::AnswerVoterChange { ticket, error, .. } => {
+                tracing::error!(?ticket, %error, "nobody waits for this")
+            }
         }
         Ok(false)
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use milena_metadata::{Delta, Image};
 use milena_protocol::messages::MetadataRecord;
-use milena_raft::{ControlRecord, KRaftState, LogRecord, OffsetAndEpoch, decode_batch};
+use milena_raft::{ControlRecord, LogRecord, OffsetAndEpoch, decode_batch};
 use milena_records::Batch;
 use milena_storage::{Error, Result};
 use milena_types::{LeaderEpoch, Offset, Timestamp};
@@ -93,28 +93,17 @@ impl Replayer {
     }
 }
 
-/// Takes the voters and version out of a batch. Records of a snapshot have no offsets in the log: there
-/// `offset_if_snapshot` says where the voters stand.
-pub(crate) fn apply_control(
-    kraft: &mut KRaftState,
-    batch: &Batch,
-    offset_if_snapshot: Option<Option<Offset>>,
-    path: &Path,
-) -> Result<()> {
+/// The control records of the quorum in a batch, with their offsets.
+pub(crate) fn control_records(batch: &Batch, path: &Path) -> Result<Vec<(Offset, ControlRecord)>> {
     if !batch.header.is_control() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    for (offset, record) in decode_batch(batch).map_err(|error| corrupt(path, batch, &error))? {
-        match record {
-            LogRecord::Control(ControlRecord::KRaftVersion(version)) => kraft.kraft_version = version,
-            LogRecord::Control(ControlRecord::KRaftVoters(voters)) => {
-                kraft.voters = voters;
-                kraft.voters_offset = offset_if_snapshot.unwrap_or(Some(offset));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
+    let records = decode_batch(batch).map_err(|error| corrupt(path, batch, &error))?;
+    let control = |(offset, record)| match record {
+        LogRecord::Control(record) => Some((offset, record)),
+        _ => None,
+    };
+    Ok(records.into_iter().filter_map(control).collect())
 }
 
 fn corrupt(path: &Path, batch: &Batch, reason: &dyn std::fmt::Display) -> Error {

@@ -126,7 +126,6 @@ impl<D: Disk> MetadataLog<D> {
         writer.seal()?;
         self.note_snapshot(id);
         self.log.truncate_fully_and_start_at(id.offset, now)?;
-        self.scanned = None;
         self.sync().map(drop)
     }
 }

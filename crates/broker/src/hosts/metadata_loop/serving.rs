@@ -146,7 +146,8 @@ impl<D: Disk> MetadataLoop<D> {
         let Some((ask, position)) = snapshot_ask(request) else {
             return refuse(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
         };
-        let piece = self.quorum.handle_fetch_snapshot(&ask).and_then(|()| {
+        let now = self.clock.steady();
+        let piece = self.quorum.handle_fetch_snapshot(&ask, now).and_then(|()| {
             let max_bytes = u32::try_from(request.max_bytes).unwrap_or(0);
             self.snapshot_piece(ask.snapshot, position, max_bytes)
         });

@@ -74,7 +74,7 @@ impl<D: Disk> MetadataLoop<D> {
         }
         let content = SnapshotContent {
             id: OffsetAndEpoch { offset: self.replayer.next_offset, epoch: self.replayer.last_epoch },
-            kraft: self.quorum.kraft().clone(),
+            kraft: self.quorum.kraft_history().at(self.replayer.next_offset).clone(),
             last_contained: self.replayer.last_timestamp,
             now: self.clock.now(),
             image: self.replayer.image.clone(),

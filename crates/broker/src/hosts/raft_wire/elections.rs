@@ -5,7 +5,9 @@ use milena_protocol::messages::{
     BeginQuorumEpochRequest, BeginQuorumEpochResponse, EndQuorumEpochRequest, EndQuorumEpochResponse, VoteRequest,
     VoteResponse, begin_quorum_epoch_response, end_quorum_epoch_response, vote_response,
 };
-use milena_raft::{BeginEpochAsk, EndEpochAsk, LeaderAndEpoch, OffsetAndEpoch, ReplicaKey, VoteAsk, VoteReply};
+use milena_raft::{
+    BeginEpochAsk, EndEpochAsk, Endpoint, LeaderAndEpoch, OffsetAndEpoch, ReplicaKey, VoteAsk, VoteReply,
+};
 use milena_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, Uuid};
 
 use super::{METADATA_TOPIC, is_metadata, leader_id};
@@ -48,7 +50,12 @@ pub(crate) fn begin_epoch_ask(request: &BeginQuorumEpochRequest) -> Option<Begin
         voter: Some(voter).filter(|voter| voter.id.is_some()),
         leader: BrokerId(partition.leader_id),
         epoch: LeaderEpoch(partition.leader_epoch),
+        endpoints: request.leader_endpoints.iter().map(|at| endpoint(&at.name, &at.host, at.port)).collect(),
     })
+}
+
+fn endpoint(listener: &Text, host: &Text, port: u16) -> Endpoint {
+    Endpoint { listener: listener.to_string(), host: host.to_string(), port }
 }
 
 /// The answer to it.
@@ -79,6 +86,7 @@ pub(crate) fn end_epoch_ask(request: &EndQuorumEpochRequest) -> Option<EndEpochA
         leader: BrokerId(partition.leader_id),
         epoch: LeaderEpoch(partition.leader_epoch),
         preferred: by_key.chain(by_id).collect(),
+        endpoints: request.leader_endpoints.iter().map(|at| endpoint(&at.name, &at.host, at.port)).collect(),
     })
 }
 
