@@ -320,7 +320,9 @@ impl<M: Machine> Coordinator<M> {
                 opened_at: now,
                 completions: Vec::new(),
             };
-            let builder = BatchBuilder::new(BuilderConfig { codec: self.config.codec, ..BuilderConfig::default() });
+            // Apache Kafka's coordinators count a sequence from 0 though there is no producer.
+            let config = BuilderConfig { codec: self.config.codec, base_sequence: 0, ..BuilderConfig::default() };
+            let builder = BatchBuilder::new(config);
             self.open = Some(OpenRound { round, builder });
         }
         let Some(open) = &mut self.open else { return };

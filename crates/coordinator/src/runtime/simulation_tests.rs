@@ -268,6 +268,7 @@ impl World {
         let batch = Batch::parse(&bytes).unwrap();
         assert_eq!(batch.header.base_offset, self.end_of_log(), "batches follow each other");
         assert!(batch.bytes.len() <= MAX_BATCH_BYTES);
+        assert_eq!((batch.header.base_sequence, batch.header.producer_id), (0, ProducerId::NONE));
         let first = batch.header.base_offset;
         let decode =
             |record: milena_records::Record| Worker::decode(record.key.unwrap(), record.value).unwrap().unwrap();
