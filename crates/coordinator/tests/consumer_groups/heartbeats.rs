@@ -1,5 +1,4 @@
 //! One group, request by request: error codes, epochs, assignments.
-#![expect(clippy::unwrap_used, reason = "the helpers of a test fail by panicking")]
 
 use milena_coordinator::group::GroupConfig;
 use milena_protocol::Text;

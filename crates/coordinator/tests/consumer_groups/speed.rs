@@ -1,5 +1,4 @@
 //! A thousand members over a thousand partitions, who come one after another and beat every five seconds.
-#![expect(clippy::unwrap_used, reason = "the helpers of a test fail by panicking")]
 
 use std::time::{Duration, Instant};
 
