@@ -61,6 +61,7 @@ final class ConsumerGroupCases {
         for (int seed = 1; seed <= 4; seed++) {
             int drawn = seed;
             cases.put("consumer groups/random " + seed, c -> random(c, drawn));
+            cases.put("consumer groups/random mixed " + seed, c -> randomMixed(c, drawn));
         }
     }
 
@@ -717,6 +718,64 @@ final class ConsumerGroupCases {
                     hear(member, g.send(request));
                 } else {
                     hear(member, g.send(g.beat(name, member.epoch).setInstanceId(member.instance)));
+                }
+            }
+            g.records();
+        }
+    }
+
+    /** The same with members of both protocols. One of the new protocol stays, so that no JoinGroup waits for others. */
+    private static void randomMixed(Case c, int seed) throws Exception {
+        var random = new Random(seed);
+        try (Group g = new Group(c, "cg-both-" + seed)) {
+            String topic = "cg-both-t" + seed;
+            Uuid id = g.topic(topic, 9);
+            Map<String, Believer> members = new TreeMap<>();
+            Map<String, Classic> classics = new TreeMap<>();
+            for (int step = 0; step < 200; step++) {
+                int action = step == 0 ? 0 : random.nextInt(10);
+                if (random.nextInt(2) == 0 || step == 0) {
+                    String name = step == 0 ? "a" : String.valueOf((char) ('a' + random.nextInt(3)));
+                    Believer member = members.computeIfAbsent(name, unused -> new Believer());
+                    if (member.epoch == 0 || action == 0) {
+                        hear(member, g.send(g.join(name, topic)));
+                    } else if (action == 1 && !name.equals("a")) {
+                        g.send(g.beat(name, -1));
+                        members.remove(name);
+                    } else if (action < 7) {
+                        member.owned = action % 2 == 0 ? member.owned.stream().filter(member.told::contains).toList() : member.told;
+                        hear(member, g.send(g.beat(name, member.epoch)
+                            .setTopicPartitions(member.owned.isEmpty() ? List.of() : owned(id, member.owned.toArray(new Integer[0])))));
+                    } else {
+                        hear(member, g.send(g.beat(name, member.epoch)));
+                    }
+                    continue;
+                }
+                String name = String.valueOf((char) ('x' + random.nextInt(3)));
+                Classic classic = classics.get(name);
+                if (classic == null) {
+                    classic = new Classic(g, name, topic);
+                    classic.id = name;
+                    classics.put(name, classic);
+                }
+                if (classic.generation < 0 || action < 3) {
+                    if (random.nextInt(4) == 0) classic.owned = new LinkedHashMap<>();
+                    classic.join();
+                    if (random.nextInt(5) > 0) classic.sync(null);
+                } else if (action == 3) {
+                    classic.sync(null);
+                } else if (action == 4 && random.nextBoolean()) {
+                    classic.leave();
+                    classics.remove(name);
+                } else if (action == 5) {
+                    g.describe();
+                } else if (action == 6) {
+                    int generation = classic.generation;
+                    classic.generation = random.nextInt(12);
+                    classic.beat();
+                    classic.generation = generation;
+                } else {
+                    classic.beat();
                 }
             }
             g.records();
