@@ -148,6 +148,11 @@ impl<M: Machine> Coordinator<M> {
         [self.machine.next_deadline(), linger, timeout].into_iter().flatten().min()
     }
 
+    /// The topic's `max.message.bytes` may have changed.
+    pub fn set_max_batch_bytes(&mut self, bytes: usize) {
+        self.config.max_batch_bytes = bytes;
+    }
+
     /// Somebody may have set the clock: steady time is ahead of the time of day by this many milliseconds.
     pub fn set_steady_ahead(&mut self, ms: i64) {
         self.machine.set_steady_ahead(ms);

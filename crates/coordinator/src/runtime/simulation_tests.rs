@@ -409,6 +409,11 @@ fn a_decision_that_fits_in_no_batch_is_refused_and_changes_nothing() {
     let refused = Effect::Reply(Ticket(1), Answer::Failed(ErrorCode::RECORD_LIST_TOO_LARGE));
     assert_eq!(coordinator.next_effect(), Some(refused));
     assert!(coordinator.state().by_key.is_empty());
+    // The topic takes larger batches now.
+    coordinator.set_max_batch_bytes(10_000);
+    coordinator.handle(Event::Do(Ticket(2), (0..100).map(|id| (0, id)).collect()), Timestamp(0));
+    coordinator.flush_unless_lingering();
+    assert!(matches!(coordinator.next_effect(), Some(Effect::Append { .. })));
 }
 
 #[test]

@@ -120,6 +120,7 @@ impl Host {
         let Some(broker) = self.broker.upgrade() else { return Vec::new() };
         let now = broker.now();
         core.coordinator.set_steady_ahead(broker.steady_ahead_ms());
+        core.coordinator.set_max_batch_bytes(self.partition.max_batch_bytes());
         let mut answers = Vec::new();
         loop {
             let inputs = std::mem::take(&mut *self.inbox());
