@@ -28,7 +28,7 @@ use milena_storage::disk::Disk;
 use milena_types::{BrokerId, ErrorCode, Offset, Timestamp};
 
 use super::metadata_log::MetadataLog;
-use super::raft_requests::{RaftDone, RaftRequest};
+use super::raft_requests::{RaftDone, RaftRequest, RaftResponse};
 use super::replayer::Replayer;
 use crate::clock::Clock;
 use crate::controller_handle::{ControllerDone, ControllerHandle, ControllerRequest};
@@ -155,6 +155,7 @@ pub(crate) struct MetadataLoop<D: Disk> {
     beside: Box<dyn Beside>,
     proposals: VecDeque<Proposal>,
     parked: Vec<ParkedFetch>,
+    answers_when_settled: Vec<(RaftDone, RaftResponse)>,
     fx: Vec<Effect>,
     /// Set while this node leads but its controller is not active yet: the start of the epoch.
     activating: Option<Offset>,
@@ -235,6 +236,7 @@ impl<D: Disk> MetadataLoop<D> {
             beside: parts.beside,
             proposals: VecDeque::new(),
             parked: Vec::new(),
+            answers_when_settled: Vec::new(),
             fx,
             activating: None,
             fetch_in_flight: false,
@@ -324,6 +326,7 @@ impl<D: Disk> MetadataLoop<D> {
         loop {
             self.quorum.drain(&mut self.fx);
             if self.fx.is_empty() {
+                self.send_answers();
                 return Ok(());
             }
             let mut appended = false;
@@ -362,7 +365,6 @@ impl<D: Disk> MetadataLoop<D> {
             }
             Effect::WakeFetches => self.wake_fetches(),
             Effect::Send { to, request } => self.sender.send(to, request),
-            // Nobody can ask for a change while a quorum of several is refused.
             Effect::AnswerVoterChange { ticket, error, .. } => {
                 tracing::error!(?ticket, %error, "nobody waits for this")
             }
@@ -393,3 +395,6 @@ mod test_node;
 #[cfg(test)]
 #[path = "metadata_loop_tests.rs"]
 mod tests;
+#[cfg(test)]
+#[path = "metadata_loop_vote_tests.rs"]
+mod vote_tests;

@@ -5,6 +5,8 @@ mod elections;
 mod fetch;
 mod snapshot;
 
+#[cfg(test)]
+pub(crate) use elections::vote_request;
 pub(crate) use elections::{
     begin_epoch_ask, begin_epoch_response, end_epoch_ask, end_epoch_response, vote_ask, vote_response,
 };

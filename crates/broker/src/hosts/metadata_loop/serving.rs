@@ -1,8 +1,11 @@
 //! Answers for other members of the quorum: observers' and voters' fetches, snapshots, votes.
 
 use milena_protocol::Records;
-use milena_protocol::messages::{FetchRequest, FetchResponse, FetchSnapshotRequest, FetchSnapshotResponse};
-use milena_raft::{FetchAsk, FetchVerdict, OffsetAndEpoch, VoteReply};
+use milena_protocol::messages::{
+    BeginQuorumEpochRequest, BeginQuorumEpochResponse, EndQuorumEpochRequest, EndQuorumEpochResponse, FetchRequest,
+    FetchResponse, FetchSnapshotRequest, FetchSnapshotResponse, VoteRequest, VoteResponse,
+};
+use milena_raft::{FetchAsk, FetchVerdict, OffsetAndEpoch};
 use milena_storage::disk::Disk;
 use milena_types::{ErrorCode, Offset, Timestamp};
 
@@ -32,46 +35,63 @@ impl<D: Disk> MetadataLoop<D> {
                 done(RaftResponse::FetchSnapshot(self.handle_fetch_snapshot(&request, &listener)));
             }
             RaftRequest::Vote(request) => {
-                let now = self.clock.steady();
-                let refused = |error, quorum: &milena_raft::Quorum| VoteReply {
-                    error,
-                    leader: quorum.leader_and_epoch(),
-                    granted: false,
-                };
-                let reply = match vote_ask(&request) {
-                    _ if is_other_cluster(request.cluster_id.as_ref(), &self.cluster_id) => {
-                        refused(ErrorCode::INCONSISTENT_CLUSTER_ID, &self.quorum)
-                    }
-                    Some(ask) => self.quorum.handle_vote(&ask, now, &mut self.fx),
-                    None => refused(ErrorCode::INVALID_REQUEST, &self.quorum),
-                };
-                done(RaftResponse::Vote(vote_response(&reply)));
+                let response = self.handle_vote(&request, &listener);
+                self.answers_when_settled.push((done, RaftResponse::Vote(response)));
             }
             RaftRequest::BeginQuorumEpoch(request) => {
-                let now = self.clock.steady();
-                let outcome = match begin_epoch_ask(&request) {
-                    _ if is_other_cluster(request.cluster_id.as_ref(), &self.cluster_id) => {
-                        Err(ErrorCode::INCONSISTENT_CLUSTER_ID)
-                    }
-                    Some(ask) => self.quorum.handle_begin_epoch(&ask, now, &mut self.fx),
-                    None => Err(ErrorCode::INVALID_REQUEST),
-                };
-                let error = outcome.err().unwrap_or_default();
-                done(RaftResponse::BeginQuorumEpoch(begin_epoch_response(error, self.quorum.leader_and_epoch())));
+                let response = self.handle_begin_epoch(&request, &listener);
+                self.answers_when_settled.push((done, RaftResponse::BeginQuorumEpoch(response)));
             }
             RaftRequest::EndQuorumEpoch(request) => {
-                let now = self.clock.steady();
-                let outcome = match end_epoch_ask(&request) {
-                    _ if is_other_cluster(request.cluster_id.as_ref(), &self.cluster_id) => {
-                        Err(ErrorCode::INCONSISTENT_CLUSTER_ID)
-                    }
-                    Some(ask) => self.quorum.handle_end_epoch(&ask, now, &mut self.fx),
-                    None => Err(ErrorCode::INVALID_REQUEST),
-                };
-                let error = outcome.err().unwrap_or_default();
-                done(RaftResponse::EndQuorumEpoch(end_epoch_response(error, self.quorum.leader_and_epoch())));
+                let response = self.handle_end_epoch(&request, &listener);
+                self.answers_when_settled.push((done, RaftResponse::EndQuorumEpoch(response)));
             }
         }
+    }
+
+    /// Sends the answers of which `quorum-state` had to be on disk first: INV-15.
+    pub(super) fn send_answers(&mut self) {
+        for (done, response) in std::mem::take(&mut self.answers_when_settled) {
+            done(response);
+        }
+    }
+
+    fn handle_vote(&mut self, request: &VoteRequest, listener: &str) -> VoteResponse {
+        let refuse = |error: ErrorCode| VoteResponse { error_code: error.0, ..VoteResponse::default() };
+        if is_other_cluster(request.cluster_id.as_ref(), &self.cluster_id) {
+            return refuse(ErrorCode::INCONSISTENT_CLUSTER_ID);
+        }
+        let Some(ask) = vote_ask(request) else {
+            return refuse(ErrorCode::INVALID_REQUEST);
+        };
+        let reply = self.quorum.handle_vote(&ask, self.clock.steady(), &mut self.fx);
+        vote_response(request, &reply, &self.view(listener))
+    }
+
+    fn handle_begin_epoch(&mut self, request: &BeginQuorumEpochRequest, listener: &str) -> BeginQuorumEpochResponse {
+        let refuse =
+            |error: ErrorCode| BeginQuorumEpochResponse { error_code: error.0, ..BeginQuorumEpochResponse::default() };
+        if is_other_cluster(request.cluster_id.as_ref(), &self.cluster_id) {
+            return refuse(ErrorCode::INCONSISTENT_CLUSTER_ID);
+        }
+        let Some(ask) = begin_epoch_ask(request) else {
+            return refuse(ErrorCode::INVALID_REQUEST);
+        };
+        let outcome = self.quorum.handle_begin_epoch(&ask, self.clock.steady(), &mut self.fx);
+        begin_epoch_response(request, outcome.err().unwrap_or_default(), &self.view(listener))
+    }
+
+    fn handle_end_epoch(&mut self, request: &EndQuorumEpochRequest, listener: &str) -> EndQuorumEpochResponse {
+        let refuse =
+            |error: ErrorCode| EndQuorumEpochResponse { error_code: error.0, ..EndQuorumEpochResponse::default() };
+        if is_other_cluster(request.cluster_id.as_ref(), &self.cluster_id) {
+            return refuse(ErrorCode::INCONSISTENT_CLUSTER_ID);
+        }
+        let Some(ask) = end_epoch_ask(request) else {
+            return refuse(ErrorCode::INVALID_REQUEST);
+        };
+        let outcome = self.quorum.handle_end_epoch(&ask, self.clock.steady(), &mut self.fx);
+        end_epoch_response(request, outcome.err().unwrap_or_default(), &self.view(listener))
     }
 
     fn view<'a>(&'a self, listener: &'a str) -> LeaderView<'a> {

@@ -5,12 +5,10 @@ use milena_protocol::messages::{
     BeginQuorumEpochRequest, BeginQuorumEpochResponse, EndQuorumEpochRequest, EndQuorumEpochResponse, VoteRequest,
     VoteResponse, begin_quorum_epoch_response, end_quorum_epoch_response, vote_response,
 };
-use milena_raft::{
-    BeginEpochAsk, EndEpochAsk, Endpoint, LeaderAndEpoch, OffsetAndEpoch, ReplicaKey, VoteAsk, VoteReply,
-};
+use milena_raft::{BeginEpochAsk, EndEpochAsk, Endpoint, OffsetAndEpoch, ReplicaKey, VoteAsk, VoteReply};
 use milena_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, Uuid};
 
-use super::{METADATA_TOPIC, is_metadata, leader_id};
+use super::{LeaderView, METADATA_TOPIC, is_metadata, leader_id};
 
 /// The vote asked for; before version 1 nobody says whose.
 pub(crate) fn vote_ask(request: &VoteRequest) -> Option<VoteAsk> {
@@ -26,8 +24,29 @@ pub(crate) fn vote_ask(request: &VoteRequest) -> Option<VoteAsk> {
     })
 }
 
-/// The answer to a vote.
-pub(crate) fn vote_response(reply: &VoteReply) -> VoteResponse {
+/// A request for a vote or a pre-vote.
+#[cfg(test)]
+pub(crate) fn vote_request(out: &milena_raft::VoteOut, cluster_id: &str) -> VoteRequest {
+    use milena_protocol::messages::vote_request;
+    let partition = vote_request::PartitionData {
+        partition_index: 0,
+        replica_epoch: out.epoch.0,
+        replica_id: out.candidate.id.0,
+        replica_directory_id: out.candidate.directory_id,
+        voter_directory_id: out.voter.directory_id,
+        last_offset_epoch: out.last.epoch.0,
+        last_offset: out.last.offset.0,
+        pre_vote: out.pre_vote,
+        ..Default::default()
+    };
+    let topic_name = Text::from(METADATA_TOPIC);
+    let topic = vote_request::TopicData { topic_name, partitions: vec![partition], ..Default::default() };
+    let (cluster_id, voter_id) = (Some(Text::from(cluster_id)), out.voter.id.0);
+    VoteRequest { cluster_id, voter_id, topics: vec![topic], ..Default::default() }
+}
+
+/// The answer to a vote. Who asks in version 0 names no voter and does not understand where the leader listens.
+pub(crate) fn vote_response(request: &VoteRequest, reply: &VoteReply, view: &LeaderView<'_>) -> VoteResponse {
     let partition = vote_response::PartitionData {
         partition_index: 0,
         error_code: reply.error.0,
@@ -38,7 +57,13 @@ pub(crate) fn vote_response(reply: &VoteReply) -> VoteResponse {
     };
     let topic_name = Text::from(METADATA_TOPIC);
     let topic = vote_response::TopicData { topic_name, partitions: vec![partition], ..Default::default() };
-    VoteResponse { topics: vec![topic], ..Default::default() }
+    let node = view.endpoint().filter(|_| request.voter_id >= 0).map(|(node_id, at)| vote_response::NodeEndpoint {
+        node_id,
+        host: Text::from(at.host.as_str()),
+        port: at.port,
+        ..Default::default()
+    });
+    VoteResponse { topics: vec![topic], node_endpoints: node.into_iter().collect(), ..Default::default() }
 }
 
 /// A leader's announcement.
@@ -58,8 +83,13 @@ fn endpoint(listener: &Text, host: &Text, port: u16) -> Endpoint {
     Endpoint { listener: listener.to_string(), host: host.to_string(), port }
 }
 
-/// The answer to it.
-pub(crate) fn begin_epoch_response(error: ErrorCode, leader: LeaderAndEpoch) -> BeginQuorumEpochResponse {
+/// The answer to it; as for a vote, version 0 learns no endpoints.
+pub(crate) fn begin_epoch_response(
+    request: &BeginQuorumEpochRequest,
+    error: ErrorCode,
+    view: &LeaderView<'_>,
+) -> BeginQuorumEpochResponse {
+    let leader = view.leader;
     let partition = begin_quorum_epoch_response::PartitionData {
         error_code: error.0,
         leader_id: leader_id(leader),
@@ -69,7 +99,14 @@ pub(crate) fn begin_epoch_response(error: ErrorCode, leader: LeaderAndEpoch) -> 
     let topic_name = Text::from(METADATA_TOPIC);
     let topic =
         begin_quorum_epoch_response::TopicData { topic_name, partitions: vec![partition], ..Default::default() };
-    BeginQuorumEpochResponse { topics: vec![topic], ..Default::default() }
+    let node = view.endpoint().filter(|_| request.voter_id >= 0);
+    let node = node.map(|(node_id, at)| begin_quorum_epoch_response::NodeEndpoint {
+        node_id,
+        host: Text::from(at.host.as_str()),
+        port: at.port,
+        ..Default::default()
+    });
+    BeginQuorumEpochResponse { topics: vec![topic], node_endpoints: node.into_iter().collect(), ..Default::default() }
 }
 
 /// A leader's farewell.
@@ -90,8 +127,13 @@ pub(crate) fn end_epoch_ask(request: &EndQuorumEpochRequest) -> Option<EndEpochA
     })
 }
 
-/// The answer to it.
-pub(crate) fn end_epoch_response(error: ErrorCode, leader: LeaderAndEpoch) -> EndQuorumEpochResponse {
+/// The answer to it. Version 0 says nothing of endpoints and understands none.
+pub(crate) fn end_epoch_response(
+    request: &EndQuorumEpochRequest,
+    error: ErrorCode,
+    view: &LeaderView<'_>,
+) -> EndQuorumEpochResponse {
+    let leader = view.leader;
     let partition = end_quorum_epoch_response::PartitionData {
         error_code: error.0,
         leader_id: leader_id(leader),
@@ -100,5 +142,12 @@ pub(crate) fn end_epoch_response(error: ErrorCode, leader: LeaderAndEpoch) -> En
     };
     let topic_name = Text::from(METADATA_TOPIC);
     let topic = end_quorum_epoch_response::TopicData { topic_name, partitions: vec![partition], ..Default::default() };
-    EndQuorumEpochResponse { topics: vec![topic], ..Default::default() }
+    let node = view.endpoint().filter(|_| !request.leader_endpoints.is_empty());
+    let node = node.map(|(node_id, at)| end_quorum_epoch_response::NodeEndpoint {
+        node_id,
+        host: Text::from(at.host.as_str()),
+        port: at.port,
+        ..Default::default()
+    });
+    EndQuorumEpochResponse { topics: vec![topic], node_endpoints: node.into_iter().collect(), ..Default::default() }
 }
