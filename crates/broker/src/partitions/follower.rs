@@ -28,8 +28,9 @@ pub(crate) struct Fetched {
     pub(crate) leader: BrokerId,
     /// The epoch in which it was asked for.
     pub(crate) leader_epoch: LeaderEpoch,
-    /// The offset that was asked for.
+    /// The offset that was asked for, and the epoch of the record before it.
     pub(crate) from: Offset,
+    pub(crate) last_epoch: LeaderEpoch,
     pub(crate) records: Bytes,
     pub(crate) high_watermark: Offset,
     pub(crate) log_start: Offset,
@@ -88,7 +89,10 @@ impl Partition {
     pub(crate) fn take_fetched(self: &Arc<Self>, broker: &Broker, fetched: Fetched) -> Result<Taken, FollowerProblem> {
         let now = broker.now();
         let mut inner = self.lock();
-        if !inner.follows(fetched.leader, fetched.leader_epoch) || inner.log.log_end_offset() != fetched.from {
+        // The same end may have been reached again on another way: the epoch tells.
+        let at_same_end = inner.log.log_end_offset() == fetched.from
+            && inner.log.latest_epoch().unwrap_or(LeaderEpoch::NONE) == fetched.last_epoch;
+        if !inner.follows(fetched.leader, fetched.leader_epoch) || !at_same_end {
             return Ok(Taken::Stale);
         }
         if let Some(leader) = fetched.diverging {

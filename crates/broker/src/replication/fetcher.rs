@@ -19,6 +19,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
+/// How long metadata may take from one broker to another, about.
+const METADATA_LAG_MS: i64 = 50;
+
 /// What other brokers see as the client of this one's fetchers.
 pub(super) fn client_id(broker: &Broker) -> String {
     format!("broker-{}-fetcher-0", broker.settings.node_id)
@@ -84,6 +87,11 @@ impl Fetcher {
     fn until(&self) -> Timestamp {
         let backoff = i64::from(self.broker.settings.replication.fetch_backoff_ms);
         Timestamp(self.broker.steady().0.saturating_add(backoff))
+    }
+
+    /// When a leader will have caught up with the metadata that this broker has.
+    fn soon(&self) -> Timestamp {
+        Timestamp(self.broker.steady().0.saturating_add(METADATA_LAG_MS)).min(self.until())
     }
 
     fn address(&self) -> Option<Address> {
@@ -169,7 +177,8 @@ impl Fetcher {
                 ErrorCode::FENCED_LEADER_EPOCH => self.plan.fail(key),
                 error => {
                     tracing::debug!(partition = %target.partition, %error, "the leader did not serve a partition");
-                    self.plan.delay(key, self.until());
+                    let until = if is_ahead_of_leader(error) { self.soon() } else { self.until() };
+                    self.plan.delay(key, until);
                 }
             }
         }
@@ -235,6 +244,18 @@ impl Fetcher {
     }
 }
 
+/// Whether the leader answers so because it has not heard of its leadership yet. To wait for the whole backoff then would
+/// hold up every `acks=all` after each election.
+fn is_ahead_of_leader(error: ErrorCode) -> bool {
+    matches!(
+        error,
+        ErrorCode::UNKNOWN_LEADER_EPOCH
+            | ErrorCode::NOT_LEADER_OR_FOLLOWER
+            | ErrorCode::UNKNOWN_TOPIC_ID
+            | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+    )
+}
+
 fn fetched(leader: BrokerId, asked: &RequestedPartition, data: PartitionData) -> Fetched {
     let records = match data.records {
         Some(milena_protocol::Records::Bytes(bytes)) => bytes,
@@ -245,6 +266,7 @@ fn fetched(leader: BrokerId, asked: &RequestedPartition, data: PartitionData) ->
         leader,
         leader_epoch: LeaderEpoch(asked.current_leader_epoch),
         from: milena_types::Offset(asked.fetch_offset),
+        last_epoch: LeaderEpoch(asked.last_fetched_epoch),
         records,
         high_watermark: milena_types::Offset(data.high_watermark),
         log_start: milena_types::Offset(data.log_start_offset),
