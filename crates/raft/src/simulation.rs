@@ -7,6 +7,7 @@
 mod checker;
 mod disk;
 mod exploration;
+mod explored;
 mod faults;
 mod hosting;
 mod message;
