@@ -76,7 +76,11 @@ impl Cluster {
         }
         let cluster = Self { members, milena, folder, random: Random::new(flags.seed) };
         for member in &cluster.members {
-            std::fs::write(member.config(), cluster.properties(member))?;
+            let mut properties = cluster.properties(member);
+            for (key, value) in &flags.settings {
+                let _ = writeln!(properties, "{key}={value}");
+            }
+            std::fs::write(member.config(), properties)?;
             let mut command = match member.kind {
                 Kind::Kafka => process::java("kafka.tools.StorageTool"),
                 Kind::Milena => Command::new(&cluster.milena),

@@ -21,7 +21,7 @@ const USAGE: &str = "usage: milena-conformance run|kill|restart|abuse [flags]
   --settle N           restart: seconds between the last acknowledgement and the kill (default 0)
   --seconds N          restart: fails if a partition is served later (default 3)
   --cold               restart: empties the page cache between kill and start
-  --set KEY=VALUE      kill, restart: a setting of the server, over that of the task
+  --set KEY=VALUE      kill, restart, cluster: a setting of the server, over that of the task
   --keep               leave the folders of the servers";
 
 /// What to do.
