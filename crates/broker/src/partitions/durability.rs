@@ -1,6 +1,6 @@
 //! Syncs of many logs at once: the round that keeps what recovery would have to read small, and the clean end. Kafka
 //! leaves the one to the operating system and to `flush.*`, and syncs file by file in the other (`LogManager.shutdown`).
-//! Decision 6 says why here it is one sync of the file system.
+//! Decision 8 says why here it is one sync of the file system.
 
 use super::checkpoints::Checkpoints;
 use super::maintenance::{Schedule, fail};
