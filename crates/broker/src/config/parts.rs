@@ -117,7 +117,10 @@ impl ServerConfig {
         let mut listener = ListenerConfig::new(&endpoint.name, bind_address(endpoint)?);
         listener.socket_listen_backlog_size = self.sockets.listen_backlog_size;
         listener.socket_send_buffer_bytes = self.sockets.send_buffer_bytes;
-        listener.socket_receive_buffer_bytes = self.sockets.receive_buffer_bytes;
+        // A fixed size turns the kernel's own sizing off, and Kafka's default is less than one full request: what is
+        // set is honoured, what is not is left to the kernel (decision 9).
+        let is_set = self.texts.contains_key("socket.receive.buffer.bytes");
+        listener.socket_receive_buffer_bytes = if is_set { self.sockets.receive_buffer_bytes } else { -1 };
         Ok(listener)
     }
 
