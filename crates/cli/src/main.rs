@@ -13,6 +13,7 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    keep_pages_small();
     let command = match args::Arguments::try_parse() {
         Ok(arguments) => arguments.command.unwrap_or_default(),
         Err(error) => {
@@ -38,6 +39,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Asks the kernel for pages of 4 KiB only. The allocator marks its arenas for pages of 2 MiB, of which an idle node
+/// touches a corner each: 8 MiB of resident memory for 1.5 MiB of objects. Where the kernel refuses, memory is all it costs.
+fn keep_pages_small() {
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
 /// The error and its causes in one line, the last cause last: what a person or a supervisor's log needs. A cause that is
