@@ -6,7 +6,7 @@ use milena_metadata::{BrokerRegistration, VersionedRecord};
 use milena_protocol::messages::{
     BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationChangeRecord, MetadataRecord,
 };
-use milena_types::{BrokerId, Offset};
+use milena_types::{BrokerId, Offset, Uuid};
 
 use crate::session::Session;
 use crate::{ApiError, Controller, Decision};
@@ -113,7 +113,7 @@ impl Controller {
         }
         if version.is_cordoned_log_dirs_supported()
             && let Some(cordoned) = &request.cordoned_log_dirs
-            && registration.cordoned_directories.as_ref() != Some(cordoned)
+            && registration.cordoned_directories.as_deref().is_none_or(|known| !is_same_set(known, cordoned))
         {
             let record = BrokerRegistrationChangeRecord {
                 broker_id: registration.id.0,
@@ -125,6 +125,10 @@ impl Controller {
         }
         records
     }
+}
+
+fn is_same_set(one: &[Uuid], other: &[Uuid]) -> bool {
+    one.iter().all(|id| other.contains(id)) && other.iter().all(|id| one.contains(id))
 }
 
 fn current_state(registration: &BrokerRegistration, session: Option<Session>) -> State {

@@ -21,6 +21,7 @@ mod partition_change;
 mod placement;
 mod producer_ids;
 mod reassignments;
+mod replica_directories;
 mod requests;
 mod session;
 mod topic_names;

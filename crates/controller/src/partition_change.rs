@@ -40,6 +40,8 @@ pub(crate) struct PartitionChange<'a> {
     pub(crate) replicas: Vec<BrokerId>,
     pub(crate) removing: Vec<BrokerId>,
     pub(crate) adding: Vec<BrokerId>,
+    /// A replica that is in this directory now, as its broker says.
+    pub(crate) moved: Option<(BrokerId, Uuid)>,
     elr: Vec<BrokerId>,
 }
 
@@ -66,6 +68,7 @@ impl<'a> PartitionChange<'a> {
             replicas: partition.replicas.to_vec(),
             removing: partition.removing_replicas.to_vec(),
             adding: partition.adding_replicas.to_vec(),
+            moved: None,
             elr: partition.eligible_leader_replicas.to_vec(),
         }
     }
@@ -246,8 +249,9 @@ impl<'a> PartitionChange<'a> {
     fn write_assignment(&self, record: &mut PartitionChangeRecord) {
         if !self.replicas.is_empty() {
             if self.context.version.is_directory_assignment_supported() {
-                let directory = |broker: &BrokerId| {
-                    self.partition.directory(*broker).unwrap_or_else(|| (self.context.default_directory)(*broker))
+                let directory = |broker: &BrokerId| match self.moved {
+                    Some((moved, directory)) if moved == *broker => directory,
+                    _ => self.partition.directory(*broker).unwrap_or_else(|| (self.context.default_directory)(*broker)),
                 };
                 let directories: Vec<Uuid> = self.replicas.iter().map(directory).collect();
                 if directories.as_slice() != self.partition.directories.as_ref() {

@@ -195,3 +195,10 @@ fn a_change_copies_neither_other_topics_nor_other_partitions() {
     assert!(Arc::ptr_eq(&topic(&image, 7).partitions[0], &topic(&published, 7).partitions[0]));
     assert_eq!(image.topics.partition_count(), 4000);
 }
+
+#[test]
+fn the_markers_for_directories_are_kafkas() {
+    assert_eq!(DIRECTORY_MIGRATING, Uuid::ZERO);
+    assert_eq!(DIRECTORY_UNASSIGNED.to_string(), "AAAAAAAAAAAAAAAAAAAAAQ");
+    assert_eq!(DIRECTORY_LOST.to_string(), "AAAAAAAAAAAAAAAAAAAAAg");
+}

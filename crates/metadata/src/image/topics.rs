@@ -12,11 +12,11 @@ use super::Ordered;
 use crate::MetadataVersion;
 
 /// A replica's directory is known to its broker only (`DirectoryId.MIGRATING`).
-pub const DIRECTORY_MIGRATING: Uuid = Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
+pub const DIRECTORY_MIGRATING: Uuid = Uuid::ZERO;
 /// A replica's directory is not decided yet (`DirectoryId.UNASSIGNED`).
-pub const DIRECTORY_UNASSIGNED: Uuid = Uuid::ZERO;
+pub const DIRECTORY_UNASSIGNED: Uuid = Uuid::ONE;
 /// A replica's directory is offline (`DirectoryId.LOST`).
-pub const DIRECTORY_LOST: Uuid = Uuid::ONE;
+pub const DIRECTORY_LOST: Uuid = Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
 
 /// In a `PartitionChangeRecord`: the leader stays.
 pub const NO_LEADER_CHANGE: i32 = -2;
