@@ -4,20 +4,18 @@ use crate::clock::Clock;
 use crate::config::{connection_quotas, reason_without_effect};
 use crate::controller_handle::{ControllerHandle, ForController};
 use crate::hosts::GroupCoordinators;
+use crate::log_dirs::LogDirs;
 use crate::partitions::{Assigner, Deadlines, FlushQueue, LocalTopic, Lookup, Partitions, broker_texts};
 use crate::producer_ids::ProducerIds;
-use crate::replication::{Following, IsrChanges};
+use crate::replication::{Following, IsrChanges, ReplicaDirectories};
 use crate::settings::BrokerSettings;
 use arc_swap::{ArcSwap, Guard};
 use milena_metadata::{ConfigResource, Delta, Image, Topic};
 use milena_network::QuotaHandle;
 use milena_protocol::Text;
 use milena_replication::{CacheLimits, FetchSessionCache};
-use milena_storage::LogDir;
-use milena_storage::disk::RealDisk;
 use milena_types::{ErrorCode, PartitionIndex, Timestamp, TopicId};
 use std::collections::BTreeSet;
-use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI16, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,8 +25,7 @@ pub struct BrokerParts {
     pub settings: BrokerSettings,
     pub clock: Clock,
     pub controller: Arc<dyn ControllerHandle>,
-    /// The log directories of the settings, locked, in the same order, with one cache of open files.
-    pub log_dirs: Vec<LogDir<RealDisk>>,
+    pub log_dirs: LogDirs,
 }
 
 /// One broker.
@@ -38,7 +35,7 @@ pub struct Broker {
     pub partitions: Partitions,
     clock: Clock,
     controller: Arc<dyn ControllerHandle>,
-    log_dirs: Vec<LogDir<RealDisk>>,
+    log_dirs: Arc<LogDirs>,
     image: ArcSwap<Image>,
     assigner: Mutex<Assigner>,
     deadlines: Arc<Deadlines>,
@@ -48,6 +45,7 @@ pub struct Broker {
     epoch: AtomicI64,
     following: Following,
     isr_changes: IsrChanges,
+    replica_directories: ReplicaDirectories,
     producer_ids: ProducerIds,
     groups: GroupCoordinators,
     kraft_version: AtomicI16,
@@ -60,15 +58,14 @@ pub struct Broker {
 impl Broker {
     /// A broker with an empty image. Lists the log directories but opens no log: that is done when the first image is
     /// applied.
-    ///
-    /// # Errors
-    /// A log directory that cannot be read.
-    pub fn open(parts: BrokerParts) -> io::Result<Arc<Self>> {
+    #[must_use]
+    pub fn open(parts: BrokerParts) -> Arc<Self> {
         let BrokerParts { settings, clock, controller, log_dirs } = parts;
-        let assigner = Assigner::open(&log_dirs, clock.clone())?;
+        let log_dirs = Arc::new(log_dirs);
+        let assigner = Assigner::open(&log_dirs, clock.clone());
         let sessions_max = settings.max_incremental_fetch_session_cache_slots;
         let limits = CacheLimits { sessions_max, ..CacheLimits::default() };
-        Ok(Arc::new(Self {
+        Arc::new(Self {
             settings,
             partitions: Partitions::default(),
             clock,
@@ -82,12 +79,13 @@ impl Broker {
             epoch: AtomicI64::new(-1),
             following: Following::default(),
             isr_changes: IsrChanges::default(),
+            replica_directories: ReplicaDirectories::default(),
             producer_ids: ProducerIds::default(),
             groups: GroupCoordinators::default(),
             kraft_version: AtomicI16::new(0),
             creating: Mutex::default(),
             connection_quotas: Mutex::default(),
-        }))
+        })
     }
 
     /// The time of day.
@@ -126,6 +124,10 @@ impl Broker {
         &self.isr_changes
     }
 
+    pub(crate) fn replica_directories(&self) -> &ReplicaDirectories {
+        &self.replica_directories
+    }
+
     /// The cluster as this broker knows it.
     #[must_use]
     pub fn image(&self) -> Guard<Arc<Image>> {
@@ -137,13 +139,21 @@ impl Broker {
     /// takes, and must not be called on a thread that serves connections.
     pub fn apply(self: &Arc<Self>, image: Arc<Image>, delta: Option<&Delta>) {
         let mut assigner = self.assigner.lock().unwrap_or_else(PoisonError::into_inner);
+        if delta.is_none_or(|delta| delta.features || changes_brokers(delta)) {
+            let texts = broker_texts(&self.settings, &image);
+            let cordoned = texts.get("cordoned.log.dirs").map_or("", String::as_str);
+            self.log_dirs.set_cordoned(cordoned, image.features.metadata_version.is_cordoned_log_dirs_supported());
+        }
         if delta.is_none_or(|delta| delta.has_topics() || !delta.configs.is_empty()) {
             assigner.apply(&self.partitions, &self.settings, &image, delta, self.now());
+            // What was opened in a directory that failed meanwhile.
+            self.settle_failed_log_dirs();
+            self.tell_directories(&image, delta);
         }
         if delta.is_none_or(|delta| delta.has_topics() || !delta.brokers.is_empty()) {
             self.follow_image(&image, delta);
         }
-        if delta.is_none_or(|delta| delta.configs.iter().any(|resource| resource.kind == ConfigResource::BROKER)) {
+        if delta.is_none_or(changes_brokers) {
             self.apply_broker_configs(&image);
         }
         if delta.is_none_or(|delta| delta.client_quotas) && !image.security.client_quotas.is_empty() {
@@ -200,8 +210,24 @@ impl Broker {
         self.controller.submit(request.into_request(), done);
     }
 
-    pub(crate) fn log_dirs(&self) -> &[LogDir<RealDisk>] {
+    pub(crate) fn log_dirs(&self) -> &Arc<LogDirs> {
         &self.log_dirs
+    }
+
+    /// Takes every partition of a log directory that failed offline, then tells the controller.
+    pub(crate) fn settle_failed_log_dirs(&self) {
+        let failed = self.log_dirs.take_failed();
+        if !self.log_dirs.has_offline() {
+            return;
+        }
+        for partition in self.partitions.all() {
+            if !partition.log_dir().is_online() {
+                partition.go_offline().run();
+            }
+        }
+        if !failed.is_empty() {
+            self.log_dirs.announce(failed);
+        }
     }
 
     pub(crate) fn deadlines(&self) -> &Arc<Deadlines> {
@@ -261,8 +287,14 @@ impl Broker {
         let Some(assigned) = known().and_then(|topic| topic.partition(index).cloned()) else {
             return Lookup::Refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
         };
-        // A replica of ours that is not here could not be opened.
-        let is_ours = assigned.has_replica(self.settings.node_id);
-        Lookup::Refused(if is_ours { ErrorCode::KAFKA_STORAGE_ERROR } else { ErrorCode::NOT_LEADER_OR_FOLLOWER })
+        // A replica of ours that is not here could not be opened; or its log is in a directory that was offline at the
+        // start, and then Apache Kafka says that it does not lead.
+        let is_broken = assigned.has_replica(self.settings.node_id) && !self.log_dirs.has_offline();
+        Lookup::Refused(if is_broken { ErrorCode::KAFKA_STORAGE_ERROR } else { ErrorCode::NOT_LEADER_OR_FOLLOWER })
     }
+}
+
+/// Whether the dynamic configs of brokers changed.
+fn changes_brokers(delta: &Delta) -> bool {
+    delta.configs.iter().any(|resource| resource.kind == ConfigResource::BROKER)
 }

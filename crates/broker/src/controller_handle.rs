@@ -69,6 +69,7 @@ controller_requests! {
     UnregisterBroker: UnregisterBrokerRequest -> UnregisterBrokerResponse,
     AllocateProducerIds: AllocateProducerIdsRequest -> AllocateProducerIdsResponse,
     AlterPartition: AlterPartitionRequest -> AlterPartitionResponse,
+    AssignReplicasToDirs: AssignReplicasToDirsRequest -> AssignReplicasToDirsResponse,
     ElectLeaders: ElectLeadersRequest -> ElectLeadersResponse,
     AlterPartitionReassignments: AlterPartitionReassignmentsRequest -> AlterPartitionReassignmentsResponse,
     ListPartitionReassignments: ListPartitionReassignmentsRequest -> ListPartitionReassignmentsResponse,

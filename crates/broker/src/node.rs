@@ -30,6 +30,7 @@ use crate::config::ServerConfig;
 use crate::controller_handle::ControllerHandle;
 use crate::dispatch::Dispatcher;
 use crate::format::{Formatted, random_uuid};
+use crate::log_dirs::LogDirs;
 use crate::hosts::{
     BrokerIdentity, BrokerLifecycle, ControllerService, Event, LifecycleTimes, MetadataHandle, MetadataOffset,
     metadata_channel, start_metadata,
@@ -91,7 +92,7 @@ impl Node {
         let broker = if config.node.is_broker {
             let settings = config.broker_settings(formatted);
             let parts = BrokerParts { settings, clock: clock.clone(), controller: Arc::clone(&handle), log_dirs };
-            Some(Broker::open(parts).map_err(NodeError::LogDirectories)?)
+            Some(Broker::open(parts))
         } else {
             None
         };
@@ -129,7 +130,7 @@ impl Node {
             _metadata_dir: metadata_dir,
         };
         if let (Some(broker), Some(server)) = (broker, broker_server) {
-            let joined = node.join(config, formatted, previous_epoch, &links.lifecycle, offset).await;
+            let joined = node.join(config, formatted, previous_epoch, &links.lifecycle, offset, broker.log_dirs()).await;
             match joined {
                 Ok(lifecycle) => {
                     broker.set_epoch(lifecycle.epoch());
@@ -153,6 +154,7 @@ impl Node {
         previous_broker_epoch: i64,
         handle: &Arc<dyn ControllerHandle>,
         offset: MetadataOffset,
+        log_dirs: &Arc<LogDirs>,
     ) -> Result<BrokerLifecycle, NodeError> {
         let identity = BrokerIdentity {
             id: config.node.node_id,
@@ -160,13 +162,14 @@ impl Node {
             incarnation_id: random_uuid().map_err(NodeError::Format)?,
             listeners: with_bound_ports(config.advertised_broker_listeners(), &self.addresses),
             rack: config.node.broker_rack.clone(),
-            log_dirs: formatted.log_dirs.iter().map(|dir| dir.id).collect(),
+            log_dirs: Arc::clone(log_dirs),
             previous_broker_epoch,
         };
         let millis = |value: i32| Duration::from_millis(u64::try_from(value).unwrap_or(0));
         let times = LifecycleTimes {
             heartbeat: millis(config.node.broker_heartbeat_interval_ms),
             registration: millis(config.node.initial_broker_registration_timeout_ms),
+            log_dir_failure: config.node.log_dir_failure_timeout,
         };
         let lifecycle = BrokerLifecycle::register(identity, times, Arc::clone(handle), offset).await?;
         Ok(lifecycle)
@@ -178,11 +181,22 @@ impl Node {
         &self.addresses
     }
 
-    /// Returns when the node can no longer follow or lead the cluster, because its metadata log failed. The log says
-    /// why; all that is left is to stop.
+    /// Returns when the node cannot go on, because its metadata log or its log directories failed. The log says why; all
+    /// that is left is to stop.
     pub async fn failed(&mut self) {
-        // The sender is only ever dropped.
-        let _ = (&mut self.metadata_ended).await;
+        let news = self.broker.as_ref().map(|running| running.broker.log_dirs().news());
+        let directories = async {
+            match news {
+                // The sender lives as long as the broker.
+                Some(mut news) => drop(news.wait_for(|news| news.is_fatal).await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // The sender is only ever dropped.
+            _ = &mut self.metadata_ended => {}
+            () = directories => {}
+        }
     }
 
     /// Leaves the cluster in a controlled way, closes everything and marks the logs as cleanly closed.

@@ -139,6 +139,8 @@ async fn what_is_acknowledged_outlives_its_leader_and_logs_end_up_the_same() {
     }
     create_topic(&members[0]).await;
     let (mut leader, topic) = wait_for(&members[0], |leader, isr| leader > 0 && isr.len() == 3).await;
+    // The leader may hear of the topic after the controller's node.
+    wait_for(&members[usize::try_from(leader - 1).unwrap()], |seen, _| seen == leader).await;
     assert_eq!(produce(&members, leader, topic, "first").await, (0, 0));
     // Node 1 is the controller and stays.
     for round in 0..2 {

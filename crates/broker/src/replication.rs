@@ -2,6 +2,7 @@
 //! asks the controller for. Kafka's counterparts are `ReplicaFetcherManager` and `AlterPartitionManager`. What is decided
 //! is in the rooms `replication` and `partitions`; here are the tasks.
 
+mod directories;
 mod fetcher;
 mod following;
 mod isr_changes;
@@ -9,6 +10,7 @@ mod out_of_range;
 mod requests;
 mod tasks;
 
+pub(crate) use directories::ReplicaDirectories;
 pub(crate) use following::Following;
 pub(crate) use isr_changes::IsrChanges;
 pub use tasks::ReplicationTasks;

@@ -3,19 +3,9 @@
 use milena_coordinator::group::GroupConfig;
 use milena_records::Codec;
 use milena_replication::Durability;
-use milena_types::{BrokerId, Uuid};
+use milena_types::BrokerId;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
-
-/// One log directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogDirectory {
-    /// As in `log.dirs`.
-    pub path: PathBuf,
-    /// `directory.id` of its `meta.properties`.
-    pub id: Uuid,
-}
 
 /// The settings of the group coordinators.
 #[derive(Clone, Debug)]
@@ -92,8 +82,6 @@ pub struct BrokerSettings {
     pub node_id: BrokerId,
     /// `cluster.id` of `meta.properties`.
     pub cluster_id: String,
-    /// `log.dirs` that are usable.
-    pub log_dirs: Vec<LogDirectory>,
     /// The texts of the broker's own configuration (file, overrides), for the defaults of topics.
     pub config_texts: BTreeMap<String, String>,
     /// `auto.create.topics.enable`.
@@ -137,12 +125,11 @@ pub struct BrokerSettings {
 }
 
 impl Default for BrokerSettings {
-    /// Kafka's defaults, node 1, no log directory.
+    /// Kafka's defaults, node 1.
     fn default() -> Self {
         Self {
             node_id: BrokerId(1),
             cluster_id: String::new(),
-            log_dirs: Vec::new(),
             config_texts: BTreeMap::new(),
             auto_create_topics_enable: true,
             num_partitions: 1,

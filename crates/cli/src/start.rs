@@ -58,7 +58,7 @@ async fn run(config: &ServerConfig, formatted: &Formatted, began: Instant) -> an
         _ = interrupt.recv() => "SIGINT",
         () = node.failed() => {
             node.stop().await;
-            anyhow::bail!("the metadata log failed; see the errors above");
+            anyhow::bail!("the node failed; see the errors above");
         }
     };
     info!("{name}: shutting down");

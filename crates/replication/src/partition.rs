@@ -223,8 +223,10 @@ impl PartitionState {
     /// (class `Partition.checkEnoughReplicasReachOffset`).
     #[must_use]
     pub fn ack_state(&self, required: Offset) -> AckState {
-        if self.role != Role::Leader {
-            return AckState::Done(Err(ErrorCode::NOT_LEADER_OR_FOLLOWER));
+        match self.role {
+            Role::Leader => {}
+            Role::Follower { .. } => return AckState::Done(Err(ErrorCode::NOT_LEADER_OR_FOLLOWER)),
+            Role::Offline => return AckState::Done(Err(ErrorCode::KAFKA_STORAGE_ERROR)),
         }
         if self.high_watermark < required {
             return AckState::Pending;

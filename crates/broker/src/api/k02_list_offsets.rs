@@ -122,7 +122,7 @@ fn look_up(
                 inner.log.offset_for_timestamp(Timestamp(timestamp))
             };
             let found = found.map_err(|error| {
-                tracing::error!(%partition, %error, "a lookup by time failed");
+                inner.storage_failed(&error, "a lookup by time failed");
                 ErrorCode::KAFKA_STORAGE_ERROR
             })?;
             let visible = inner.visible_end(rules.isolation);

@@ -89,7 +89,7 @@ fn delete_on_leader(broker: &Broker, partition: &Partition, offset: i64) -> Resu
         return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
     }
     if let Err(error) = inner.log.advance_log_start(required) {
-        tracing::error!(%partition, %error, "the log start cannot be raised");
+        inner.storage_failed(&error, "the log start cannot be raised");
         return Err(ErrorCode::KAFKA_STORAGE_ERROR);
     }
     let image = broker.image();

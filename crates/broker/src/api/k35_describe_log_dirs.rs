@@ -1,12 +1,11 @@
 //! DescribeLogDirs, versions 1 to 5: the log directories with the sizes of the partitions in them, the size of their
-//! file system from version 4 (KIP-827), whether they are cordoned from version 5 (KIP-1066; never yet: the
-//! `cordoned.log.dirs` key has no effect here). Kafka: `ReplicaManager.describeLogDirs`. Directories that were not usable
-//! at the start are not listed, and there are no future replicas.
+//! file system from version 4 (KIP-827), whether they are cordoned from version 5 (KIP-1066). A directory that is offline
+//! is listed with `KAFKA_STORAGE_ERROR`. Kafka: `ReplicaManager.describeLogDirs`. There are no future replicas.
 
 use super::{Api, Lane};
 use crate::call::{Call, Outcome};
 use crate::partitions::Partition;
-use crate::settings::LogDirectory;
+use crate::log_dirs::Directory;
 use milena_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
 use milena_protocol::messages::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
@@ -29,7 +28,7 @@ fn handle(call: &mut Call<'_, '_>) -> Outcome {
     };
     let mut partitions = call.broker.partitions.all();
     partitions.retain(is_asked);
-    let results = call.broker.settings.log_dirs.iter().map(|log_dir| describe(log_dir, &partitions)).collect();
+    let results = call.broker.log_dirs().all().map(|(path, log_dir)| describe(path, log_dir, &partitions)).collect();
     call.answer(&DescribeLogDirsResponse { results, ..Default::default() })
 }
 
@@ -38,10 +37,14 @@ fn asked(topics: &[DescribableLogDirTopic]) -> HashSet<(&Text, i32)> {
 }
 
 /// `partitions` are those of all directories, by topic and number.
-fn describe(log_dir: &LogDirectory, partitions: &[Arc<Partition>]) -> DescribeLogDirsResult {
-    let absolute = std::path::absolute(&log_dir.path).unwrap_or_else(|_| log_dir.path.clone());
+fn describe(path: &Path, log_dir: Option<&Arc<Directory>>, partitions: &[Arc<Partition>]) -> DescribeLogDirsResult {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut result =
         DescribeLogDirsResult { log_dir: Text::from(absolute.to_string_lossy().into_owned()), ..Default::default() };
+    let Some(log_dir) = log_dir else {
+        result.error_code = ErrorCode::KAFKA_STORAGE_ERROR.0;
+        return result;
+    };
     let (total_bytes, usable_bytes) = match space(&absolute) {
         Ok(space) => space,
         Err(error) => {
@@ -52,7 +55,9 @@ fn describe(log_dir: &LogDirectory, partitions: &[Arc<Partition>]) -> DescribeLo
     };
     result.total_bytes = total_bytes;
     result.usable_bytes = usable_bytes;
-    let here: Vec<&Arc<Partition>> = partitions.iter().filter(|partition| partition.log_dir == log_dir.path).collect();
+    result.is_cordoned = log_dir.is_cordoned();
+    let here: Vec<&Arc<Partition>> =
+        partitions.iter().filter(|partition| partition.log_dir().id() == log_dir.id()).collect();
     for topic in here.chunk_by(|one, other| one.topic == other.topic) {
         result.topics.push(DescribeLogDirsTopic {
             name: topic.first().map(|partition| partition.topic.clone()).unwrap_or_default(),

@@ -243,11 +243,12 @@ fn the_parts_get_their_share_of_the_config() {
     let formatted = crate::format::Formatted {
         cluster_id: "cluster".to_owned(),
         log_dirs: vec![dir.clone()],
+        unusable_log_dirs: Vec::new(),
         metadata_log_dir: dir,
         is_new: false,
     };
     assert_eq!(config.quorum_config(&formatted, 1).election_timeout_ms, 1234);
-    assert_eq!(config.broker_settings(&formatted).log_dirs.len(), 1);
+    assert_eq!(config.broker_settings(&formatted).cluster_id, "cluster");
     let controller = config.controller_settings(&formatted, &milena_raft::VoterSet::default());
     assert!(controller.static_configs.contains_key("listeners"));
     assert!(!controller.static_configs.contains_key("listener.name.plaintext.max.connections"));

@@ -14,7 +14,7 @@ use milena_raft::{QuorumConfig, ReplicaKey, VoterSet};
 use super::listeners::parse_map;
 use super::{Endpoint, ServerConfig};
 use crate::format::Formatted;
-use crate::settings::{BrokerSettings, LogDirectory};
+use crate::settings::BrokerSettings;
 
 /// `queued.max.request.bytes` of -1 sets no bound in Apache Kafka; here requests in flight are always
 /// bounded, by this many bytes unless one request may be larger.
@@ -31,15 +31,12 @@ fn span<T: TryInto<u64>>(millis: T) -> u64 {
 }
 
 impl ServerConfig {
-    /// For the broker's data plane; `formatted` tells which directories there are.
+    /// For the broker's data plane; `formatted` tells the cluster.
     #[must_use]
     pub fn broker_settings(&self, formatted: &Formatted) -> BrokerSettings {
-        let log_dirs =
-            formatted.log_dirs.iter().map(|dir| LogDirectory { path: dir.path.clone(), id: dir.id }).collect();
         BrokerSettings {
             node_id: self.node.node_id,
             cluster_id: formatted.cluster_id.clone(),
-            log_dirs,
             config_texts: self.texts.clone(),
             auto_create_topics_enable: self.topics.auto_create_topics_enable,
             num_partitions: self.topics.num_partitions,

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use milena_metadata::config::{ConfigError, ConfigValue, TOPIC_CONFIGS, split_address, topic_default};
 use milena_replication::Durability;
@@ -35,6 +36,8 @@ pub struct NodeSettings {
     pub broker_heartbeat_interval_ms: i32,
     pub broker_session_timeout_ms: i32,
     pub initial_broker_registration_timeout_ms: i32,
+    /// `log.dir.failure.timeout.ms`.
+    pub log_dir_failure_timeout: Duration,
 }
 
 /// One entry of `controller.quorum.voters`.
@@ -238,6 +241,7 @@ fn node(values: &Values, durability: Durability) -> NodeSettings {
         broker_heartbeat_interval_ms: values.int("broker.heartbeat.interval.ms"),
         broker_session_timeout_ms: values.int("broker.session.timeout.ms"),
         initial_broker_registration_timeout_ms: values.int("initial.broker.registration.timeout.ms"),
+        log_dir_failure_timeout: Duration::from_millis(values.long("log.dir.failure.timeout.ms").unsigned_abs()),
     }
 }
 

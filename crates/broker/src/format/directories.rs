@@ -22,21 +22,29 @@ pub struct LogDirIdentity {
 #[derive(Debug)]
 pub(super) struct Directories {
     pub(super) entries: Vec<(PathBuf, Option<MetaProperties>)>,
+    /// Those whose `meta.properties` cannot be read, or whose path is no directory, and why.
+    pub(super) unreadable: Vec<(PathBuf, String)>,
 }
 
 impl Directories {
     /// Reads the `meta.properties` of every directory.
-    pub(super) fn read(config: &ServerConfig) -> Result<Self, FormatError> {
+    pub(super) fn read(config: &ServerConfig) -> Self {
         let mut paths = config.node.log_dirs.clone();
         if config.node.is_controller && !paths.contains(&config.node.metadata_log_dir) {
             paths.push(config.node.metadata_log_dir.clone());
         }
         let mut entries = Vec::with_capacity(paths.len());
+        let mut unreadable = Vec::new();
         for path in paths {
-            let meta = MetaProperties::read(&RealDisk, &path)?;
-            entries.push((path, meta));
+            match MetaProperties::read(&RealDisk, &path) {
+                Ok(meta) => entries.push((path, meta)),
+                Err(error) => {
+                    tracing::error!(path = %path.display(), %error, "the log directory cannot be used");
+                    unreadable.push((path, error.to_string()));
+                }
+            }
         }
-        Ok(Self { entries })
+        Self { entries, unreadable }
     }
 
     pub(super) fn formatted(&self) -> impl Iterator<Item = (&Path, &MetaProperties)> {

@@ -4,7 +4,7 @@
 //! formats it, as long as no other node could have a say in the cluster id.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::directories::Directories;
 use super::formatter::{create_directory, now, write_meta};
@@ -16,8 +16,10 @@ use crate::config::ServerConfig;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Formatted {
     pub cluster_id: String,
-    /// In the order of `log.dirs`.
+    /// Those that can be used, in the order of `log.dirs`.
     pub log_dirs: Vec<LogDirIdentity>,
+    /// Those of `log.dirs` that cannot.
+    pub unusable_log_dirs: Vec<PathBuf>,
     /// The one that holds the metadata log.
     pub metadata_log_dir: LogDirIdentity,
     /// Whether the node was formatted just now.
@@ -31,7 +33,12 @@ pub struct Formatted {
 /// The directories contradict the config or each other, the node is part of something larger and was
 /// not formatted, or a file cannot be read or written.
 pub fn ensure_formatted(config: &ServerConfig, out: &mut dyn Write) -> Result<Formatted, FormatError> {
-    let before = Directories::read(config)?;
+    let before = Directories::read(config);
+    if let Some((path, why)) = before.unreadable.iter().find(|(path, _)| *path == config.node.metadata_log_dir) {
+        let path = path.display();
+        let why = format!("Encountered I/O error in metadata log directory {path}. Cannot continue. {why}");
+        return Err(FormatError::Inconsistent(why));
+    }
     before.verify(None, config.node.node_id)?;
     let is_new = before.formatted().next().is_none();
     if is_new {
@@ -45,7 +52,7 @@ pub fn ensure_formatted(config: &ServerConfig, out: &mut dyn Write) -> Result<Fo
     } else {
         identify_new(config, &before)?;
     }
-    let directories = Directories::read(config)?;
+    let directories = Directories::read(config);
     directories.verify(None, config.node.node_id)?;
     let mut cluster_id = String::new();
     let mut log_dirs = Vec::new();
@@ -64,7 +71,9 @@ pub fn ensure_formatted(config: &ServerConfig, out: &mut dyn Write) -> Result<Fo
             ))
         })?;
     log_dirs.retain(|dir| config.node.log_dirs.contains(&dir.path));
-    Ok(Formatted { cluster_id, log_dirs, metadata_log_dir, is_new })
+    let is_unusable = |path: &&PathBuf| !log_dirs.iter().any(|dir| dir.path == **path);
+    let unusable_log_dirs = config.node.log_dirs.iter().filter(is_unusable).cloned().collect();
+    Ok(Formatted { cluster_id, log_dirs, unusable_log_dirs, metadata_log_dir, is_new })
 }
 
 /// The voters of a controller that is a quorum by itself.
@@ -98,8 +107,12 @@ fn identify_new(config: &ServerConfig, directories: &Directories) -> Result<(), 
             )));
         }
         refuse_data_in(path)?;
-        create_directory(path)?;
-        write_meta(path, &meta.cluster_id, config, random_uuid()?, now())?;
+        let id = random_uuid()?;
+        let made = create_directory(path).and_then(|()| write_meta(path, &meta.cluster_id, config, id, now()));
+        // The node runs without a directory that cannot be made.
+        if let Err(error) = made {
+            tracing::error!(path = %path.display(), %error, "the log directory cannot be made");
+        }
     }
     // Directories formatted before KIP-858 have none; Kafka gives them one at the next start, too.
     for (path, meta) in directories.formatted().filter(|(_, meta)| meta.directory_id.is_none()) {

@@ -69,7 +69,7 @@ pub fn format(config: &ServerConfig, request: &FormatRequest, out: &mut dyn Writ
     let voters = initial_voters(config, &request.initial_voters, metadata_directory_id)?;
     let levels = FeatureLevels::choose(request.release_version.as_deref(), &request.features, dynamic_quorum)?;
     let credentials = credentials(&request.scram, &levels)?;
-    let directories = Directories::read(config)?;
+    let directories = Directories::read(config);
     directories.verify(Some(&request.cluster_id), config.node.node_id)?;
     if let Some((path, _)) = directories.formatted().next()
         && !request.ignore_formatted
@@ -78,6 +78,12 @@ pub fn format(config: &ServerConfig, request: &FormatRequest, out: &mut dyn Writ
             "Log directory {} is already formatted. Use --ignore-formatted to ignore this directory and format the others.",
             path.display()
         )));
+    }
+    for (path, _) in &directories.unreadable {
+        say(out, &format!("I/O error trying to read log directory {}. Ignoring...", path.display()))?;
+    }
+    if directories.entries.is_empty() {
+        return Err(FormatError::refused("No available log directories to format."));
     }
     if directories.unformatted().next().is_none() {
         return say(out, "All of the log directories are already formatted.");

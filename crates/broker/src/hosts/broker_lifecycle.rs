@@ -14,9 +14,11 @@ use milena_protocol::messages::{
 };
 use milena_types::{BrokerId, ErrorCode, Uuid};
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 use crate::config::Endpoint;
 use crate::controller_handle::{ControllerHandle, ForController};
+use crate::log_dirs::LogDirs;
 
 /// Between two tries while the controller does not answer (`RESEND_EXPONENTIAL_BACKOFF` begins at it).
 const RETRY: Duration = Duration::from_millis(100);
@@ -31,8 +33,8 @@ pub struct BrokerIdentity {
     /// As advertised.
     pub listeners: Vec<Endpoint>,
     pub rack: Option<String>,
-    /// The ids of the log directories.
-    pub log_dirs: Vec<Uuid>,
+    /// The log directories, whose failures the controller is told of.
+    pub log_dirs: Arc<LogDirs>,
     /// The epoch of the last clean shutdown; -1 if the last one was not clean (KIP-966).
     pub previous_broker_epoch: i64,
 }
@@ -44,6 +46,8 @@ pub struct LifecycleTimes {
     pub heartbeat: Duration,
     /// `initial.broker.registration.timeout.ms`.
     pub registration: Duration,
+    /// `log.dir.failure.timeout.ms`: how long the controller may not know of a failed log directory.
+    pub log_dir_failure: Duration,
 }
 
 /// How far the broker has published metadata, shared with whoever publishes. -1 before the first.
@@ -135,17 +139,30 @@ impl BrokerLifecycle {
     pub async fn run(self, mut stop: watch::Receiver<bool>, patience: Duration) {
         let mut interval = tokio::time::interval(self.times.heartbeat);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut news = self.identity.log_dirs.news();
+        // The failed directories the controller knows of, and since when there is one it does not.
+        let (mut told, mut untold_since) = (0, None);
         while !*stop.borrow() {
             tokio::select! {
-                _ = interval.tick() => match self.heartbeat(false).await {
-                    Ok(response) if response.error_code != 0 => {
-                        let error = ErrorCode(response.error_code);
-                        tracing::warn!(%error, "the controller refused a heartbeat");
-                    }
-                    Ok(_) => {}
-                    Err(error) => tracing::warn!(%error, "no controller took a heartbeat"),
-                },
-                changed = stop.changed() => if changed.is_err() { break },
+                _ = interval.tick() => {}
+                _ = news.changed() => {}
+                changed = stop.changed() => if changed.is_err() { break } else { continue },
+            }
+            let failed = news.borrow_and_update().offline.len();
+            let since = *untold_since.get_or_insert_with(Instant::now);
+            match self.heartbeat(false).await {
+                Ok(response) if response.error_code != 0 => {
+                    let error = ErrorCode(response.error_code);
+                    tracing::warn!(%error, "the controller refused a heartbeat");
+                }
+                Ok(_) => told = failed,
+                Err(error) => tracing::warn!(%error, "no controller took a heartbeat"),
+            }
+            if told == failed {
+                untold_since = None;
+            } else if since.elapsed() >= self.times.log_dir_failure {
+                tracing::error!("no controller could be told in time that a log directory failed");
+                self.identity.log_dirs.give_up();
             }
         }
         if tokio::time::timeout(patience, self.leave()).await.is_err() {
@@ -166,12 +183,15 @@ impl BrokerLifecycle {
     }
 
     async fn heartbeat(&self, want_shut_down: bool) -> Result<BrokerHeartbeatResponse, ErrorCode> {
+        let news = self.identity.log_dirs.news().borrow().clone();
         let request = BrokerHeartbeatRequest {
             broker_id: self.identity.id.0,
             broker_epoch: self.epoch,
             current_metadata_offset: self.offset.get(),
             want_fence: false,
             want_shut_down,
+            offline_log_dirs: news.offline,
+            cordoned_log_dirs: news.cordoned,
             ..BrokerHeartbeatRequest::default()
         };
         ask(&*self.controller, request).await
@@ -238,7 +258,7 @@ fn registration(identity: &BrokerIdentity) -> BrokerRegistrationRequest {
         listeners: identity.listeners.iter().map(listener).collect(),
         features: supported_features().map(feature).collect(),
         rack: identity.rack.as_deref().map(Text::from),
-        log_dirs: identity.log_dirs.clone(),
+        log_dirs: identity.log_dirs.online().map(|directory| directory.id()).collect(),
         previous_broker_epoch: identity.previous_broker_epoch,
         ..BrokerRegistrationRequest::default()
     }

@@ -90,6 +90,7 @@ impl ControllerService {
             ApiKey::INCREMENTAL_ALTER_CONFIGS => asked!(IncrementalAlterConfigsRequest, close),
             ApiKey::DESCRIBE_QUORUM => self.describe_quorum(header, body, park),
             ApiKey::ALTER_PARTITION => asked!(AlterPartitionRequest),
+            ApiKey::ASSIGN_REPLICAS_TO_DIRS => asked!(AssignReplicasToDirsRequest),
             ApiKey::ELECT_LEADERS => asked!(ElectLeadersRequest),
             ApiKey::ALTER_PARTITION_REASSIGNMENTS => asked!(AlterPartitionReassignmentsRequest),
             ApiKey::LIST_PARTITION_REASSIGNMENTS => asked!(ListPartitionReassignmentsRequest),

@@ -102,6 +102,9 @@ impl Channel {
             Ask::UnregisterBroker(request) => self.exchange(address, request).await.map(Answer::UnregisterBroker),
             Ask::AllocateProducerIds(request) => self.exchange(address, request).await.map(Answer::AllocateProducerIds),
             Ask::AlterPartition(request) => self.exchange(address, request).await.map(Answer::AlterPartition),
+            Ask::AssignReplicasToDirs(request) => {
+                self.exchange(address, request).await.map(Answer::AssignReplicasToDirs)
+            }
             Ask::ElectLeaders(request) => self.exchange(address, request).await.map(Answer::ElectLeaders),
             Ask::AlterPartitionReassignments(request) => {
                 self.exchange(address, request).await.map(Answer::AlterPartitionReassignments)
@@ -132,6 +135,7 @@ fn is_not_controller(response: &ControllerResponse) -> bool {
         Answer::UnregisterBroker(response) => response.error_code,
         Answer::AllocateProducerIds(response) => response.error_code,
         Answer::AlterPartition(response) => response.error_code,
+        Answer::AssignReplicasToDirs(response) => response.error_code,
         Answer::ElectLeaders(response) => response.error_code,
         Answer::AlterPartitionReassignments(response) => response.error_code,
         Answer::ListPartitionReassignments(response) => response.error_code,

@@ -1,6 +1,7 @@
 //! Why a node does not start.
 
 use std::io;
+use std::path::PathBuf;
 
 use milena_types::ErrorCode;
 
@@ -19,9 +20,9 @@ pub enum NodeError {
     /// The metadata log, or its voters.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
-    /// The directories of the partitions.
-    #[error("the log directories cannot be opened: {0}")]
-    LogDirectories(#[source] io::Error),
+    /// No directory of `log.dirs` can be used.
+    #[error("none of the specified log dirs from {} can be created or validated", paths(.0))]
+    NoLogDirectory(Vec<PathBuf>),
     /// The random source or the directories' identities.
     #[error(transparent)]
     Format(FormatError),
@@ -37,4 +38,9 @@ pub enum NodeError {
     /// The cluster did not take the controller in.
     #[error("the active controller refused to register this controller: {0}")]
     ControllerRegistration(ErrorCode),
+}
+
+fn paths(paths: &[PathBuf]) -> String {
+    let texts: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    texts.join(", ")
 }

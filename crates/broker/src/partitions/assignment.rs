@@ -6,14 +6,14 @@ use super::partition::Partition;
 use super::settings::{TopicSettings, broker_texts, own_configs};
 use super::{LocalTopic, Partitions};
 use crate::clock::Clock;
+use crate::log_dirs::{Directory, LogDirs};
 use crate::settings::BrokerSettings;
-use milena_metadata::{ConfigResource, Delta, Image, Topic};
+use milena_metadata::{ConfigResource, DIRECTORY_UNASSIGNED, Delta, Image, Topic};
 use milena_replication::{Assignment, PartitionState};
 use milena_storage::disk::{Disk, RealDisk};
-use milena_storage::{FileCache, Log, LogDir, LogOpen, TopicPartition};
-use milena_types::{Offset, PartitionIndex, Timestamp, TopicId};
+use milena_storage::{Error, FileCache, Log, LogOpen, TopicPartition};
+use milena_types::{Offset, PartitionIndex, Timestamp, TopicId, Uuid};
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,6 +26,7 @@ const PARALLEL_FROM: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Assigner {
     files: Arc<FileCache<RealDisk>>,
+    log_dirs: Arc<LogDirs>,
     clock: Clock,
     found: Found,
     /// Whether an image was applied: what was found and is in no image is then a stray.
@@ -41,8 +42,10 @@ struct Opening {
     topic: usize,
     index: PartitionIndex,
     name: TopicPartition,
+    /// Where the controller says the replica is.
+    assigned: Uuid,
     found: Option<FoundLog>,
-    log_dir: PathBuf,
+    log_dir: Arc<Directory>,
 }
 
 /// What opening the logs of earlier runs took: the first thing a person asks after a crash.
@@ -77,18 +80,13 @@ impl Summary {
 
 impl Assigner {
     /// Looks at the log directories.
-    ///
-    /// # Errors
-    /// A log directory that cannot be read.
-    pub(crate) fn open(log_dirs: &[LogDir<RealDisk>], clock: Clock) -> io::Result<Self> {
+    pub(crate) fn open(log_dirs: &Arc<LogDirs>, clock: Clock) -> Self {
         let now = clock.now();
-        let found = directories::look_around(log_dirs)?;
+        let found = directories::look_around(log_dirs);
         let doomed = found.deleted.iter().map(|path| (now, path.clone())).collect();
-        let files = match log_dirs.first() {
-            Some(log_dir) => Arc::clone(log_dir.cache()),
-            None => FileCache::new(RealDisk, 0),
-        };
-        Ok(Self { files, clock, found, is_settled: false, doomed, recovery_threads: 1 })
+        let files = log_dirs.files().map_or_else(|| FileCache::new(RealDisk, 0), Arc::clone);
+        let log_dirs = Arc::clone(log_dirs);
+        Self { files, log_dirs, clock, found, is_settled: false, doomed, recovery_threads: 1 }
     }
 
     /// Brings the partitions to where `image` is; `delta` says what changed. Without a delta everything is looked at.
@@ -154,17 +152,10 @@ impl Assigner {
                         }
                     }
                     Some(_) if is_here => {
-                        let directory = assigned.directory(settings.node_id);
+                        let assigned = assigned.directory(settings.node_id).unwrap_or(DIRECTORY_UNASSIGNED);
                         let name = directories::directory_name(&local.name, index);
-                        let found = self.found.logs.remove(&name);
-                        let found_in = found.as_ref().map(|found| found.log_dir.clone());
-                        let Some(log_dir) =
-                            found_in.or_else(|| directories::choose(&settings.log_dirs, directory, &counts))
-                        else {
-                            continue;
-                        };
-                        *counts.entry(log_dir.clone()).or_default() += 1;
-                        openings.push(Opening { topic: locals.len(), index, name, found, log_dir });
+                        let Some((found, log_dir)) = self.find_place(&name, assigned, &mut counts) else { continue };
+                        openings.push(Opening { topic: locals.len(), index, name, assigned, found, log_dir });
                     }
                     _ => {}
                 }
@@ -172,7 +163,11 @@ impl Assigner {
             locals.push((local, TopicSettings::resolve(settings, texts, own_configs(image, &topic.name))));
         }
         let summary = Summary::of(&openings);
-        let opened = self.open_all(settings, &locals, openings, now);
+        let mut opened = Vec::new();
+        while !openings.is_empty() {
+            opened.extend(self.open_all(settings, &locals, &openings, now));
+            openings = self.place_again(openings, &mut counts);
+        }
         summary.log(opened.len());
         for (at, index, partition) in opened {
             let assigned = locals.get(at).and_then(|(local, _)| image.topics.partition(local.id, index));
@@ -193,11 +188,40 @@ impl Assigner {
         }
     }
 
+    /// Where a partition's log is or goes; `None` if it may be in a directory that is offline.
+    fn find_place(
+        &mut self,
+        name: &TopicPartition,
+        assigned: Uuid,
+        counts: &mut BTreeMap<Uuid, usize>,
+    ) -> Option<(Option<FoundLog>, Arc<Directory>)> {
+        let found = self.found.take(name, Some(assigned)).filter(|found| found.log_dir.is_online());
+        let found_in = found.as_ref().map(|found| Arc::clone(&found.log_dir));
+        let log_dir = found_in.or_else(|| directories::choose(&self.log_dirs, assigned, counts).map(Arc::clone));
+        if log_dir.is_none() {
+            tracing::warn!(log = %name, "the log is not made: it may be in a log directory that is offline");
+        }
+        let log_dir = log_dir?;
+        *counts.entry(log_dir.id()).or_default() += 1;
+        Some((found, log_dir))
+    }
+
+    /// New partitions of log directories that failed while they were made go elsewhere, if the controller left the choice
+    /// to this broker.
+    fn place_again(&mut self, openings: Vec<Opening>, counts: &mut BTreeMap<Uuid, usize>) -> Vec<Opening> {
+        let is_lost = |opening: &Opening| opening.found.is_none() && !opening.log_dir.is_online();
+        let again = openings.into_iter().filter(is_lost).filter_map(|opening| {
+            let (found, log_dir) = self.find_place(&opening.name, opening.assigned, counts)?;
+            Some(Opening { found, log_dir, ..opening })
+        });
+        again.collect()
+    }
+
     fn open_all(
         &self,
         settings: &BrokerSettings,
         locals: &[(LocalTopic, TopicSettings)],
-        openings: Vec<Opening>,
+        openings: &[Opening],
         now: Timestamp,
     ) -> Vec<(usize, PartitionIndex, Partition)> {
         let open = |opening: &Opening| {
@@ -206,11 +230,12 @@ impl Assigner {
                 Ok(partition) => Some((opening.topic, opening.index, partition)),
                 Err(error) => {
                     tracing::error!(partition = %opening.name, %error, "the log cannot be opened; the partition is offline");
+                    opening.log_dir.fail(&error);
                     None
                 }
             }
         };
-        let threads = self.recovery_threads.max(1) * settings.log_dirs.len().max(1);
+        let threads = self.recovery_threads.max(1) * self.log_dirs.online().count().max(1);
         if openings.len() < PARALLEL_FROM || threads == 1 {
             return openings.iter().filter_map(open).collect();
         }
@@ -255,24 +280,29 @@ impl Assigner {
 
     /// Takes a partition out of service and renames its directory; the files go after `file.delete.delay.ms`.
     fn delete(&mut self, partition: &Partition, now: Timestamp) {
-        partition.go_offline().run();
-        let from = partition.lock().log.directory().to_owned();
+        partition.leave().run();
+        let (from, log_dir) = {
+            let inner = partition.lock();
+            (inner.log.directory().to_owned(), Arc::clone(&inner.log_dir))
+        };
+        if !log_dir.is_online() {
+            return;
+        }
         let name = directories::directory_name(&partition.topic, partition.index);
-        let to = partition.log_dir.join(name.delete_name(crate::random::uuid()));
+        let to = log_dir.path().join(name.delete_name(crate::random::uuid()));
         let delay = partition.settings().log.file_delete_delay_ms;
         match RealDisk.rename(&from, &to) {
             Ok(()) => self.doomed.push((Timestamp(now.0.saturating_add(delay)), to)),
-            Err(error) => tracing::error!(%partition, %error, "the directory of a deleted partition cannot be renamed"),
+            Err(source) => log_dir.fail(&Error::Io { operation: "rename", path: from, source }),
         }
     }
 
     /// Logs that no image knows are kept, under a name that says so (`LogManager.STRAY_DIR_SUFFIX`).
     fn set_strays_aside(&mut self) {
         for (name, found) in std::mem::take(&mut self.found.logs) {
-            let from = found.log_dir.join(name.to_string());
-            let to = found.log_dir.join(name.stray_name(crate::random::uuid()));
-            tracing::warn!(log = %name, "no topic of the cluster has this log; it is set aside");
-            rename_or_log(&from, &to);
+            for found in found {
+                directories::set_aside(&name, &found.log_dir, "no topic of the cluster has it");
+            }
         }
     }
 
@@ -284,16 +314,10 @@ impl Assigner {
     }
 }
 
-fn rename_or_log(from: &Path, to: &Path) {
-    if let Err(error) = RealDisk.rename(from, to) {
-        tracing::error!(from = %from.display(), to = %to.display(), %error, "a directory cannot be renamed");
-    }
-}
-
-fn directory_counts(partitions: &Partitions) -> BTreeMap<PathBuf, usize> {
+fn directory_counts(partitions: &Partitions) -> BTreeMap<Uuid, usize> {
     let mut counts = BTreeMap::new();
     for partition in partitions.all() {
-        *counts.entry(partition.log_dir.clone()).or_default() += 1;
+        *counts.entry(partition.log_dir().id()).or_default() += 1;
     }
     counts
 }
@@ -306,13 +330,11 @@ fn open_one(
     topic_settings: &TopicSettings,
     opening: &Opening,
     now: Timestamp,
-) -> Result<Partition, milena_storage::Error> {
-    let directory = opening.log_dir.join(opening.name.to_string());
+) -> Result<Partition, Error> {
+    let directory = opening.log_dir.path().join(opening.name.to_string());
     let mut found = opening.found.clone();
     if found.is_some() && !is_of_topic(&directory, local.id) {
-        let stray = opening.log_dir.join(opening.name.stray_name(crate::random::uuid()));
-        tracing::warn!(log = %opening.name, "the log belongs to another topic of this name; it is set aside");
-        rename_or_log(&directory, &stray);
+        directories::set_aside(&opening.name, &opening.log_dir, "it belongs to another topic of this name");
         found = None;
     }
     let (log, high_watermark) = match found {
@@ -335,7 +357,7 @@ fn open_one(
     let high_watermark = high_watermark.max(log.log_start_offset());
     let state = PartitionState::new(topic_settings.replication(settings), log.log_end_offset(), high_watermark);
     let identity = (local.name.clone(), local.id, opening.index);
-    Ok(Partition::new(identity, opening.log_dir.clone(), topic_settings.clone(), state, log))
+    Ok(Partition::new(identity, Arc::clone(&opening.log_dir), topic_settings.clone(), state, log))
 }
 
 /// Whether the log on disk is of this topic; a log without `partition.metadata` is taken to be.

@@ -5,6 +5,7 @@
 use super::directories::directory_name;
 use super::partition::{Inner, Partition};
 use crate::broker::Broker;
+use crate::log_dirs::Directory;
 use milena_storage::checkpoint::{
     LOG_START_OFFSET_CHECKPOINT, OffsetCheckpoint, RECOVERY_POINT_CHECKPOINT, REPLICATION_OFFSET_CHECKPOINT,
 };
@@ -13,6 +14,9 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
+
+/// A partition, where it is, and the offset to be saved.
+type Checked = (Arc<Partition>, Arc<Directory>, Offset);
 
 /// Writes the files; remembers what it wrote last, as a hash.
 #[derive(Default)]
@@ -25,14 +29,14 @@ impl Checkpoints {
     pub(super) fn write_recovery_points(&mut self, broker: &Broker) {
         let points = gather(broker, |inner| Some(inner.log.recovery_point()));
         // A recovery point must not outlive the name of its log.
-        for log_dir in broker.log_dirs() {
-            if let Err(error) = log_dir.sync() {
-                tracing::error!(path = %log_dir.path().display(), %error, "a log directory cannot be synced");
-                return;
+        for log_dir in broker.log_dirs().online() {
+            if let Err(error) = log_dir.files().sync() {
+                log_dir.fail(&error);
             }
         }
-        if self.write(broker, RECOVERY_POINT_CHECKPOINT, &points) {
-            for (partition, point) in points {
+        self.write(broker, RECOVERY_POINT_CHECKPOINT, &points);
+        for (partition, log_dir, point) in points {
+            if log_dir.is_online() {
                 partition.lock().log.recovery_point_saved(point);
             }
         }
@@ -48,13 +52,13 @@ impl Checkpoints {
         self.write(broker, REPLICATION_OFFSET_CHECKPOINT, &high_watermarks);
     }
 
-    /// Writes the file `name` of every log directory that says something else now. Whether all could be written.
-    fn write(&mut self, broker: &Broker, name: &'static str, offsets: &[(Arc<Partition>, Offset)]) -> bool {
-        let mut is_written = true;
-        for log_dir in broker.log_dirs() {
-            let of_this = offsets.iter().filter(|(partition, _)| partition.log_dir == log_dir.path());
+    /// Writes the file `name` of every log directory that says something else now. A directory in which it cannot be
+    /// written goes offline.
+    fn write(&mut self, broker: &Broker, name: &'static str, offsets: &[Checked]) {
+        for log_dir in broker.log_dirs().online() {
+            let of_this = offsets.iter().filter(|(_, of, _)| Arc::ptr_eq(of, log_dir));
             let mut hasher = DefaultHasher::new();
-            for (partition, offset) in of_this.clone() {
+            for (partition, _, offset) in of_this.clone() {
                 (&*partition.topic, partition.index.0, offset.0).hash(&mut hasher);
             }
             let (key, hash) = ((log_dir.path().to_owned(), name), hasher.finish());
@@ -62,25 +66,23 @@ impl Checkpoints {
                 continue;
             }
             let contents: OffsetCheckpoint = of_this
-                .map(|(partition, offset)| (directory_name(&partition.topic, partition.index), *offset))
+                .map(|(partition, _, offset)| (directory_name(&partition.topic, partition.index), *offset))
                 .collect();
-            match log_dir.write_checkpoint(name, &contents) {
+            match log_dir.files().write_checkpoint(name, &contents) {
                 Ok(()) => _ = self.written.insert(key, hash),
-                Err(error) => {
-                    tracing::error!(path = %log_dir.path().display(), name, %error, "a checkpoint cannot be written");
-                    is_written = false;
-                }
+                Err(error) => log_dir.fail(&error),
             }
         }
-        is_written
     }
 }
 
-fn gather(broker: &Broker, offset: impl Fn(&Inner) -> Option<Offset>) -> Vec<(Arc<Partition>, Offset)> {
+fn gather(broker: &Broker, offset: impl Fn(&Inner) -> Option<Offset>) -> Vec<Checked> {
     let partitions = broker.partitions.all();
     let offsets = partitions.into_iter().filter_map(|partition| {
-        let offset = offset(&partition.lock())?;
-        Some((partition, offset))
+        let inner = partition.lock();
+        let (log_dir, offset) = (Arc::clone(&inner.log_dir), offset(&inner)?);
+        drop(inner);
+        Some((partition, log_dir, offset))
     });
     offsets.collect()
 }

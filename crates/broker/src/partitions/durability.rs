@@ -8,8 +8,8 @@ use super::partition::Partition;
 use crate::broker::Broker;
 use milena_storage::checkpoint::CleanShutdown;
 use milena_storage::disk::RealDisk;
-use milena_storage::{Flushed, LogDir};
-use std::path::{Path, PathBuf};
+use milena_storage::Flushed;
+use milena_types::Uuid;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -50,8 +50,7 @@ fn round(broker: &Broker, checkpoints: &mut Checkpoints) {
         match prepared {
             Ok(Some(flushed)) => pending.push((partition, flushed)),
             Ok(None) => {}
-            // The partition may have been deleted meanwhile; else the next round tries again.
-            Err(error) => tracing::warn!(%partition, %error, "the indexes of a log cannot be saved"),
+            Err(error) => partition.lock().storage_failed(&error, "the indexes of a log cannot be saved"),
         }
     }
     sync(broker, &pending);
@@ -59,18 +58,19 @@ fn round(broker: &Broker, checkpoints: &mut Checkpoints) {
 }
 
 /// Syncs the file systems of what is pending and tells the partitions. The log directories that failed.
-fn sync(broker: &Broker, pending: &[(Arc<Partition>, Flushed)]) -> Vec<PathBuf> {
+fn sync(broker: &Broker, pending: &[(Arc<Partition>, Flushed)]) -> Vec<Uuid> {
     let mut failed = Vec::new();
-    for log_dir in broker.log_dirs() {
-        let mut logs = pending.iter().filter(|(partition, _)| partition.log_dir == log_dir.path()).peekable();
+    for log_dir in broker.log_dirs().online() {
+        let mut logs = pending.iter().filter(|(partition, _)| partition.log_dir().id() == log_dir.id()).peekable();
         if logs.peek().is_none() {
             continue;
         }
-        match log_dir.sync_file_system() {
+        match log_dir.files().sync_file_system() {
             Ok(()) => logs.for_each(|(partition, flushed)| partition.on_flushed(*flushed, broker.steady())),
             Err(error) => {
+                log_dir.fail(&error);
                 logs.for_each(|(partition, _)| fail(partition, &error));
-                failed.push(log_dir.path().to_owned());
+                failed.push(log_dir.id());
             }
         }
     }
@@ -79,11 +79,14 @@ fn sync(broker: &Broker, pending: &[(Arc<Partition>, Flushed)]) -> Vec<PathBuf> 
 
 /// Closes every log, writes the checkpoints, and marks the directories whose logs are all on disk.
 pub(super) fn close_all(broker: &Broker, broker_epoch: i64) {
-    let mut failed: Vec<PathBuf> = Vec::new();
+    let mut failed: Vec<Uuid> = Vec::new();
     let mut pending = Vec::new();
     let partitions = broker.partitions.all();
     for partition in &partitions {
         let mut inner = partition.lock();
+        if !inner.log_dir.is_online() {
+            continue;
+        }
         let prepared = inner.log.prepare_close();
         inner.log.close_files();
         drop(inner);
@@ -91,7 +94,7 @@ pub(super) fn close_all(broker: &Broker, broker_epoch: i64) {
             Ok(flushed) => pending.extend(flushed.map(|flushed| (Arc::clone(partition), flushed))),
             Err(error) => {
                 tracing::error!(%partition, %error, "the log cannot be closed");
-                failed.push(partition.log_dir.clone());
+                failed.push(partition.log_dir().id());
             }
         }
     }
@@ -99,7 +102,7 @@ pub(super) fn close_all(broker: &Broker, broker_epoch: i64) {
         for (partition, _) in pending {
             if let Err(error) = partition.lock().log.close() {
                 tracing::error!(%partition, %error, "the log cannot be closed");
-                failed.push(partition.log_dir.clone());
+                failed.push(partition.log_dir().id());
             }
         }
     } else {
@@ -109,10 +112,9 @@ pub(super) fn close_all(broker: &Broker, broker_epoch: i64) {
     checkpoints.write_high_watermarks(broker);
     checkpoints.write_recovery_points(broker);
     checkpoints.write_log_starts(broker);
-    let is_whole = |path: &&Path| !failed.iter().any(|failed| failed == path);
-    for path in broker.log_dirs().iter().map(LogDir::path).filter(is_whole) {
-        if let Err(error) = CleanShutdown::write(&RealDisk, path, broker_epoch) {
-            tracing::error!(path = %path.display(), %error, "the mark of a clean shutdown cannot be written");
+    for log_dir in broker.log_dirs().online().filter(|log_dir| !failed.contains(&log_dir.id())) {
+        if let Err(error) = CleanShutdown::write(&RealDisk, log_dir.path(), broker_epoch) {
+            tracing::error!(path = %log_dir.path().display(), %error, "the mark of a clean shutdown cannot be written");
         }
     }
 }

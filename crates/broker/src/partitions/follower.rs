@@ -112,7 +112,7 @@ impl Partition {
         let moved = inner.state.on_leader_high_watermark(fetched.high_watermark);
         let start = fetched.log_start.min(inner.state.high_watermark());
         if let Err(error) = inner.log.advance_log_start(start) {
-            tracing::error!(partition = %self, %error, "the log start cannot be raised");
+            inner.storage_failed(&error, "the log start cannot be raised");
         }
         let unflushed = end - inner.log.recovery_point();
         let wakes = inner.wakes_after(moved);
@@ -139,7 +139,7 @@ impl Partition {
             inner.state.on_truncate(first);
             outcome = inner.log.append_as_follower(records, now);
             if let Err(error) = inner.log.advance_log_start(start) {
-                tracing::error!(partition = %self, %error, "the log start cannot be raised");
+                inner.storage_failed(&error, "the log start cannot be raised");
             }
         }
         match outcome {
@@ -200,7 +200,7 @@ impl Partition {
 
     /// The log failed: the partition is offline.
     fn lost(&self, inner: &mut Inner, error: &milena_storage::Error) -> FollowerProblem {
-        tracing::error!(partition = %self, %error, "the log failed; the partition is offline until the broker starts again");
+        inner.storage_failed(error, "the log failed; the partition is offline until the broker starts again");
         inner.log.mark_failed();
         inner.state.go_offline();
         FollowerProblem::Lasting

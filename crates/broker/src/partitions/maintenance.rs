@@ -64,7 +64,7 @@ impl FlushQueue {
 pub struct Maintenance {
     broker: Arc<Broker>,
     threads: Vec<JoinHandle<()>>,
-    deadlines: tokio::task::JoinHandle<()>,
+    tasks: [tokio::task::JoinHandle<()>; 2],
     stopping: Arc<AtomicBool>,
 }
 
@@ -75,6 +75,7 @@ impl Maintenance {
         let stopping = Arc::new(AtomicBool::new(false));
         let deadlines = Arc::clone(broker.deadlines());
         let deadlines = tokio::spawn(async move { deadlines.run().await });
+        let failures = tokio::spawn(settle_failures(Arc::clone(broker)));
         let mut threads = Vec::new();
         let flusher = Arc::clone(broker);
         threads.extend(spawn("flush", move || {
@@ -86,7 +87,7 @@ impl Maintenance {
         threads.extend(spawn("sync", move || durability::bound_tails(&tail, &stop)));
         let (ticker, stop) = (Arc::clone(broker), Arc::clone(&stopping));
         threads.extend(spawn("maintenance", move || tick(&ticker, &stop)));
-        Self { broker: Arc::clone(broker), threads, deadlines, stopping }
+        Self { broker: Arc::clone(broker), threads, tasks: [deadlines, failures], stopping }
     }
 
     /// Ends all of them, closes every log and marks the directories as cleanly shut down. `broker_epoch` is kept in the
@@ -94,12 +95,20 @@ impl Maintenance {
     pub fn stop(self, broker_epoch: i64) {
         self.stopping.store(true, Ordering::Relaxed);
         self.broker.flush_queue().stop();
-        self.deadlines.abort();
+        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
         for thread in self.threads {
             thread.thread().unpark();
             let _ = thread.join();
         }
         durability::close_all(&self.broker, broker_epoch);
+    }
+}
+
+/// Takes the partitions of failed log directories offline, for as long as the broker runs.
+async fn settle_failures(broker: Arc<Broker>) {
+    loop {
+        broker.log_dirs().failed().await;
+        broker.settle_failed_log_dirs();
     }
 }
 
@@ -134,10 +143,9 @@ pub(super) fn flush(broker: &Broker, partition: &Partition) {
     }
 }
 
-/// After a failed sync nothing is known about the log's end: the partition goes offline.
+/// After a failed sync nothing is known about the log's end: the partition goes offline, and its directory with it.
 pub(super) fn fail(partition: &Partition, error: &milena_storage::Error) {
-    tracing::error!(%partition, %error, "a flush failed; the partition is offline until the broker starts again");
-    partition.lock().log.mark_failed();
+    partition.lock().storage_failed(error, "a flush failed; the partition is offline until the broker starts again");
     partition.go_offline().run();
 }
 
@@ -214,12 +222,10 @@ fn retain(broker: &Broker, partition: &Partition) {
     let now = broker.now();
     let mut inner = partition.lock();
     let high_watermark = inner.state.high_watermark();
-    let deleted = inner.log.delete_old_segments(high_watermark, now);
-    drop(inner);
-    match deleted {
+    match inner.log.delete_old_segments(high_watermark, now) {
         Ok(0) => {}
         Ok(count) => tracing::info!(%partition, count, "old segments were deleted"),
-        Err(error) => tracing::error!(%partition, %error, "old segments cannot be deleted"),
+        Err(error) => inner.storage_failed(&error, "old segments cannot be deleted"),
     }
 }
 
@@ -236,7 +242,7 @@ fn remove_files(broker: &Broker) {
         if inner.log.next_file_deletion().is_some_and(|at| at <= now)
             && let Err(error) = inner.log.remove_deleted_files(now)
         {
-            tracing::error!(%partition, %error, "deleted segments cannot be removed");
+            inner.storage_failed(&error, "deleted segments cannot be removed");
         }
     }
 }

@@ -5,6 +5,7 @@ use super::parked_fetch::ParkedFetch;
 use super::settings::TopicSettings;
 use super::waiting::{AckWaiter, CommitListener, CommitWaiter, Wakes};
 use crate::broker::Broker;
+use crate::log_dirs::Directory;
 use crate::settings::BrokerSettings;
 use arc_swap::ArcSwap;
 use milena_protocol::Records;
@@ -15,7 +16,6 @@ use milena_replication::{AckState, Assignment, Durability, Isolation, PartitionS
 use milena_storage::disk::RealDisk;
 use milena_storage::{AppendContext, AppendOrigin, Flushed, Log, ReadError, ReadResult};
 use milena_types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -36,8 +36,6 @@ pub struct Partition {
     pub topic: Text,
     pub topic_id: TopicId,
     pub index: PartitionIndex,
-    /// The log directory it lives in, of `log.dirs`.
-    pub log_dir: PathBuf,
     /// One of Kafka's own topics, which clients may not write.
     pub(crate) is_internal: bool,
     /// Whether the flush queue holds this partition.
@@ -52,6 +50,10 @@ pub struct Partition {
 pub(crate) struct Inner {
     pub(crate) state: PartitionState,
     pub(crate) log: Log<RealDisk>,
+    /// Where the log is.
+    pub(crate) log_dir: Arc<Directory>,
+    /// The partition is being deleted: what fails on its files says nothing.
+    is_leaving: bool,
     acks: Vec<AckWaiter>,
     commits: Vec<CommitWaiter>,
     fetches: Vec<Arc<ParkedFetch>>,
@@ -73,20 +75,27 @@ impl std::fmt::Display for Partition {
 impl Partition {
     pub(crate) fn new(
         topic: (Text, TopicId, PartitionIndex),
-        log_dir: PathBuf,
+        log_dir: Arc<Directory>,
         settings: TopicSettings,
         state: PartitionState,
         log: Log<RealDisk>,
     ) -> Self {
         let (topic, topic_id, index) = topic;
-        let inner =
-            Inner { state, log, acks: Vec::new(), commits: Vec::new(), fetches: Vec::new(), sweep_at: SWEEP_AFTER };
+        let inner = Inner {
+            state,
+            log,
+            log_dir,
+            is_leaving: false,
+            acks: Vec::new(),
+            commits: Vec::new(),
+            fetches: Vec::new(),
+            sweep_at: SWEEP_AFTER,
+        };
         Self {
             is_internal: is_internal(&topic),
             topic,
             topic_id,
             index,
-            log_dir,
             flush_asked: AtomicBool::new(false),
             flushed_at_ms: AtomicI64::new(0),
             settings: ArcSwap::from_pointee(settings),
@@ -138,9 +147,23 @@ impl Partition {
         wakes.run();
     }
 
-    /// The partition goes away or its disk failed: whatever waits is answered.
+    /// The log directory the partition is in.
+    pub(crate) fn log_dir(&self) -> Arc<Directory> {
+        Arc::clone(&self.lock().log_dir)
+    }
+
+    /// The partition goes away: whatever waits is answered.
+    pub(crate) fn leave(&self) -> Wakes {
+        let mut inner = self.lock();
+        inner.is_leaving = true;
+        inner.state.go_offline();
+        inner.wakes()
+    }
+
+    /// The partition's disk failed: whatever waits is answered, and nothing more is written.
     pub(crate) fn go_offline(&self) -> Wakes {
         let mut inner = self.lock();
+        inner.log.mark_failed();
         inner.state.go_offline();
         inner.wakes()
     }
@@ -179,10 +202,20 @@ impl Inner {
         match self.log.append_groups(groups, context) {
             Ok(outcomes) => outcomes.into_iter().map(|outcome| outcome.map_err(|rejected| rejected.error)).collect(),
             Err(error) => {
-                tracing::error!(log = %self.log.directory().display(), %error, "an append failed");
+                self.storage_failed(&error, "an append failed");
                 groups.iter().map(|_| Err(ErrorCode::KAFKA_STORAGE_ERROR)).collect()
             }
         }
+    }
+
+    /// Something of the log failed. If that was the device, the whole log directory goes offline.
+    pub(crate) fn storage_failed(&self, error: &milena_storage::Error, what: &'static str) {
+        if self.is_leaving {
+            tracing::debug!(log = %self.log.directory().display(), %error, "{what}, of a deleted partition");
+            return;
+        }
+        tracing::error!(log = %self.log.directory().display(), %error, "{what}");
+        self.log_dir.fail(error);
     }
 
     /// Moves the high watermark after an append, asks for a flush if one is due, and says who may go on.
@@ -248,7 +281,7 @@ impl Inner {
             }
             Err(ReadError::OutOfRange { .. }) => Err(ErrorCode::OFFSET_OUT_OF_RANGE),
             Err(ReadError::Storage(error)) => {
-                tracing::error!(log = %self.log.directory().display(), %error, "a read failed");
+                self.storage_failed(&error, "a read failed");
                 Err(ErrorCode::KAFKA_STORAGE_ERROR)
             }
         }
@@ -266,7 +299,7 @@ impl Inner {
                 })
                 .collect(),
             Err(error) => {
-                tracing::error!(log = %self.log.directory().display(), %error, "the transaction index cannot be read");
+                self.storage_failed(&error, "the transaction index cannot be read");
                 Vec::new()
             }
         }
@@ -294,8 +327,13 @@ impl Inner {
         let mut acks = Vec::new();
         if !self.acks.is_empty() {
             let state = &self.state;
+            let is_leaving = self.is_leaving;
             self.acks.retain(|waiter| match state.ack_state(waiter.required) {
                 AckState::Pending => true,
+                AckState::Done(Err(_)) if is_leaving => {
+                    acks.push((Arc::clone(&waiter.produce), waiter.place, ErrorCode::NOT_LEADER_OR_FOLLOWER));
+                    false
+                }
                 AckState::Done(result) => {
                     acks.push((Arc::clone(&waiter.produce), waiter.place, result.err().unwrap_or(ErrorCode::NONE)));
                     false

@@ -1,6 +1,6 @@
 //! The tasks of replication and their end.
 
-use super::{fetcher, isr_changes};
+use super::{directories, fetcher, isr_changes};
 use crate::broker::Broker;
 use crate::controller_handle::ControllerHandle;
 use std::collections::BTreeMap;
@@ -23,9 +23,10 @@ impl ReplicationTasks {
     pub fn start(broker: &Arc<Broker>, controller: Arc<dyn ControllerHandle>) -> Self {
         let (stop, stopped) = watch::channel(false);
         let fetchers = tokio::spawn(keep_fetchers(Arc::clone(broker), stopped));
+        let places = tokio::spawn(directories::run(Arc::clone(broker), Arc::clone(&controller)));
         let changes = tokio::spawn(isr_changes::run(Arc::clone(broker), controller));
         let looking = tokio::spawn(look(Arc::clone(broker)));
-        Self { stop, fetchers, beside: vec![changes, looking] }
+        Self { stop, fetchers, beside: vec![changes, looking, places] }
     }
 
     /// Ends them. When this returns, nothing more is appended by fetchers.

@@ -14,30 +14,37 @@ use milena_types::{ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, Uu
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) struct TestNode {
     runtime: tokio::runtime::Runtime,
     node: Option<Node>,
     overrides: BTreeMap<String, String>,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl TestNode {
     pub(crate) fn start(settings: &[(&str, &str)]) -> TestNode {
+        TestNode::with_log_dirs(&["data"], settings)
+    }
+
+    /// A node with these log directories, the first of which holds the metadata log.
+    pub(crate) fn with_log_dirs(log_dirs: &[&str], settings: &[(&str, &str)]) -> TestNode {
         let directory = tempfile::tempdir().unwrap();
+        let path = |name: &&str| directory.path().join(name).to_str().unwrap().to_owned();
         let mut overrides = BTreeMap::from([
             ("listeners".to_owned(), "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0".to_owned()),
-            ("log.dirs".to_owned(), directory.path().join("data").to_str().unwrap().to_owned()),
+            ("log.dirs".to_owned(), log_dirs.iter().map(path).collect::<Vec<_>>().join(",")),
         ]);
         overrides.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let mut node = TestNode { runtime, node: None, overrides, _directory: directory };
+        let mut node = TestNode { runtime, node: None, overrides, directory };
         node.run();
         node
     }
 
-    fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         let config = load_config(&ConfigSource::BuiltIn, &self.overrides).unwrap();
         let formatted = ensure_formatted(&config, &mut std::io::sink()).unwrap();
         self.node = Some(self.runtime.block_on(Box::pin(Node::start(&config, &formatted))).unwrap());
@@ -49,7 +56,25 @@ impl TestNode {
         self.run();
     }
 
-    fn stop(&mut self) {
+    /// A log directory.
+    pub(crate) fn log_dir(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Why the node does not start.
+    pub(crate) fn refusal(&self) -> String {
+        let config = load_config(&ConfigSource::BuiltIn, &self.overrides).unwrap();
+        ensure_formatted(&config, &mut std::io::sink()).unwrap_err().to_string()
+    }
+
+    /// Whether the node says within ten seconds that it cannot go on.
+    pub(crate) fn ends(&mut self) -> bool {
+        let node = self.node.as_mut().unwrap();
+        let patience = Duration::from_secs(10);
+        self.runtime.block_on(async { tokio::time::timeout(patience, node.failed()).await.is_ok() })
+    }
+
+    pub(crate) fn stop(&mut self) {
         if let Some(node) = self.node.take() {
             self.runtime.block_on(Box::pin(node.stop()));
         }

@@ -7,6 +7,7 @@ mod client;
 mod configs;
 mod fetch;
 mod groups;
+mod log_dirs;
 mod offsets;
 mod produce;
 mod versions;

@@ -2,7 +2,7 @@
 
 use super::status::KeyStatus::{self, Honoured, NoEffectYet, Refused};
 use super::status::{
-    AUTHORIZER, BYTES_BOUND, COMPACTION, CORDON, DISK_FAILURE, FETCHERS, INTERNAL, LEAVING, LINGER, METRICS, MOVES,
+    AUTHORIZER, BYTES_BOUND, COMPACTION, FETCHERS, INTERNAL, LEAVING, LINGER, METRICS, MOVES,
     NO_TIERS, OPEN_TO_ALL, POLICY, PREALLOCATE, PROVIDERS, PURGATORY, QUORUM, QUOTA_CLASS, QUOTAS, SASL, SELECTION,
     SHARE_GROUPS, STREAMS_GROUPS, TELEMETRY, THREADS, THROTTLES, TIERED, TLS, TOKENS, TRANSACTIONS, UNSTABLE,
 };
@@ -51,7 +51,7 @@ pub static BROKER_STATUS: &[(&str, KeyStatus)] = &[
     ("controller.quota.window.num", NoEffectYet(QUOTAS)),
     ("controller.quota.window.size.seconds", NoEffectYet(QUOTAS)),
     ("controller.socket.timeout.ms", NoEffectYet(QUORUM)),
-    ("cordoned.log.dirs", NoEffectYet(CORDON)),
+    ("cordoned.log.dirs", Honoured),
     ("create.topic.policy.class.name", Refused(POLICY)),
     ("default.replication.factor", Honoured),
     ("delegation.token.expiry.check.interval.ms", NoEffectYet(TOKENS)),
@@ -145,7 +145,7 @@ pub static BROKER_STATUS: &[(&str, KeyStatus)] = &[
     ("log.cleaner.threads", NoEffectYet(COMPACTION)),
     ("log.cleanup.policy", Honoured),
     ("log.dir", Honoured),
-    ("log.dir.failure.timeout.ms", NoEffectYet(DISK_FAILURE)),
+    ("log.dir.failure.timeout.ms", Honoured),
     ("log.dirs", Honoured),
     ("log.flush.interval.messages", Honoured),
     ("log.flush.interval.ms", Honoured),

@@ -80,14 +80,12 @@ pub(super) const COMPACTION: &str = "log compaction is not built yet";
 pub(super) const THREADS: &str = "Milena runs on one pool with a worker thread per core";
 pub(super) const PURGATORY: &str =
     "a request that waits is forgotten when it completes, so nothing piles up to be purged";
-pub(super) const CORDON: &str = "cordoned log directories are not built yet";
 pub(super) const MOVES: &str = "moving replicas between log directories is not built yet";
 pub(super) const PREALLOCATE: &str = "segments are not preallocated yet";
 pub(super) const PROVIDERS: &str = "they are Java classes, and Milena loads none: write the values themselves";
 pub(super) const UNSTABLE: &str = "Milena serves stable versions only";
 pub(super) const INTERNAL: &str = "tunes the inside of Apache Kafka; Milena has nothing that corresponds to it";
 pub(super) const SELECTION: &str = "fetching from the nearest replica is not built yet";
-pub(super) const DISK_FAILURE: &str = "a failed log directory is not reported to the controller yet";
 pub(super) const BYTES_BOUND: &str =
     "a request is handled when it is read, so none are queued; their bytes are bounded";
 pub(super) const LINGER: &str = "records of the metadata log are written as soon as they come";

@@ -35,6 +35,7 @@ const SERVED: &[ApiKey] = &[
     ApiKey::UNREGISTER_BROKER,
     ApiKey::ALLOCATE_PRODUCER_IDS,
     ApiKey::CONTROLLER_REGISTRATION,
+    ApiKey::ASSIGN_REPLICAS_TO_DIRS,
 ];
 
 /// The stable versions of a key that is served here; empty otherwise.

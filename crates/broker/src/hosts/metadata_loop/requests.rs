@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use milena_controller::{ApiError, Controller, Decision};
-use milena_protocol::messages::{BrokerHeartbeatResponse, BrokerRegistrationResponse};
+use milena_protocol::messages::{AssignReplicasToDirsResponse, BrokerHeartbeatResponse, BrokerRegistrationResponse};
 use milena_raft::QuorumDescription;
 use milena_storage::disk::Disk;
 use milena_types::{BrokerId, ErrorCode, Offset, Timestamp};
@@ -131,6 +131,12 @@ fn decide(
             wrap(controller.decide_allocate_producer_ids(&request), Answer::AllocateProducerIds)
         }
         Ask::AlterPartition(request) => wrap(controller.decide_alter_partition(&request), Answer::AlterPartition),
+        Ask::AssignReplicasToDirs(request) => wrap(controller.decide_assign_replicas(&request), |outcome| {
+            Answer::AssignReplicasToDirs(outcome.unwrap_or_else(|error| AssignReplicasToDirsResponse {
+                error_code: logged(&error, "directories of replicas"),
+                ..AssignReplicasToDirsResponse::default()
+            }))
+        }),
         Ask::ElectLeaders(request) => wrap(controller.decide_elect_leaders(&request), Answer::ElectLeaders),
         Ask::AlterPartitionReassignments(request) => {
             wrap(controller.decide_alter_reassignments(&request), Answer::AlterPartitionReassignments)
