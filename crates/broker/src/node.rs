@@ -30,11 +30,11 @@ use crate::config::ServerConfig;
 use crate::controller_handle::ControllerHandle;
 use crate::dispatch::Dispatcher;
 use crate::format::{Formatted, random_uuid};
-use crate::log_dirs::LogDirs;
 use crate::hosts::{
     BrokerIdentity, BrokerLifecycle, ControllerService, Event, LifecycleTimes, MetadataHandle, MetadataOffset,
     metadata_channel, start_metadata,
 };
+use crate::log_dirs::LogDirs;
 use crate::partitions::Maintenance;
 use crate::replication::ReplicationTasks;
 use directories::{lock_directories, previous_broker_epoch};
@@ -130,7 +130,8 @@ impl Node {
             _metadata_dir: metadata_dir,
         };
         if let (Some(broker), Some(server)) = (broker, broker_server) {
-            let joined = node.join(config, formatted, previous_epoch, &links.lifecycle, offset, broker.log_dirs()).await;
+            let joined =
+                node.join(config, formatted, previous_epoch, &links.lifecycle, offset, broker.log_dirs()).await;
             match joined {
                 Ok(lifecycle) => {
                     broker.set_epoch(lifecycle.epoch());

@@ -30,7 +30,8 @@ impl Controller {
         let mut records = Vec::new();
         let mut directories = Vec::with_capacity(request.directories.len());
         for asked in &request.directories {
-            let replica = Replica { broker, directory: asked.id, is_online: registration.has_online_directory(asked.id) };
+            let replica =
+                Replica { broker, directory: asked.id, is_online: registration.has_online_directory(asked.id) };
             let topics = asked.topics.iter().map(|topic| self.assign_topic(replica, topic, &mut records));
             directories.push(response::DirectoryData {
                 id: asked.id,

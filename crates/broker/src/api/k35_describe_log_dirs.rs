@@ -4,8 +4,8 @@
 
 use super::{Api, Lane};
 use crate::call::{Call, Outcome};
-use crate::partitions::Partition;
 use crate::log_dirs::Directory;
+use crate::partitions::Partition;
 use milena_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
 use milena_protocol::messages::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,

@@ -96,10 +96,15 @@ pub(super) async fn run(broker: Arc<Broker>, controller: Arc<dyn ControllerHandl
         if sent.is_empty() {
             continue;
         }
-        match ask(&*controller, request(&broker, &sent)).await.map(|response| (ErrorCode(response.error_code), response)) {
+        match ask(&*controller, request(&broker, &sent))
+            .await
+            .map(|response| (ErrorCode(response.error_code), response))
+        {
             Ok((ErrorCode::NONE, response)) => {
                 let answers = response.directories.into_iter().flat_map(|directory| directory.topics);
-                for (id, partition) in answers.flat_map(|topic| topic.partitions.into_iter().map(move |it| (topic.topic_id, it))) {
+                for (id, partition) in
+                    answers.flat_map(|topic| topic.partitions.into_iter().map(move |it| (topic.topic_id, it)))
+                {
                     if partition.error_code == ErrorCode::NONE.0 {
                         sent.remove(&(id, PartitionIndex(partition.partition_index)));
                     }

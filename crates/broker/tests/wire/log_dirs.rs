@@ -21,7 +21,11 @@ fn describe(client: &mut Client) -> Vec<DescribeLogDirsResult> {
 
 fn described(client: &mut Client, path: &Path) -> DescribeLogDirsResult {
     let results = describe(client);
-    results.iter().find(|result| *result.log_dir == *path.to_str().unwrap()).unwrap_or_else(|| panic!("{results:?}")).clone()
+    results
+        .iter()
+        .find(|result| *result.log_dir == *path.to_str().unwrap())
+        .unwrap_or_else(|| panic!("{results:?}"))
+        .clone()
 }
 
 /// The partitions of `topic` in a directory.
@@ -112,7 +116,9 @@ fn a_directory_that_fails_while_the_node_runs_goes_offline_and_the_others_serve_
     for partition in 0..4 {
         client.produce("t", partition, batch(&["x"]));
     }
-    wait_until("the directory is offline", || described(&mut client, &b).error_code == ErrorCode::KAFKA_STORAGE_ERROR.0);
+    wait_until("the directory is offline", || {
+        described(&mut client, &b).error_code == ErrorCode::KAFKA_STORAGE_ERROR.0
+    });
     wait_until("the controller knows", || {
         let leaders = leaders(&mut client, "t");
         (0..4).zip(leaders).all(|(at, (leader, offline))| (leader == -1 && offline) == in_b.contains(&at))
