@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 mod bench;
 mod conformance;
+mod fuzz;
 mod layers;
 mod process;
 mod schemas;
@@ -27,6 +28,7 @@ const USAGE: &str = "usage: cargo xtask <task>
   gigabyte [--gigabytes N]  real files through every client and back (default 1.2)
   restart [--partitions N] [--gigabytes N]  kill -9 with much data, and how long until it is served (default 2000, 10)
   abuse [flags]           hostile peers: memory, answers, and another client's latency meanwhile
+  fuzz [--seconds N] [--target NAME] [--input FILE]  libFuzzer on frames, headers, requests, responses, batches (default 60 s each)
   bench [--side-by-side PATH] [flags]  drive an external side-by-side benchmark
   schemas [--check]       import the message schemas from Kafka's jars, or compare with them
   setup                   install what the tests need (jars, clients) under target/
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         "abuse" => conformance::abuse(&rest),
         "restart" => conformance::restart(&rest),
         "bench" => bench::run(&rest),
+        "fuzz" => fuzz::run(&rest),
         "setup" => setup::run(),
         "schemas" => schemas::run(&rest),
         "" | "help" | "--help" | "-h" => {

@@ -7,10 +7,13 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use crate::steps::{Counts, Steps, count_cargo_test, count_closing_line};
-use crate::{conformance, layers, process, schemas, setup, tidy};
+use crate::{conformance, fuzz, layers, process, schemas, setup, tidy};
 
 /// How many kill rounds CI runs; `cargo xtask kill` runs more.
 const KILL_ROUNDS: &str = "10";
+
+/// How long CI fuzzes each target; `cargo xtask fuzz` runs longer.
+const FUZZ_SECONDS: u32 = 5;
 
 /// The task.
 pub(crate) fn run(args: &[String]) -> ExitCode {
@@ -53,6 +56,7 @@ fn run_steps(args: &[String]) -> anyhow::Result<Counts> {
             schemas::run(&["--jars".to_owned(), jars, "--check".to_owned()]).map(|()| Counts::one(true))
         });
     }
+    steps.run("fuzz", |log| fuzz::slice(FUZZ_SECONDS, log));
     let mut milena = None;
     steps.run("build", |_| {
         milena = Some(conformance::build_milena()?);
