@@ -39,6 +39,8 @@ mod k68_consumer_group_heartbeat;
 mod k69_consumer_group_describe;
 mod k74_list_config_resources;
 mod k75_describe_topic_partitions;
+mod k80_add_raft_voter;
+mod k81_remove_raft_voter;
 
 use crate::call::{Call, Outcome};
 use milena_protocol::{ApiKey, ApiKeyInfo, api_keys};
@@ -108,6 +110,8 @@ static TABLE: &[Api] = &[
     k69_consumer_group_describe::API,
     k74_list_config_resources::API,
     k75_describe_topic_partitions::API,
+    k80_add_raft_voter::API,
+    k81_remove_raft_voter::API,
 ];
 
 /// All rows, sorted by key.

@@ -74,6 +74,8 @@ controller_requests! {
     AlterPartitionReassignments: AlterPartitionReassignmentsRequest -> AlterPartitionReassignmentsResponse,
     ListPartitionReassignments: ListPartitionReassignmentsRequest -> ListPartitionReassignmentsResponse,
     DescribeQuorum: DescribeQuorumRequest -> DescribeQuorumResponse,
+    AddRaftVoter: AddRaftVoterRequest -> AddRaftVoterResponse,
+    RemoveRaftVoter: RemoveRaftVoterRequest -> RemoveRaftVoterResponse,
     BrokerRegistration: BrokerRegistrationRequest -> BrokerRegistrationResponse,
     BrokerHeartbeat: BrokerHeartbeatRequest -> BrokerHeartbeatResponse,
     ControllerRegistration: ControllerRegistrationRequest -> ControllerRegistrationResponse,

@@ -21,10 +21,10 @@ pub(crate) use groups::{GroupCoordinators, OFFSETS_TOPIC, listed as listed_group
 pub use metadata_log::MetadataLog;
 pub(crate) use metadata_loop::BesideThread;
 pub use metadata_loop::{
-    Beside, Event, Job, MetadataError, MetadataHandle, MetadataInbox, MetadataListener, MetadataParts, NoPeers,
+    Beside, Event, Job, MetadataError, MetadataHandle, MetadataInbox, MetadataListener, MetadataParts, PeerAnswer,
     RaftSender, metadata_channel, start_metadata,
 };
-pub use network_sender::{LeaderWatch, NetworkSender, SenderSettings};
+pub use network_sender::{ActiveController, LeaderWatch, NetworkSender, SenderSettings};
 #[cfg(test)]
 pub(crate) use peers::Connection;
 pub(crate) use peers::{Address, Link};

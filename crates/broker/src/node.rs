@@ -39,7 +39,7 @@ use crate::partitions::Maintenance;
 use crate::replication::ReplicationTasks;
 use directories::{lock_directories, previous_broker_epoch};
 use links::Links;
-use listeners::{bind_broker, bind_controller, with_bound_ports};
+use listeners::{bind_broker, bind_controller, quorum_endpoints, with_bound_ports};
 use metadata::{Publisher, metadata_parts};
 use registration::register_controller;
 
@@ -54,6 +54,8 @@ const OPEN_FILES_MAX: usize = 2048;
 pub struct Node {
     broker: Option<RunningBroker>,
     controller: Option<Server<ControllerService>>,
+    /// Tells the cluster of this controller until it has heard.
+    registration: Option<tokio::task::JoinHandle<()>>,
     metadata: MetadataHandle,
     metadata_thread: JoinHandle<()>,
     metadata_ended: tokio::sync::oneshot::Receiver<()>,
@@ -84,9 +86,6 @@ impl Node {
         let files = FileCache::new(RealDisk, OPEN_FILES_MAX);
         let (log_dirs, metadata_dir) = lock_directories(&files, formatted)?;
         let previous_epoch = previous_broker_epoch(&log_dirs);
-        if config.quorum.voters.len() > 1 {
-            return Err(NodeError::SeveralVoters(config.quorum.voters.len()));
-        }
         let links = Links::new(config, formatted, &metadata);
         let handle = Arc::clone(&links.controller);
         let broker = if config.node.is_broker {
@@ -114,15 +113,18 @@ impl Node {
         let mut parts = metadata_parts(config, formatted, &files, clock, publisher, links.sender, &metadata)?;
         let (alive, ended) = tokio::sync::oneshot::channel();
         parts.ended = Some(alive);
+        parts.quorum.endpoints = quorum_endpoints(config, &addresses);
         // Opening logs blocks; nothing is served on this runtime yet.
         let metadata_thread = start_metadata(parts, inbox)?;
+        let mut registration = None;
         if let Some(server) = &mut controller_server {
             server.start();
-            register_controller(config, &addresses, &*handle).await?;
+            registration = Some(register_controller(config, &addresses, &handle)?);
         }
         let mut node = Node {
             broker: None,
             controller: controller_server,
+            registration,
             metadata,
             metadata_thread,
             metadata_ended: ended,
@@ -217,21 +219,28 @@ impl Node {
                 tracing::error!("the logs were not closed cleanly");
             }
         }
+        self.registration.iter().for_each(tokio::task::JoinHandle::abort);
+        // The others elect a leader while this one still answers.
+        said(&self.metadata, |done| Event::Resign { done }).await;
         if let Some(server) = self.controller {
             server.shutdown().await;
         }
-        let (ended, end) = tokio::sync::oneshot::channel();
-        if self.metadata.send(Event::Stop {
-            done: Box::new(move || {
-                let _ = ended.send(());
-            }),
-        }) {
-            let _ = end.await;
-        }
+        said(&self.metadata, |done| Event::Stop { done }).await;
         let thread = self.metadata_thread;
         if tokio::task::spawn_blocking(move || thread.join()).await.is_err() {
             tracing::error!("the metadata thread failed");
         }
+    }
+}
+
+/// Tells the metadata thread something and waits until it is done.
+async fn said(metadata: &MetadataHandle, event: impl FnOnce(Box<dyn FnOnce() + Send>) -> Event) {
+    let (done, wait) = tokio::sync::oneshot::channel();
+    let told = metadata.send(event(Box::new(move || {
+        let _ = done.send(());
+    })));
+    if told {
+        let _ = wait.await;
     }
 }
 

@@ -84,6 +84,8 @@ impl ServerConfig {
         config.election_backoff_max_ms = i64::from(self.quorum.election_backoff_max_ms);
         config.fetch_timeout_ms = i64::from(self.quorum.fetch_timeout_ms);
         config.retry_backoff_ms = i64::from(self.quorum.retry_backoff_ms);
+        config.request_timeout_ms = i64::from(self.quorum.request_timeout_ms);
+        config.auto_join = self.quorum.auto_join_enable;
         config
     }
 

@@ -52,6 +52,8 @@ impl ControllerService {
             ApiKey::VOTE => self.raft(peer, header, body, replies, RaftRequest::Vote),
             ApiKey::BEGIN_QUORUM_EPOCH => self.raft(peer, header, body, replies, RaftRequest::BeginQuorumEpoch),
             ApiKey::END_QUORUM_EPOCH => self.raft(peer, header, body, replies, RaftRequest::EndQuorumEpoch),
+            ApiKey::UPDATE_RAFT_VOTER => self.raft(peer, header, body, replies, RaftRequest::UpdateRaftVoter),
+            ApiKey::DESCRIBE_CLUSTER => self.raft(peer, header, body, replies, RaftRequest::DescribeCluster),
             ApiKey::ENVELOPE => {
                 let envelope = messages::EnvelopeRequest::decode(body, version).map_err(|_| Unreadable)?;
                 self.open_envelope(header, envelope, replies)
@@ -89,6 +91,8 @@ impl ControllerService {
             ApiKey::ALTER_CONFIGS => asked!(AlterConfigsRequest, close),
             ApiKey::INCREMENTAL_ALTER_CONFIGS => asked!(IncrementalAlterConfigsRequest, close),
             ApiKey::DESCRIBE_QUORUM => self.describe_quorum(header, body, park),
+            ApiKey::ADD_RAFT_VOTER => asked!(AddRaftVoterRequest),
+            ApiKey::REMOVE_RAFT_VOTER => asked!(RemoveRaftVoterRequest),
             ApiKey::ALTER_PARTITION => asked!(AlterPartitionRequest),
             ApiKey::ASSIGN_REPLICAS_TO_DIRS => asked!(AssignReplicasToDirsRequest),
             ApiKey::ELECT_LEADERS => asked!(ElectLeadersRequest),
@@ -174,6 +178,8 @@ impl ControllerService {
             RaftResponse::Vote(response) => later.answer(&response),
             RaftResponse::BeginQuorumEpoch(response) => later.answer(&response),
             RaftResponse::EndQuorumEpoch(response) => later.answer(&response),
+            RaftResponse::UpdateRaftVoter(response) => later.answer(&response),
+            RaftResponse::DescribeCluster(response) => later.answer(&response),
         });
         self.metadata.send(Event::Raft { request, listener: peer.listener.to_string(), done });
         Ok(())

@@ -1,12 +1,19 @@
-//! DescribeQuorum (KIP-595, KIP-836, KIP-853): what is refused, what the leader answers, and what older versions do not
+//! What is told of the controllers. DescribeCluster at a controller listener (KIP-919): those that are registered and who
+//! leads; Kafka: `ControllerApis.handleDescribeCluster`. DescribeQuorum (KIP-595, KIP-836, KIP-853): what is refused, what the leader answers, and what older versions do not
 //! carry. Kafka: `KafkaRaftClient.handleDescribeQuorumRequest`, `RaftUtil.singletonDescribeQuorumResponse`.
 
+use milena_metadata::Image;
 use milena_protocol::Text;
-use milena_protocol::messages::{DescribeQuorumRequest, DescribeQuorumResponse, describe_quorum_response};
+use milena_protocol::messages::describe_cluster_response::DescribeClusterBroker;
+use milena_protocol::messages::{
+    DescribeClusterRequest, DescribeClusterResponse, DescribeQuorumRequest, DescribeQuorumResponse,
+    describe_quorum_response,
+};
 use milena_raft::{Endpoint, QuorumDescription, ReplicaKey, VoterSet};
-use milena_types::{ErrorCode, Offset, Timestamp, Uuid};
+use milena_types::{BrokerId, ErrorCode, Offset, Timestamp, Uuid};
 
 use super::raft_wire::{METADATA_TOPIC, leader_id};
+use crate::describe::CLUSTER_OPERATIONS;
 
 /// The first version with nodes and directories.
 const NODES_FROM_VERSION: i16 = 2;
@@ -92,4 +99,50 @@ pub(crate) fn response(description: Result<QuorumDescription, ErrorCode>, voters
     };
     let nodes = if description.is_ok() { voters.voters().iter().map(node).collect() } else { Vec::new() };
     DescribeQuorumResponse { topics: vec![topic], nodes, ..Default::default() }
+}
+
+const ENDPOINT_BROKER: i8 = 1;
+const ENDPOINT_CONTROLLER: i8 = 2;
+
+/// The answer to a client that asks a controller for controllers.
+pub(crate) fn controllers(
+    request: &DescribeClusterRequest,
+    image: &Image,
+    cluster_id: &str,
+    leader: Option<BrokerId>,
+    listener: &str,
+) -> DescribeClusterResponse {
+    let refused = |error: ErrorCode, why: String| DescribeClusterResponse {
+        error_code: error.0,
+        error_message: Some(why.into()),
+        ..Default::default()
+    };
+    match request.endpoint_type {
+        ENDPOINT_CONTROLLER => {}
+        ENDPOINT_BROKER => {
+            let why =
+                "The request was sent to an endpoint of type CONTROLLER, but we wanted an endpoint of type BROKER";
+            return refused(ErrorCode::MISMATCHED_ENDPOINT_TYPE, why.to_owned());
+        }
+        other => return refused(ErrorCode::UNSUPPORTED_ENDPOINT_TYPE, format!("Unsupported endpoint type {other}")),
+    }
+    let nodes = image.cluster.controllers.values().filter_map(|controller| {
+        let endpoint = controller.endpoints.iter().find(|endpoint| &*endpoint.listener == listener)?;
+        Some(DescribeClusterBroker {
+            broker_id: controller.id.0,
+            host: endpoint.host.clone(),
+            port: i32::from(endpoint.port),
+            ..Default::default()
+        })
+    });
+    let operations = DescribeClusterResponse::default().cluster_authorized_operations;
+    let tells_operations = request.include_cluster_authorized_operations;
+    DescribeClusterResponse {
+        endpoint_type: ENDPOINT_CONTROLLER,
+        cluster_id: Text::from(cluster_id),
+        controller_id: leader.unwrap_or(BrokerId::NONE).0,
+        brokers: nodes.collect(),
+        cluster_authorized_operations: if tells_operations { CLUSTER_OPERATIONS } else { operations },
+        ..Default::default()
+    }
 }

@@ -14,13 +14,14 @@ use milena_protocol::messages::delete_topics_request::DeleteTopicState;
 use milena_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use milena_protocol::messages::{AllocateProducerIdsRequest, DeleteTopicsRequest, IncrementalAlterConfigsRequest};
 use milena_storage::disk::SimulatedDisk;
-use milena_types::{LeaderEpoch, TopicId};
+use milena_types::{ErrorCode, LeaderEpoch, TopicId};
 
 use super::lying_disk::{Lie, LyingDisk};
 use super::test_node::{Node, creation, heartbeat, node_of, parts, registration};
 use super::*;
 use crate::ControllerResponse;
 use crate::clock::ManualTime;
+use crate::controller_handle::{ControllerDone, ControllerRequest};
 
 const SEEDS: u64 = 200;
 

@@ -7,14 +7,15 @@ use milena_metadata::MetadataVersion;
 use milena_protocol::Text;
 use milena_protocol::messages::CreateTopicsRequest;
 use milena_protocol::messages::create_topics_request::CreatableTopic;
-use milena_raft::OffsetAndEpoch;
+use milena_raft::{OffsetAndEpoch, Outbound};
 use milena_storage::disk::SimulatedDisk;
-use milena_types::{BrokerId, LeaderEpoch};
+use milena_types::{BrokerId, ErrorCode, LeaderEpoch};
 
 use super::test_node::{Node, creation, node, node_of, parts, parts_with, settings};
 use super::*;
 use crate::clock::ManualTime;
-use crate::hosts::raft_requests::RaftResponse;
+use crate::controller_handle::{ControllerDone, ControllerRequest};
+use crate::hosts::raft_requests::{RaftRequest, RaftResponse};
 
 #[test]
 fn a_node_alone_leads_bootstraps_and_answers_after_commit() {
@@ -101,7 +102,7 @@ fn deliver(leader: &mut Node, observer: &mut Node) -> usize {
     for request in sent {
         match request {
             Outbound::Fetch(fetch) => {
-                let request = crate::hosts::raft_wire::fetch_request(&fetch, "cluster");
+                let request = crate::hosts::raft_wire::fetch_request(&fetch, "cluster", 1 << 20);
                 let slot = Arc::new(Mutex::new(None));
                 let answer = Arc::clone(&slot);
                 let done: RaftDone = Box::new(move |response| *answer.lock().unwrap() = Some(response));
@@ -118,13 +119,13 @@ fn deliver(leader: &mut Node, observer: &mut Node) -> usize {
                         partition.records = Some(milena_protocol::Records::Bytes(bytes.into()));
                     }
                 }
-                observer.state.handle(Event::FetchReply(Some(response)));
+                observer.state.handle(Event::FetchReply { asked: fetch, response: Some(response) });
             }
             Outbound::FetchSnapshot(out) => {
                 let (file, len) = leader.state.log.open_snapshot(out.snapshot).unwrap().unwrap();
                 let mut bytes = vec![0; len as usize];
                 file.read_exact_at(&mut bytes, 0).unwrap();
-                observer.state.handle(Event::SnapshotReply(Some((out.snapshot, bytes.into()))));
+                observer.state.handle(Event::SnapshotReply { asked: out, bytes: Some(bytes.into()) });
             }
             other => panic!("{other:?}"),
         }
@@ -266,25 +267,6 @@ fn create_without_snapshots(node: &mut Node, name: &str) {
     node.state.handle(Event::Request { request: ControllerRequest::CreateTopics(request), done });
     node.state.turn().unwrap();
     assert!(*answered.lock().unwrap());
-}
-
-#[test]
-fn a_quorum_of_several_or_without_this_controller_is_refused() {
-    let time = ManualTime::new(Timestamp(0));
-    let refusal = |voters: &str, kraft_version| {
-        let mut parts = parts(&SimulatedDisk::new(1), 1, &time).unwrap();
-        parts.kraft.voters = milena_raft::VoterSet::parse_static(voters, "CONTROLLER").unwrap();
-        parts.kraft.kraft_version = kraft_version;
-        node_of(parts, &time).err().map(|error| error.to_string()).unwrap_or_default()
-    };
-    for version in [0, 1] {
-        let several = refusal("1@a:1,2@b:1,3@c:1", version);
-        assert!(several.contains("3 voters (1, 2, 3)"), "{several}");
-        let other = refusal("2@b:1", version);
-        assert!(other.contains("controller 1 is not a voter") && other.contains("2"), "{other}");
-        let none = refusal("", version);
-        assert!(none.contains("the voters are: none"), "{none}");
-    }
 }
 
 fn names_in_log_directory(disk: &SimulatedDisk) -> Vec<String> {

@@ -1,143 +1,137 @@
-//! The metadata thread's requests to the leader over the network: fetches and snapshots, one after the other (class
-//! `KafkaNetworkChannel`).
+//! The metadata thread's requests to other members over the network (class `KafkaNetworkChannel`). Each member is reached
+//! over two lanes, one for fetches, which wait for news, and one for everything else; a lane is a connection and sends one
+//! request after the other. Lanes know nothing of each other: who does not answer delays nobody else.
 
+mod lane;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use milena_protocol::Records;
-use milena_raft::{Destination, Endpoint, OffsetAndEpoch, Outbound, SnapshotFetchOut};
-use milena_types::{BrokerId, ErrorCode};
+use milena_raft::{Destination, Endpoint, Outbound};
+use milena_types::BrokerId;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
-use super::metadata_loop::{Event, MetadataHandle, RaftSender};
-use super::peers::{Address, Link};
-use super::raft_wire::{fetch_request, snapshot_request};
+use super::metadata_loop::{MetadataHandle, RaftSender};
+use super::peers::Address;
+use lane::{Errand, Lane, failure};
+
+/// Requests that may wait in a lane; the quorum asks again what is dropped.
+const WAITING_MAX: usize = 32;
+
+/// Who can be asked as the active controller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ActiveController {
+    /// This node itself.
+    Here,
+    /// Another one.
+    At(Address),
+}
 
 /// Where the active controller is, as far as this node knows.
-pub type LeaderWatch = watch::Receiver<Option<Address>>;
+pub type LeaderWatch = watch::Receiver<Option<ActiveController>>;
 
 /// What a sender has to know.
 #[derive(Clone, Debug)]
 pub struct SenderSettings {
+    pub local: BrokerId,
     pub cluster_id: String,
     /// `controller.quorum.bootstrap.servers`, or the static voters.
     pub bootstrap_servers: Vec<Address>,
     /// `controller.quorum.request.timeout.ms`.
     pub request_timeout: Duration,
+    /// `controller.quorum.fetch.max.bytes`.
+    pub fetch_max_bytes: i32,
+    /// `controller.quorum.fetch.snapshot.max.bytes`.
+    pub fetch_snapshot_max_bytes: i32,
     pub client_id: String,
+    /// The name of the controllers' listener that is used among nodes.
+    pub listener_name: String,
 }
 
-/// Hands requests to a task that owns the connection.
+/// Hands requests to the lanes.
 pub struct NetworkSender {
-    requests: mpsc::UnboundedSender<(Destination, Outbound)>,
-    leader: watch::Sender<Option<Address>>,
+    settings: Arc<SenderSettings>,
+    metadata: MetadataHandle,
+    runtime: Handle,
+    lanes: BTreeMap<(Address, bool), mpsc::Sender<Errand>>,
+    next_bootstrap: usize,
+    leader: watch::Sender<Option<ActiveController>>,
 }
 
 impl NetworkSender {
-    /// Starts the task; needs a tokio runtime. Also returns where the leader will be told.
+    /// Needs a tokio runtime, on which the lanes will run. Also returns where the active controller will be told.
     #[must_use]
     pub fn start(settings: SenderSettings, metadata: MetadataHandle) -> (NetworkSender, LeaderWatch) {
-        let (requests, inbox) = mpsc::unbounded_channel();
         let (leader, watched) = watch::channel(None);
-        tokio::spawn(Sending { settings, metadata, link: Link::default(), next_bootstrap: 0 }.run(inbox));
-        (NetworkSender { requests, leader }, watched)
+        let sender = NetworkSender {
+            settings: Arc::new(settings),
+            metadata,
+            runtime: Handle::current(),
+            lanes: BTreeMap::new(),
+            next_bootstrap: 0,
+            leader,
+        };
+        (sender, watched)
+    }
+
+    fn address_of(&mut self, to: &Destination) -> Option<Address> {
+        match to {
+            Destination::Node { endpoints, .. } => address(endpoints, &self.settings.listener_name),
+            Destination::AnyBootstrapServer => {
+                let servers = &self.settings.bootstrap_servers;
+                let address = servers.get(self.next_bootstrap % servers.len().max(1)).cloned();
+                self.next_bootstrap = self.next_bootstrap.wrapping_add(1);
+                address
+            }
+        }
+    }
+
+    fn put(&mut self, address: Address, errand: Errand) -> Result<(), Errand> {
+        let key = (address, errand.is_fetch());
+        let errand = match self.lanes.get(&key).map(|lane| lane.try_send(errand.clone())) {
+            Some(Ok(())) => return Ok(()),
+            Some(Err(mpsc::error::TrySendError::Full(errand))) => return Err(errand),
+            // None yet, or one that had nothing to do for long.
+            Some(Err(mpsc::error::TrySendError::Closed(errand))) => errand,
+            None => errand,
+        };
+        let (lane, inbox) = mpsc::channel(WAITING_MAX);
+        let address = key.0.clone();
+        self.runtime.spawn(Lane::new(address, Arc::clone(&self.settings), self.metadata.clone()).run(inbox));
+        let sent = lane.try_send(errand).map_err(mpsc::error::TrySendError::into_inner);
+        self.lanes.insert(key, lane);
+        sent
     }
 }
 
 impl RaftSender for NetworkSender {
     fn send(&mut self, to: Destination, request: Outbound) {
-        // A task that is gone means that the node is stopping.
-        let _ = self.requests.send((to, request));
+        let address = self.address_of(&to);
+        let errand = Errand { to, request };
+        let failed = match address {
+            Some(address) => self.put(address, errand).err(),
+            None => Some(errand),
+        };
+        if let Some(errand) = failed {
+            self.metadata.send(failure(errand));
+        }
     }
 
     fn leader_changed(&mut self, leader: Option<(BrokerId, Vec<Endpoint>)>) {
-        let address = leader.and_then(|(_, endpoints)| endpoints.into_iter().next());
-        self.leader.send_replace(address.map(|endpoint| (endpoint.host, endpoint.port)));
+        let active = leader.and_then(|(id, endpoints)| {
+            if id == self.settings.local {
+                return Some(ActiveController::Here);
+            }
+            address(&endpoints, &self.settings.listener_name).map(ActiveController::At)
+        });
+        self.leader.send_replace(active);
     }
 }
 
-struct Sending {
-    settings: SenderSettings,
-    metadata: MetadataHandle,
-    link: Link,
-    next_bootstrap: usize,
-}
-
-impl Sending {
-    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<(Destination, Outbound)>) {
-        while let Some((to, request)) = inbox.recv().await {
-            let address = self.address_of(&to);
-            let event = match (request, address) {
-                (Outbound::Fetch(fetch), Some(address)) => {
-                    let wait = Duration::from_millis(u64::try_from(fetch.max_wait_ms).unwrap_or(0));
-                    let request = fetch_request(&fetch, &self.settings.cluster_id);
-                    let SenderSettings { client_id, request_timeout, .. } = &self.settings;
-                    let answer = self.link.ask(&address, client_id, *request_timeout, &request, wait).await;
-                    if let Err(error) = &answer {
-                        tracing::debug!(?address, %error, "no metadata from this controller");
-                    }
-                    Event::FetchReply(answer.ok())
-                }
-                (Outbound::FetchSnapshot(out), Some(address)) => {
-                    let snapshot = self.download(&address, &out).await;
-                    if let Err(error) = &snapshot {
-                        tracing::warn!(?address, %error, "a metadata snapshot could not be downloaded");
-                    }
-                    Event::SnapshotReply(snapshot.ok())
-                }
-                (Outbound::Fetch(_), None) => Event::FetchReply(None),
-                (Outbound::FetchSnapshot(_), None) => Event::SnapshotReply(None),
-                // Only voters among several send these, and such a node does not start yet.
-                (other, _) => {
-                    tracing::error!(?other, "this node has no other voters");
-                    continue;
-                }
-            };
-            if !self.metadata.send(event) {
-                return;
-            }
-        }
-    }
-
-    fn address_of(&mut self, to: &Destination) -> Option<Address> {
-        if let Destination::Node { endpoints, .. } = to
-            && let Some(endpoint) = endpoints.first()
-        {
-            return Some((endpoint.host.clone(), endpoint.port));
-        }
-        let servers = &self.settings.bootstrap_servers;
-        let address = servers.get(self.next_bootstrap % servers.len().max(1)).cloned();
-        self.next_bootstrap = self.next_bootstrap.wrapping_add(1);
-        address
-    }
-
-    async fn download(
-        &mut self,
-        address: &Address,
-        out: &SnapshotFetchOut,
-    ) -> std::io::Result<(OffsetAndEpoch, Bytes)> {
-        let mut whole = BytesMut::new();
-        loop {
-            let position = i64::try_from(whole.len()).unwrap_or(i64::MAX);
-            let request = snapshot_request(out, position, &self.settings.cluster_id);
-            let SenderSettings { client_id, request_timeout, .. } = &self.settings;
-            let answer = self.link.ask(address, client_id, *request_timeout, &request, Duration::ZERO).await?;
-            let piece = answer.topics.into_iter().next().and_then(|topic| topic.partitions.into_iter().next());
-            let piece = piece.ok_or_else(|| std::io::Error::other(ErrorCode(answer.error_code).to_string()))?;
-            if piece.error_code != ErrorCode::NONE.0 {
-                return Err(std::io::Error::other(ErrorCode(piece.error_code).to_string()));
-            }
-            let Records::Bytes(bytes) = piece.unaligned_records else {
-                return Err(std::io::Error::other("an answer holds no files"));
-            };
-            whole.extend_from_slice(&bytes);
-            let size = u64::try_from(piece.size).unwrap_or(0);
-            if whole.len() as u64 >= size {
-                return Ok((out.snapshot, whole.freeze()));
-            }
-            if bytes.is_empty() {
-                return Err(std::io::Error::other("the snapshot has no more bytes than it says"));
-            }
-        }
-    }
+/// Where a member listens for other nodes.
+fn address(endpoints: &[Endpoint], listener: &str) -> Option<Address> {
+    let named = endpoints.iter().find(|endpoint| endpoint.listener == listener).or(endpoints.first());
+    named.map(|endpoint| (endpoint.host.clone(), endpoint.port))
 }

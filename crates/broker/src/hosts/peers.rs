@@ -55,8 +55,9 @@ impl Connection {
     pub(crate) async fn ask<R: Request>(&mut self, request: &R, wait: Duration) -> io::Result<R::Response> {
         let version = self.version_of::<R>()?;
         self.correlation_id = self.correlation_id.wrapping_add(1);
-        let frame =
-            encode_request(version, self.correlation_id, Some(&self.client_id), request).map_err(io::Error::other)?;
+        // What the version agreed on cannot say, the other side does not know.
+        let frame = encode_request(version, self.correlation_id, Some(&self.client_id), request)
+            .map_err(|error| io::Error::new(io::ErrorKind::Unsupported, error))?;
         let exchange = async {
             for segment in frame {
                 match segment {

@@ -1,8 +1,9 @@
 //! Requests of the quorum that came over a connection, and their answers, as one type each.
 
 use milena_protocol::messages::{
-    BeginQuorumEpochRequest, BeginQuorumEpochResponse, EndQuorumEpochRequest, EndQuorumEpochResponse, FetchRequest,
-    FetchResponse, FetchSnapshotRequest, FetchSnapshotResponse, VoteRequest, VoteResponse,
+    BeginQuorumEpochRequest, BeginQuorumEpochResponse, DescribeClusterRequest, DescribeClusterResponse,
+    EndQuorumEpochRequest, EndQuorumEpochResponse, FetchRequest, FetchResponse, FetchSnapshotRequest,
+    FetchSnapshotResponse, UpdateRaftVoterRequest, UpdateRaftVoterResponse, VoteRequest, VoteResponse,
 };
 
 /// What another member of the quorum asks.
@@ -13,6 +14,9 @@ pub enum RaftRequest {
     Vote(VoteRequest),
     BeginQuorumEpoch(BeginQuorumEpochRequest),
     EndQuorumEpoch(EndQuorumEpochRequest),
+    UpdateRaftVoter(UpdateRaftVoterRequest),
+    /// Which controllers there are; asked by clients, too.
+    DescribeCluster(DescribeClusterRequest),
 }
 
 /// The answer to the request of the same name.
@@ -23,6 +27,8 @@ pub enum RaftResponse {
     Vote(VoteResponse),
     BeginQuorumEpoch(BeginQuorumEpochResponse),
     EndQuorumEpoch(EndQuorumEpochResponse),
+    UpdateRaftVoter(UpdateRaftVoterResponse),
+    DescribeCluster(DescribeClusterResponse),
 }
 
 /// Called once with the answer, from the metadata thread; must not block.

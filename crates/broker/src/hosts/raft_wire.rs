@@ -4,27 +4,43 @@
 mod elections;
 mod fetch;
 mod snapshot;
+mod voters;
 
-#[cfg(test)]
-pub(crate) use elections::vote_request;
 pub(crate) use elections::{
-    begin_epoch_ask, begin_epoch_response, end_epoch_ask, end_epoch_response, vote_ask, vote_response,
+    begin_epoch_answer, begin_epoch_ask, begin_epoch_request, begin_epoch_response, end_epoch_answer, end_epoch_ask,
+    end_epoch_request, end_epoch_response, vote_answer, vote_ask, vote_request, vote_response,
 };
 pub(crate) use fetch::{fetch_answer, fetch_ask, fetch_request, fetch_response};
-pub(crate) use snapshot::{snapshot_ask, snapshot_request, snapshot_response};
+pub(crate) use snapshot::{snapshot_answer, snapshot_ask, snapshot_request, snapshot_response};
+pub(crate) use voters::{
+    add_voter_ask, add_voter_request, kraft_version_range, remove_voter_key, remove_voter_request, update_voter_answer,
+    update_voter_ask, update_voter_request, update_voter_response,
+};
 
 use milena_protocol::Text;
-use milena_raft::{Endpoint, LeaderAndEpoch, VoterSet};
-use milena_types::{BrokerId, Offset};
+use milena_raft::{Endpoint, LeaderAndEpoch, LeaderNews, VoterSet};
+use milena_types::{BrokerId, LeaderEpoch, Offset};
 
 /// The topic of the metadata log.
 pub(crate) const METADATA_TOPIC: &str = "__cluster_metadata";
 
-/// How much of the log, or of a snapshot, one fetch of an observer asks for (`KafkaRaftClient.MAX_BATCH_SIZE_BYTES`).
-const FETCH_MAX_BYTES: i32 = 8 * 1024 * 1024;
-
 pub(super) fn leader_id(leader: LeaderAndEpoch) -> i32 {
     leader.leader.unwrap_or(BrokerId::NONE).0
+}
+
+/// Who leads, as an answer says.
+fn told_leader(id: i32, epoch: i32) -> LeaderAndEpoch {
+    LeaderAndEpoch { leader: Some(BrokerId(id)).filter(|id| id.is_some()), epoch: LeaderEpoch(epoch) }
+}
+
+/// The same with where the leader listens: of the nodes of an answer, by id, host and port, the one that leads. Answers
+/// name the listener that was asked on, which is the one of `listener`'s name here.
+fn news(leader: LeaderAndEpoch, nodes: impl Iterator<Item = (i32, Text, i32)>, listener: &str) -> LeaderNews {
+    let endpoints = nodes.filter(|(id, ..)| Some(BrokerId(*id)) == leader.leader).filter_map(|(_, host, port)| {
+        let port = u16::try_from(port).ok().filter(|port| *port > 0)?;
+        (!host.is_empty()).then(|| Endpoint { listener: listener.to_owned(), host: host.to_string(), port })
+    });
+    LeaderNews { leader, endpoints: endpoints.collect() }
 }
 
 fn is_metadata(name: &Text, partitions: usize) -> bool {

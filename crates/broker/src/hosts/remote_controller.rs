@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use milena_protocol::Request;
 use milena_types::ErrorCode;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::network_sender::LeaderWatch;
+use super::metadata_loop::MetadataHandle;
+use super::network_sender::{ActiveController, LeaderWatch};
 use super::peers::{Address, Link};
 use crate::controller_handle::{ControllerDone, ControllerHandle, ControllerRequest, ControllerResponse};
 
@@ -19,9 +20,14 @@ const RETRY: Duration = Duration::from_millis(50);
 /// How long requests look for a controller (`controller.socket.timeout.ms`).
 const GIVE_UP: Duration = Duration::from_secs(30);
 
-/// A channel to the active controller, wherever that is.
+/// How long a controller that no longer leads may take for its last answer.
+const LAST_ANSWER: Duration = Duration::from_millis(500);
+
+/// A channel to the active controller, wherever that is; it may be this process.
 #[derive(Clone, Debug)]
 pub struct RemoteController {
+    local: Option<MetadataHandle>,
+    leader: LeaderWatch,
     requests: mpsc::UnboundedSender<(ControllerRequest, ControllerDoneBox)>,
 }
 
@@ -35,31 +41,53 @@ impl std::fmt::Debug for ControllerDoneBox {
 }
 
 impl RemoteController {
-    /// Starts the task that owns the connection; needs a tokio runtime.
+    /// Starts the task that owns the connection; needs a tokio runtime. `local` is the metadata thread of a node with the
+    /// controller role.
     #[must_use]
-    pub fn start(leader: LeaderWatch, client_id: &str) -> RemoteController {
+    pub fn start(leader: LeaderWatch, local: Option<MetadataHandle>, client_id: &str) -> RemoteController {
         let (requests, mut inbox) = mpsc::unbounded_channel::<(ControllerRequest, ControllerDoneBox)>();
-        let mut channel = Channel { leader, link: Link::default(), client_id: client_id.to_owned() };
+        let link = Link::default();
+        let mut channel =
+            Channel { leader: leader.clone(), local: local.clone(), link, client_id: client_id.to_owned() };
         tokio::spawn(async move {
             while let Some((request, done)) = inbox.recv().await {
                 let answer = channel.ask_until_answered(&request).await;
                 (done.0)(answer);
             }
         });
-        RemoteController { requests }
+        RemoteController { local, leader, requests }
     }
 }
 
 impl ControllerHandle for RemoteController {
     fn submit(&self, request: ControllerRequest, done: ControllerDone) {
-        if let Err(failed) = self.requests.send((request, ControllerDoneBox(done))) {
-            (failed.0.1.0)(Err(ErrorCode::NOT_CONTROLLER));
-        }
+        let is_here = matches!(*self.leader.borrow(), Some(ActiveController::Here));
+        let Some(local) = self.local.as_ref().filter(|_| is_here) else {
+            return queue(&self.requests, request, done);
+        };
+        let (requests, again) = (self.requests.clone(), request.clone());
+        let done = Box::new(move |answer| match answer {
+            // It no longer leads: whoever does is asked.
+            Err(ErrorCode::NOT_CONTROLLER) => queue(&requests, again, done),
+            answer => done(answer),
+        });
+        local.submit(request, done);
+    }
+}
+
+fn queue(
+    requests: &mpsc::UnboundedSender<(ControllerRequest, ControllerDoneBox)>,
+    request: ControllerRequest,
+    done: ControllerDone,
+) {
+    if let Err(failed) = requests.send((request, ControllerDoneBox(done))) {
+        (failed.0.1.0)(Err(ErrorCode::NOT_CONTROLLER));
     }
 }
 
 struct Channel {
     leader: LeaderWatch,
+    local: Option<MetadataHandle>,
     link: Link,
     client_id: String,
 }
@@ -68,16 +96,21 @@ impl Channel {
     async fn ask_until_answered(&mut self, request: &ControllerRequest) -> Result<ControllerResponse, ErrorCode> {
         let deadline = Instant::now() + GIVE_UP;
         loop {
-            let address = self.leader.borrow_and_update().clone();
-            if let Some(address) = address {
-                match self.ask(&address, request).await {
+            let active = self.leader.borrow_and_update().clone();
+            match (active, &self.local) {
+                (Some(ActiveController::Here), Some(local)) => match ask_local(local, request).await {
+                    Err(ErrorCode::NOT_CONTROLLER) => {}
+                    answer => return answer,
+                },
+                (Some(ActiveController::At(address)), _) => match self.ask_while_it_leads(&address, request).await {
                     Ok(response) if !is_not_controller(&response) => return Ok(response),
                     Ok(_) => {}
                     Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                         return Err(ErrorCode::UNSUPPORTED_VERSION);
                     }
                     Err(error) => tracing::debug!(?address, %error, "the controller did not answer"),
-                }
+                },
+                _ => {}
             }
             if Instant::now() >= deadline {
                 return Err(ErrorCode::REQUEST_TIMED_OUT);
@@ -87,42 +120,75 @@ impl Channel {
         }
     }
 
-    async fn ask(&mut self, address: &Address, request: &ControllerRequest) -> io::Result<ControllerResponse> {
+    /// Asks, but does not wait long for one that no longer leads: it may be the one that does not answer any more.
+    async fn ask_while_it_leads(
+        &mut self,
+        address: &Address,
+        request: &ControllerRequest,
+    ) -> io::Result<ControllerResponse> {
+        let Channel { leader, link, client_id, .. } = self;
+        let mut exchange = Exchange { address, link, client_id };
+        let asking = exchange.ask(request);
+        tokio::pin!(asking);
+        let here = Some(ActiveController::At(address.clone()));
+        tokio::select! {
+            answer = &mut asking => return answer,
+            _ = leader.wait_for(|now| *now != here) => {}
+        }
+        tokio::time::timeout(LAST_ANSWER, asking).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+async fn ask_local(local: &MetadataHandle, request: &ControllerRequest) -> Result<ControllerResponse, ErrorCode> {
+    let (sender, receiver) = oneshot::channel();
+    let done = Box::new(move |answer| {
+        // Whoever asked may be gone.
+        let _ = sender.send(answer);
+    });
+    local.submit(request.clone(), done);
+    receiver.await.unwrap_or(Err(ErrorCode::NOT_CONTROLLER))
+}
+
+/// One request over the link.
+struct Exchange<'a> {
+    address: &'a Address,
+    link: &'a mut Link,
+    client_id: &'a str,
+}
+
+impl Exchange<'_> {
+    async fn ask(&mut self, request: &ControllerRequest) -> io::Result<ControllerResponse> {
         use ControllerRequest as Ask;
         use ControllerResponse as Answer;
         match request {
-            Ask::CreateTopics(request) => self.exchange(address, request).await.map(Answer::CreateTopics),
-            Ask::DeleteTopics(request) => self.exchange(address, request).await.map(Answer::DeleteTopics),
-            Ask::CreatePartitions(request) => self.exchange(address, request).await.map(Answer::CreatePartitions),
-            Ask::AlterConfigs(request) => self.exchange(address, request).await.map(Answer::AlterConfigs),
-            Ask::IncrementalAlterConfigs(request) => {
-                self.exchange(address, request).await.map(Answer::IncrementalAlterConfigs)
-            }
-            Ask::UpdateFeatures(request) => self.exchange(address, request).await.map(Answer::UpdateFeatures),
-            Ask::UnregisterBroker(request) => self.exchange(address, request).await.map(Answer::UnregisterBroker),
-            Ask::AllocateProducerIds(request) => self.exchange(address, request).await.map(Answer::AllocateProducerIds),
-            Ask::AlterPartition(request) => self.exchange(address, request).await.map(Answer::AlterPartition),
-            Ask::AssignReplicasToDirs(request) => {
-                self.exchange(address, request).await.map(Answer::AssignReplicasToDirs)
-            }
-            Ask::ElectLeaders(request) => self.exchange(address, request).await.map(Answer::ElectLeaders),
+            Ask::CreateTopics(request) => self.exchange(request).await.map(Answer::CreateTopics),
+            Ask::DeleteTopics(request) => self.exchange(request).await.map(Answer::DeleteTopics),
+            Ask::CreatePartitions(request) => self.exchange(request).await.map(Answer::CreatePartitions),
+            Ask::AlterConfigs(request) => self.exchange(request).await.map(Answer::AlterConfigs),
+            Ask::IncrementalAlterConfigs(request) => self.exchange(request).await.map(Answer::IncrementalAlterConfigs),
+            Ask::UpdateFeatures(request) => self.exchange(request).await.map(Answer::UpdateFeatures),
+            Ask::UnregisterBroker(request) => self.exchange(request).await.map(Answer::UnregisterBroker),
+            Ask::AllocateProducerIds(request) => self.exchange(request).await.map(Answer::AllocateProducerIds),
+            Ask::AlterPartition(request) => self.exchange(request).await.map(Answer::AlterPartition),
+            Ask::AssignReplicasToDirs(request) => self.exchange(request).await.map(Answer::AssignReplicasToDirs),
+            Ask::ElectLeaders(request) => self.exchange(request).await.map(Answer::ElectLeaders),
             Ask::AlterPartitionReassignments(request) => {
-                self.exchange(address, request).await.map(Answer::AlterPartitionReassignments)
+                self.exchange(request).await.map(Answer::AlterPartitionReassignments)
             }
             Ask::ListPartitionReassignments(request) => {
-                self.exchange(address, request).await.map(Answer::ListPartitionReassignments)
+                self.exchange(request).await.map(Answer::ListPartitionReassignments)
             }
-            Ask::DescribeQuorum(request) => self.exchange(address, request).await.map(Answer::DescribeQuorum),
-            Ask::BrokerRegistration(request) => self.exchange(address, request).await.map(Answer::BrokerRegistration),
-            Ask::BrokerHeartbeat(request) => self.exchange(address, request).await.map(Answer::BrokerHeartbeat),
-            Ask::ControllerRegistration(request) => {
-                self.exchange(address, request).await.map(Answer::ControllerRegistration)
-            }
+            Ask::DescribeQuorum(request) => self.exchange(request).await.map(Answer::DescribeQuorum),
+            Ask::AddRaftVoter(request) => self.exchange(request).await.map(Answer::AddRaftVoter),
+            Ask::RemoveRaftVoter(request) => self.exchange(request).await.map(Answer::RemoveRaftVoter),
+            Ask::BrokerRegistration(request) => self.exchange(request).await.map(Answer::BrokerRegistration),
+            Ask::BrokerHeartbeat(request) => self.exchange(request).await.map(Answer::BrokerHeartbeat),
+            Ask::ControllerRegistration(request) => self.exchange(request).await.map(Answer::ControllerRegistration),
         }
     }
 
-    async fn exchange<R: Request>(&mut self, address: &Address, request: &R) -> io::Result<R::Response> {
-        self.link.ask(address, &self.client_id, GIVE_UP, request, Duration::ZERO).await
+    async fn exchange<R: Request>(&mut self, request: &R) -> io::Result<R::Response> {
+        self.link.ask(self.address, self.client_id, GIVE_UP, request, Duration::ZERO).await
     }
 }
 
@@ -141,6 +207,8 @@ fn is_not_controller(response: &ControllerResponse) -> bool {
         Answer::ListPartitionReassignments(response) => response.error_code,
         Answer::BrokerRegistration(response) => response.error_code,
         Answer::BrokerHeartbeat(response) => response.error_code,
+        Answer::AddRaftVoter(response) => response.error_code,
+        Answer::RemoveRaftVoter(response) => response.error_code,
         Answer::ControllerRegistration(response) => response.error_code,
         Answer::CreateTopics(_)
         | Answer::DeleteTopics(_)
@@ -149,5 +217,5 @@ fn is_not_controller(response: &ControllerResponse) -> bool {
         | Answer::IncrementalAlterConfigs(_)
         | Answer::DescribeQuorum(_) => ErrorCode::NONE.0,
     };
-    ErrorCode(code) == ErrorCode::NOT_CONTROLLER
+    matches!(ErrorCode(code), ErrorCode::NOT_CONTROLLER | ErrorCode::NOT_LEADER_OR_FOLLOWER)
 }

@@ -3,17 +3,12 @@
 use std::io;
 use std::path::PathBuf;
 
-use milena_types::ErrorCode;
-
 use crate::format::FormatError;
 use crate::hosts::{JoinError, MetadataError};
 
 /// What keeps a node from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
-    /// Growing the quorum is not part of this version.
-    #[error("controller.quorum.voters names {0} voters: a quorum of several controllers cannot be run yet")]
-    SeveralVoters(usize),
     /// The files of the metadata, or of the bootstrap.
     #[error(transparent)]
     Storage(#[from] milena_storage::Error),
@@ -35,9 +30,6 @@ pub enum NodeError {
     /// The cluster did not take the broker in.
     #[error(transparent)]
     Join(#[from] JoinError),
-    /// The cluster did not take the controller in.
-    #[error("the active controller refused to register this controller: {0}")]
-    ControllerRegistration(ErrorCode),
 }
 
 fn paths(paths: &[PathBuf]) -> String {

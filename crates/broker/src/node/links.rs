@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::ServerConfig;
 use crate::controller_handle::ControllerHandle;
 use crate::format::Formatted;
-use crate::hosts::{MetadataHandle, NetworkSender, NoPeers, RaftSender, RemoteController, SenderSettings};
+use crate::hosts::{MetadataHandle, NetworkSender, RaftSender, RemoteController, SenderSettings};
 
 /// The ways to the controller.
 pub(super) struct Links {
@@ -21,22 +21,27 @@ pub(super) struct Links {
 
 impl Links {
     pub(super) fn new(config: &ServerConfig, formatted: &Formatted, metadata: &MetadataHandle) -> Links {
-        if config.node.is_controller {
-            let handle: Arc<dyn ControllerHandle> = Arc::new(metadata.clone());
-            let (controller, lifecycle) = (Arc::clone(&handle), Arc::clone(&handle));
-            return Links { sender: Box::new(NoPeers), controller, lifecycle, isr_changes: handle };
-        }
         let voters = config.quorum.voters.iter().map(|voter| (voter.host.clone(), voter.port));
         let servers = config.quorum.bootstrap_servers.iter().cloned();
+        // Who looks for the leader need not ask itself.
+        let own: Vec<_> =
+            config.listeners.advertised_controller.iter().map(|own| (own.host.clone(), own.port)).collect();
+        let is_other = |server: &(String, u16)| !config.node.is_controller || !own.contains(server);
         let settings = SenderSettings {
+            local: config.node.node_id,
             cluster_id: formatted.cluster_id.clone(),
-            bootstrap_servers: servers.chain(voters).collect(),
+            bootstrap_servers: servers.chain(voters).filter(is_other).collect(),
             request_timeout: Duration::from_millis(u64::try_from(config.quorum.request_timeout_ms).unwrap_or(2000)),
+            fetch_max_bytes: config.quorum.fetch_max_bytes,
+            fetch_snapshot_max_bytes: config.quorum.fetch_snapshot_max_bytes,
             client_id: format!("raft-client-{}", config.node.node_id),
+            listener_name: config.listeners.controller_listener_names.first().cloned().unwrap_or_default(),
         };
         let (sender, leader) = NetworkSender::start(settings, metadata.clone());
+        let local = config.node.is_controller.then(|| metadata.clone());
         let channel = |name: &str| -> Arc<dyn ControllerHandle> {
-            Arc::new(RemoteController::start(leader.clone(), &format!("{name}-{}", config.node.node_id)))
+            let client_id = format!("{name}-{}", config.node.node_id);
+            Arc::new(RemoteController::start(leader.clone(), local.clone(), &client_id))
         };
         Links {
             sender: Box::new(sender),

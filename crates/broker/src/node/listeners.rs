@@ -47,6 +47,22 @@ pub(super) fn bind_controller(
     Ok(Some(Server::bind(listeners, config.connection_limits(), memory, service)?))
 }
 
+/// Where the other members of the quorum reach this one. A listener on every interface that is not advertised says nothing
+/// of that: then what the voters know already is left alone, and a controller that joins by itself tells this machine's name.
+pub(super) fn quorum_endpoints(
+    config: &ServerConfig,
+    addresses: &[(String, SocketAddr)],
+) -> Vec<milena_raft::Endpoint> {
+    let advertised = &config.listeners.advertised_controller;
+    let is_told = advertised.iter().all(|endpoint| !matches!(endpoint.host.as_str(), "" | "0.0.0.0" | "::"));
+    if !config.node.is_controller || !(is_told || config.quorum.auto_join_enable) {
+        return Vec::new();
+    }
+    let endpoints = with_bound_ports(config.advertised_controller_listeners(), addresses);
+    let endpoint = |Endpoint { name: listener, host, port, .. }| milena_raft::Endpoint { listener, host, port };
+    endpoints.into_iter().map(endpoint).collect()
+}
+
 /// Listeners that took any free port tell the one they got.
 pub(super) fn with_bound_ports(endpoints: Vec<Endpoint>, addresses: &[(String, SocketAddr)]) -> Vec<Endpoint> {
     let bound = |endpoint: &Endpoint| addresses.iter().find(|(name, _)| *name == endpoint.name);

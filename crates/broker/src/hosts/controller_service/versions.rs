@@ -30,12 +30,16 @@ const SERVED: &[ApiKey] = &[
     ApiKey::UPDATE_FEATURES,
     ApiKey::ENVELOPE,
     ApiKey::FETCH_SNAPSHOT,
+    ApiKey::DESCRIBE_CLUSTER,
     ApiKey::BROKER_REGISTRATION,
     ApiKey::BROKER_HEARTBEAT,
     ApiKey::UNREGISTER_BROKER,
     ApiKey::ALLOCATE_PRODUCER_IDS,
     ApiKey::CONTROLLER_REGISTRATION,
     ApiKey::ASSIGN_REPLICAS_TO_DIRS,
+    ApiKey::ADD_RAFT_VOTER,
+    ApiKey::REMOVE_RAFT_VOTER,
+    ApiKey::UPDATE_RAFT_VOTER,
 ];
 
 /// The stable versions of a key that is served here; empty otherwise.

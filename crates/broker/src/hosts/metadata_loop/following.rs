@@ -1,107 +1,105 @@
 //! Following another leader: fetching its log and its snapshots.
 
+use bytes::Bytes;
 use milena_metadata::Delta;
-use milena_raft::{Destination, Effect, OffsetAndEpoch, Outbound};
+use milena_protocol::messages::FetchResponse;
+use milena_raft::{Destination, Effect, FetchOut, LeaderNews, Outbound, SnapshotFetchOut};
 use milena_storage::Result;
 use milena_storage::disk::Disk;
-use milena_types::Timestamp;
+use milena_types::{ErrorCode, Timestamp};
 
 use super::MetadataLoop;
-use super::start_error::check_voters;
-use crate::hosts::raft_wire::{METADATA_TOPIC, fetch_answer};
+use crate::hosts::raft_wire::fetch_answer;
 
-/// Until the next fetch after one that failed (`controller.quorum.retry.backoff.ms`).
-const RETRY_MS: i64 = 20;
+/// The one fetch that is under way. Whatever answers another was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum InFlight {
+    Fetch(FetchOut),
+    Snapshot(SnapshotFetchOut),
+}
 
 impl<D: Disk> MetadataLoop<D> {
     pub(super) fn fetch_if_due(&mut self, now: Timestamp) {
-        if !self.fetch_in_flight
+        if self.in_flight.is_none()
             && now >= self.retry_fetch_at
             && let Some(effect) = self.quorum.next_fetch()
         {
-            self.fetch_in_flight = true;
             if let Effect::Send { request: Outbound::Fetch(asked), .. } = &effect {
-                self.asked = Some(*asked);
+                self.in_flight = Some(InFlight::Fetch(*asked));
             }
             self.fx.push(effect);
         }
     }
 
-    pub(super) fn on_fetch_reply(&mut self, response: Option<milena_protocol::messages::FetchResponse>) {
+    fn retry_fetch(&mut self, now: Timestamp) {
+        self.retry_fetch_at = Timestamp(now.0 + self.quorum.config().retry_backoff_ms.max(1));
+    }
+
+    pub(super) fn on_fetch_reply(&mut self, asked: FetchOut, response: Option<FetchResponse>) {
         let now = self.clock.steady();
-        self.fetch_in_flight = false;
-        let (Some(response), Some(asked)) = (response, self.asked) else {
-            self.retry_fetch_at = Timestamp(now.0 + RETRY_MS);
-            if let Some(asked) = self.asked {
-                let request = Outbound::Fetch(asked);
-                self.quorum.on_send_failed(&Destination::AnyBootstrapServer, &request, now);
-            }
+        if self.in_flight.take_if(|in_flight| *in_flight == InFlight::Fetch(asked)).is_none() {
             return;
+        }
+        let Some(response) = response else {
+            self.retry_fetch(now);
+            let request = Outbound::Fetch(asked);
+            return self.quorum.on_send_failed(&Destination::AnyBootstrapServer, &request, now);
         };
         let (answer, endpoints, records) = fetch_answer(response, &self.listener_name);
         if let milena_protocol::Records::Bytes(bytes) = records {
             self.fetched = Some((bytes, answer.high_watermark));
         }
         if !answer.error.is_none() {
-            self.retry_fetch_at = Timestamp(now.0 + RETRY_MS);
+            self.retry_fetch(now);
         }
         let before = self.fx.len();
         self.quorum.on_fetch_answer(&asked, &answer, endpoints, now, &mut self.fx);
-        let downloads = |effect: &Effect| matches!(effect, Effect::Send { request: Outbound::FetchSnapshot(_), .. });
-        self.fetch_in_flight = self.fx.iter().skip(before).any(downloads);
+        self.in_flight = self.fx.iter().skip(before).find_map(|effect| match effect {
+            Effect::Send { request: Outbound::FetchSnapshot(asked), .. } => Some(InFlight::Snapshot(*asked)),
+            _ => None,
+        });
     }
 
     pub(super) fn append_fetched(&mut self) -> Result<()> {
         let Some((bytes, high_watermark)) = self.fetched.take() else {
             return Ok(());
         };
-        let before = self.quorum.kraft().kraft_version;
         let fetched = self.log.append_fetched(bytes, self.clock.now())?;
         self.log.sync()?;
         self.quorum.on_follower_append(&fetched, high_watermark, self.clock.steady(), &mut self.fx);
-        self.check_followed_voters(before)
-    }
-
-    /// What the leader's log says of the voters must be something this node can do.
-    fn check_followed_voters(&mut self, version_before: i16) -> Result<()> {
-        let kraft = self.quorum.kraft();
-        if let Err(error) = check_voters(&kraft.voters, self.quorum.config()) {
-            let source = std::io::Error::other(error.to_string());
-            return Err(milena_storage::Error::Io { operation: "follow", path: METADATA_TOPIC.into(), source });
-        }
-        if kraft.kraft_version != version_before {
-            self.listener.kraft_version(kraft.kraft_version);
-        }
         Ok(())
     }
 
-    pub(super) fn on_snapshot_reply(&mut self, snapshot: Option<(OffsetAndEpoch, bytes::Bytes)>) {
-        self.fetch_in_flight = false;
+    /// A leader that sends pieces of a snapshot is alive. What is no longer wanted is not installed when it is whole.
+    pub(super) fn on_snapshot_piece(&mut self, asked: &SnapshotFetchOut, error: ErrorCode, news: LeaderNews) {
         let now = self.clock.steady();
-        let loaded = match snapshot {
-            Some((id, _)) if !self.quorum.wants_snapshot(id) => return,
-            Some((id, bytes)) => self.log.install_snapshot(id, &bytes, self.clock.now()).map(|()| Some(id)),
-            None => Ok(None),
-        };
-        match loaded {
-            Ok(Some(id)) => {
-                let kraft = self.log.snapshot_kraft(id, self.configured.clone());
-                let (Ok(()), Ok(kraft)) = (self.log.load_latest_snapshot(&mut self.replayer), kraft) else {
-                    tracing::error!(?id, "a downloaded metadata snapshot cannot be loaded");
-                    return;
-                };
-                let before = self.quorum.kraft().kraft_version;
-                self.replayer.delta = Delta::replacing(&self.published, &self.replayer.image);
-                self.quorum.on_snapshot_loaded(id, kraft, now, &mut self.fx);
-                if let Err(error) = self.check_followed_voters(before) {
-                    tracing::error!(%error, "a downloaded metadata snapshot names voters that cannot be followed");
-                }
-            }
-            Ok(None) => {
-                self.retry_fetch_at = Timestamp(now.0 + RETRY_MS);
-                self.quorum.on_download_failed();
-            }
-            Err(error) => tracing::error!(%error, "a downloaded metadata snapshot cannot be kept"),
+        self.quorum.on_snapshot_answer(asked, error, news, now, &mut self.fx);
+    }
+
+    pub(super) fn on_snapshot_reply(&mut self, asked: SnapshotFetchOut, bytes: Option<Bytes>) {
+        let now = self.clock.steady();
+        if self.in_flight.take_if(|in_flight| *in_flight == InFlight::Snapshot(asked)).is_none() {
+            return;
         }
+        let Some(bytes) = bytes else {
+            self.retry_fetch(now);
+            return self.quorum.on_download_failed();
+        };
+        if self.quorum.wants_snapshot(asked.snapshot)
+            && let Err(error) = self.load_downloaded(asked, &bytes, now)
+        {
+            self.failure = Some(error);
+        }
+    }
+
+    fn load_downloaded(&mut self, asked: SnapshotFetchOut, bytes: &[u8], now: Timestamp) -> Result<()> {
+        let id = asked.snapshot;
+        self.log.install_snapshot(id, bytes, self.clock.now())?;
+        let kraft = self.log.snapshot_kraft(id, self.configured.clone())?;
+        self.log.load_latest_snapshot(&mut self.replayer)?;
+        tracing::info!(end_offset = id.offset.0, epoch = id.epoch.0, "metadata snapshot loaded");
+        self.replayer.delta = Delta::replacing(&self.published, &self.replayer.image);
+        self.quorum.on_snapshot_loaded(id, kraft, now, &mut self.fx);
+        Ok(())
     }
 }

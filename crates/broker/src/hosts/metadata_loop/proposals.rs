@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use milena_controller::{Controller, Decision};
+use milena_controller::{Controller, ControllerSettings, Decision};
 use milena_metadata::{Delta, Image, VersionedRecord};
 use milena_raft::{AppendError, MAX_BATCH_BYTES};
 use milena_storage::Result;
@@ -142,11 +142,15 @@ impl<D: Disk> MetadataLoop<D> {
         let Some(settings) = self.settings.clone() else {
             return;
         };
+        let voters = self.quorum.kraft().voters.voters().iter().map(|voter| voter.key.id).collect();
+        let settings = ControllerSettings { voters, ..settings };
         let mut controller = Controller::new(settings, self.replayer.image.clone());
         controller.activate(self.uptime());
         let decision = controller.decide_activation(!self.replayer.has_records, &self.bootstrap);
         self.controller = Some(controller);
         self.propose(decision, |_| ());
+        tracing::info!(epoch = self.quorum.epoch().0, "this node is the active controller");
+        self.sender.leader_changed(Some((self.quorum.config().local.id, Vec::new())));
         // Only once: a broker that registered since is this very process. The directory lock keeps others out.
         if let (Some(broker), Some(controller)) = (self.own_broker.take(), &self.controller) {
             let decision = controller.decide_fence_broker(broker);

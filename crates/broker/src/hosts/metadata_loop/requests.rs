@@ -27,6 +27,11 @@ impl<D: Disk> MetadataLoop<D> {
                 .unwrap_or_else(|| description::response(self.describe_quorum(), &self.quorum.kraft().voters));
             return done(Ok(ControllerResponse::DescribeQuorum(response)));
         }
+        let (request, done) = match request {
+            ControllerRequest::AddRaftVoter(request) => return self.add_voter(&request, done),
+            ControllerRequest::RemoveRaftVoter(request) => return self.remove_voter(&request, done),
+            other => (other, done),
+        };
         let now = self.uptime();
         let kraft_version = self.quorum.kraft().kraft_version;
         let (Some(controller), Some(next_offset)) = (&mut self.controller, self.quorum.next_append_offset()) else {
@@ -164,7 +169,9 @@ fn decide(
         Ask::ControllerRegistration(request) => {
             wrap(controller.decide_register_controller(&request), Answer::ControllerRegistration)
         }
-        Ask::DescribeQuorum(_) => unreachable!("answered before the controller is asked"),
+        Ask::DescribeQuorum(_) | Ask::AddRaftVoter(_) | Ask::RemoveRaftVoter(_) => {
+            unreachable!("answered before the controller is asked")
+        }
     }
 }
 

@@ -10,18 +10,20 @@ use milena_storage::disk::Disk;
 use milena_types::{ErrorCode, Offset, Timestamp};
 
 use super::MetadataLoop;
+use crate::hosts::description;
 use crate::hosts::raft_requests::{RaftDone, RaftRequest, RaftResponse};
 use crate::hosts::raft_wire::{
     LeaderView, begin_epoch_ask, begin_epoch_response, end_epoch_ask, end_epoch_response, fetch_ask, fetch_response,
     is_other_cluster, snapshot_ask, snapshot_response, vote_ask, vote_response,
 };
 
-/// The largest piece of the log in one answer (`KafkaRaftClient.MAX_BATCH_SIZE_BYTES`).
+/// The largest piece of the log in one answer, but for a batch that is larger (`KafkaRaftClient.MAX_BATCH_SIZE_BYTES`).
 const READ_MAX_BYTES: u32 = 8 * 1024 * 1024;
 
 /// A fetch that waits for news.
 pub(super) struct ParkedFetch {
     ask: FetchAsk,
+    max_bytes: u32,
     listener: String,
     pub(super) deadline: Timestamp,
     done: RaftDone,
@@ -45,6 +47,15 @@ impl<D: Disk> MetadataLoop<D> {
             RaftRequest::EndQuorumEpoch(request) => {
                 let response = self.handle_end_epoch(&request, &listener);
                 self.answers_when_settled.push((done, RaftResponse::EndQuorumEpoch(response)));
+            }
+            RaftRequest::UpdateRaftVoter(request) => {
+                let response = self.update_voter(&request, &listener);
+                self.answers_when_settled.push((done, RaftResponse::UpdateRaftVoter(response)));
+            }
+            RaftRequest::DescribeCluster(request) => {
+                let leader = self.quorum.leader_and_epoch().leader;
+                let response = description::controllers(&request, &self.published, &self.cluster_id, leader, &listener);
+                done(RaftResponse::DescribeCluster(response));
             }
         }
     }
@@ -94,7 +105,7 @@ impl<D: Disk> MetadataLoop<D> {
         end_epoch_response(request, outcome.err().unwrap_or_default(), &self.view(listener))
     }
 
-    fn view<'a>(&'a self, listener: &'a str) -> LeaderView<'a> {
+    pub(super) fn view<'a>(&'a self, listener: &'a str) -> LeaderView<'a> {
         LeaderView {
             leader: self.quorum.leader_and_epoch(),
             voters: &self.quorum.kraft().voters,
@@ -113,7 +124,8 @@ impl<D: Disk> MetadataLoop<D> {
             return done(RaftResponse::Fetch(refuse(ErrorCode::INVALID_REQUEST)));
         };
         let deadline = Timestamp(self.clock.steady().0 + i64::from(max_wait_ms.max(0)));
-        let fetch = ParkedFetch { ask, listener, deadline, done };
+        let max_bytes = u32::try_from(request.max_bytes).unwrap_or(0).min(READ_MAX_BYTES);
+        let fetch = ParkedFetch { ask, max_bytes, listener, deadline, done };
         self.answer_or_park(fetch, max_wait_ms > 0);
     }
 
@@ -122,7 +134,7 @@ impl<D: Disk> MetadataLoop<D> {
         let verdict = self.quorum.handle_fetch(&fetch.ask, now, &mut self.fx);
         let records = match verdict {
             FetchVerdict::Read { end, high_watermark } => {
-                let records = self.log.read(fetch.ask.from.offset, end, READ_MAX_BYTES).unwrap_or_else(|error| {
+                let records = self.log.read(fetch.ask.from.offset, end, fetch.max_bytes).unwrap_or_else(|error| {
                     tracing::error!(%error, "the metadata log cannot be read");
                     Records::EMPTY
                 });

@@ -6,21 +6,21 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use milena_controller::bootstrap_records;
-use milena_metadata::MetadataVersion;
+use milena_metadata::{Delta, MetadataVersion};
 use milena_protocol::Text;
 use milena_protocol::messages::create_topics_request::CreatableTopic;
 use milena_protocol::messages::{
     BrokerHeartbeatRequest, BrokerRegistrationRequest, CreateTopicsRequest, broker_registration_request,
 };
-use milena_raft::{ReplicaKey, VoterSet};
+use milena_raft::{Destination, Outbound, QuorumConfig, ReplicaKey, VoterSet};
 use milena_storage::FileCache;
 use milena_storage::disk::SimulatedDisk;
-use milena_types::{BrokerId, Uuid};
+use milena_types::{BrokerId, ErrorCode, Uuid};
 
 use super::*;
 use crate::clock::ManualTime;
 use crate::config::MetadataLogSettings;
-use crate::controller_handle::ControllerResponse;
+use crate::controller_handle::{ControllerDone, ControllerRequest, ControllerResponse};
 
 #[derive(Clone, Default)]
 pub(super) struct Published(pub(super) Arc<Mutex<Vec<Arc<Image>>>>);

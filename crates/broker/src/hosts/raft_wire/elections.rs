@@ -3,12 +3,16 @@
 use milena_protocol::Text;
 use milena_protocol::messages::{
     BeginQuorumEpochRequest, BeginQuorumEpochResponse, EndQuorumEpochRequest, EndQuorumEpochResponse, VoteRequest,
-    VoteResponse, begin_quorum_epoch_response, end_quorum_epoch_response, vote_response,
+    VoteResponse, begin_quorum_epoch_request, begin_quorum_epoch_response, end_quorum_epoch_request,
+    end_quorum_epoch_response, vote_request, vote_response,
 };
-use milena_raft::{BeginEpochAsk, EndEpochAsk, Endpoint, OffsetAndEpoch, ReplicaKey, VoteAsk, VoteReply};
+use milena_raft::{
+    BeginEpochAsk, EndEpochAsk, Endpoint, LeaderAndEpoch, OffsetAndEpoch, PlainAnswer, ReplicaKey, VoteAnswer, VoteAsk,
+    VoteOut, VoteReply,
+};
 use milena_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, Uuid};
 
-use super::{LeaderView, METADATA_TOPIC, is_metadata, leader_id};
+use super::{LeaderView, METADATA_TOPIC, is_metadata, leader_id, news, told_leader};
 
 /// The vote asked for; before version 1 nobody says whose.
 pub(crate) fn vote_ask(request: &VoteRequest) -> Option<VoteAsk> {
@@ -25,9 +29,7 @@ pub(crate) fn vote_ask(request: &VoteRequest) -> Option<VoteAsk> {
 }
 
 /// A request for a vote or a pre-vote.
-#[cfg(test)]
-pub(crate) fn vote_request(out: &milena_raft::VoteOut, cluster_id: &str) -> VoteRequest {
-    use milena_protocol::messages::vote_request;
+pub(crate) fn vote_request(out: &VoteOut, cluster_id: &str) -> VoteRequest {
     let partition = vote_request::PartitionData {
         partition_index: 0,
         replica_epoch: out.epoch.0,
@@ -43,6 +45,26 @@ pub(crate) fn vote_request(out: &milena_raft::VoteOut, cluster_id: &str) -> Vote
     let topic = vote_request::TopicData { topic_name, partitions: vec![partition], ..Default::default() };
     let (cluster_id, voter_id) = (Some(Text::from(cluster_id)), out.voter.id.0);
     VoteRequest { cluster_id, voter_id, topics: vec![topic], ..Default::default() }
+}
+
+/// What a voter answered. An error of the whole request comes without a word on who leads.
+pub(crate) fn vote_answer(from: BrokerId, pre_vote: bool, response: VoteResponse, listener: &str) -> VoteAnswer {
+    let partition = response.topics.into_iter().next().and_then(|topic| topic.partitions.into_iter().next());
+    let (error, leader, granted) = match partition {
+        Some(partition) if response.error_code == 0 => {
+            let leader = told_leader(partition.leader_id, partition.leader_epoch);
+            (ErrorCode(partition.error_code), leader, partition.vote_granted)
+        }
+        _ => (failed(response.error_code), told_leader(-1, -1), false),
+    };
+    let nodes = response.node_endpoints.into_iter().map(|node| (node.node_id, node.host, i32::from(node.port)));
+    let endpoints = news(leader, nodes, listener).endpoints;
+    VoteAnswer { from, pre_vote, reply: VoteReply { error, leader, granted }, endpoints }
+}
+
+/// The error of an answer that says nothing of the partition.
+fn failed(code: i16) -> ErrorCode {
+    if code == 0 { ErrorCode::UNKNOWN_SERVER_ERROR } else { ErrorCode(code) }
 }
 
 /// The answer to a vote. Who asks in version 0 names no voter and does not understand where the leader listens.
@@ -77,6 +99,99 @@ pub(crate) fn begin_epoch_ask(request: &BeginQuorumEpochRequest) -> Option<Begin
         epoch: LeaderEpoch(partition.leader_epoch),
         endpoints: request.leader_endpoints.iter().map(|at| endpoint(&at.name, &at.host, at.port)).collect(),
     })
+}
+
+/// A leader presents itself to a voter.
+pub(crate) fn begin_epoch_request(
+    voter: ReplicaKey,
+    leader: LeaderAndEpoch,
+    endpoints: &[Endpoint],
+    cluster_id: &str,
+) -> BeginQuorumEpochRequest {
+    let partition = begin_quorum_epoch_request::PartitionData {
+        partition_index: 0,
+        voter_directory_id: voter.directory_id,
+        leader_id: leader_id(leader),
+        leader_epoch: leader.epoch.0,
+        ..Default::default()
+    };
+    let topic_name = Text::from(METADATA_TOPIC);
+    let topic = begin_quorum_epoch_request::TopicData { topic_name, partitions: vec![partition], ..Default::default() };
+    let endpoint = |at: &Endpoint| begin_quorum_epoch_request::LeaderEndpoint {
+        name: Text::from(at.listener.as_str()),
+        host: Text::from(at.host.as_str()),
+        port: at.port,
+        ..Default::default()
+    };
+    BeginQuorumEpochRequest {
+        cluster_id: Some(Text::from(cluster_id)),
+        voter_id: voter.id.0,
+        topics: vec![topic],
+        leader_endpoints: endpoints.iter().map(endpoint).collect(),
+        ..Default::default()
+    }
+}
+
+/// What a voter answered to a leader that presented itself.
+pub(crate) fn begin_epoch_answer(from: BrokerId, response: BeginQuorumEpochResponse, listener: &str) -> PlainAnswer {
+    let partition = response.topics.into_iter().next().and_then(|topic| topic.partitions.into_iter().next());
+    let (error, leader) = match partition {
+        Some(partition) if response.error_code == 0 => {
+            (ErrorCode(partition.error_code), told_leader(partition.leader_id, partition.leader_epoch))
+        }
+        _ => (failed(response.error_code), told_leader(-1, -1)),
+    };
+    let nodes = response.node_endpoints.into_iter().map(|node| (node.node_id, node.host, i32::from(node.port)));
+    PlainAnswer { from, error, news: news(leader, nodes, listener) }
+}
+
+/// A leader takes its leave; the preferred successors go by key and, for version 0, by id.
+pub(crate) fn end_epoch_request(
+    leader: LeaderAndEpoch,
+    preferred: &[ReplicaKey],
+    endpoints: &[Endpoint],
+    cluster_id: &str,
+) -> EndQuorumEpochRequest {
+    let candidate = |key: &ReplicaKey| end_quorum_epoch_request::ReplicaInfo {
+        candidate_id: key.id.0,
+        candidate_directory_id: key.directory_id,
+        ..Default::default()
+    };
+    let partition = end_quorum_epoch_request::PartitionData {
+        partition_index: 0,
+        leader_id: leader_id(leader),
+        leader_epoch: leader.epoch.0,
+        preferred_successors: preferred.iter().map(|key| key.id.0).collect(),
+        preferred_candidates: preferred.iter().map(candidate).collect(),
+        ..Default::default()
+    };
+    let topic_name = Text::from(METADATA_TOPIC);
+    let topic = end_quorum_epoch_request::TopicData { topic_name, partitions: vec![partition], ..Default::default() };
+    let endpoint = |at: &Endpoint| end_quorum_epoch_request::LeaderEndpoint {
+        name: Text::from(at.listener.as_str()),
+        host: Text::from(at.host.as_str()),
+        port: at.port,
+        ..Default::default()
+    };
+    EndQuorumEpochRequest {
+        cluster_id: Some(Text::from(cluster_id)),
+        topics: vec![topic],
+        leader_endpoints: endpoints.iter().map(endpoint).collect(),
+        ..Default::default()
+    }
+}
+
+/// What a voter answered to a leader's farewell.
+pub(crate) fn end_epoch_answer(from: BrokerId, response: EndQuorumEpochResponse, listener: &str) -> PlainAnswer {
+    let partition = response.topics.into_iter().next().and_then(|topic| topic.partitions.into_iter().next());
+    let (error, leader) = match partition {
+        Some(partition) if response.error_code == 0 => {
+            (ErrorCode(partition.error_code), told_leader(partition.leader_id, partition.leader_epoch))
+        }
+        _ => (failed(response.error_code), told_leader(-1, -1)),
+    };
+    let nodes = response.node_endpoints.into_iter().map(|node| (node.node_id, node.host, i32::from(node.port)));
+    PlainAnswer { from, error, news: news(leader, nodes, listener) }
 }
 
 fn endpoint(listener: &Text, host: &Text, port: u16) -> Endpoint {

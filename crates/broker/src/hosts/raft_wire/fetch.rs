@@ -7,7 +7,7 @@ use milena_raft::{
 };
 use milena_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, Uuid};
 
-use super::{FETCH_MAX_BYTES, LeaderView, METADATA_TOPIC, leader_id};
+use super::{LeaderView, METADATA_TOPIC, leader_id, news, told_leader};
 
 /// The one partition of a metadata fetch.
 pub(crate) fn fetch_ask(request: &FetchRequest) -> Option<(FetchAsk, i32)> {
@@ -78,7 +78,7 @@ pub(crate) fn fetch_response(verdict: &FetchVerdict, records: Records, view: &Le
 }
 
 /// A metadata fetch for the leader.
-pub(crate) fn fetch_request(fetch: &FetchOut, cluster_id: &str) -> FetchRequest {
+pub(crate) fn fetch_request(fetch: &FetchOut, cluster_id: &str, max_bytes: i32) -> FetchRequest {
     let partition = fetch_request::FetchPartition {
         partition: 0,
         current_leader_epoch: fetch.epoch.0,
@@ -100,7 +100,7 @@ pub(crate) fn fetch_request(fetch: &FetchOut, cluster_id: &str) -> FetchRequest 
         cluster_id: Some(Text::from(cluster_id)),
         replica_state: fetch_request::ReplicaState { replica_id: fetch.replica.id.0, ..Default::default() },
         max_wait_ms: fetch.max_wait_ms,
-        max_bytes: FETCH_MAX_BYTES,
+        max_bytes,
         topics: vec![topic],
         ..Default::default()
     }
@@ -127,10 +127,7 @@ pub(crate) fn fetch_answer(response: FetchResponse, listener: &str) -> (FetchAns
     if answer.error.is_none() {
         answer.error = ErrorCode(partition.error_code);
     }
-    answer.leader = LeaderAndEpoch {
-        leader: Some(BrokerId(partition.current_leader.leader_id)).filter(|id| id.is_some()),
-        epoch: LeaderEpoch(partition.current_leader.leader_epoch),
-    };
+    answer.leader = told_leader(partition.current_leader.leader_id, partition.current_leader.leader_epoch);
     answer.high_watermark = Offset(partition.high_watermark);
     let place = |offset: i64, epoch: i32| {
         (epoch >= 0).then_some(OffsetAndEpoch { offset: Offset(offset), epoch: LeaderEpoch(epoch) })
@@ -139,14 +136,7 @@ pub(crate) fn fetch_answer(response: FetchResponse, listener: &str) -> (FetchAns
     answer.snapshot = place(partition.snapshot_id.end_offset, partition.snapshot_id.epoch);
     let records = partition.records.unwrap_or(Records::EMPTY);
     answer.has_records = !records.is_empty();
-    let endpoints = endpoints
-        .iter()
-        .filter(|node| Some(BrokerId(node.node_id)) == answer.leader.leader)
-        .map(|node| Endpoint {
-            listener: listener.to_owned(),
-            host: node.host.to_string(),
-            port: u16::try_from(node.port).unwrap_or(0),
-        })
-        .collect();
+    let nodes = endpoints.into_iter().map(|node| (node.node_id, node.host, node.port));
+    let endpoints = news(answer.leader, nodes, listener).endpoints;
     (answer, endpoints, records)
 }

@@ -4,10 +4,10 @@ use milena_protocol::messages::{
     FetchSnapshotRequest, FetchSnapshotResponse, fetch_snapshot_request, fetch_snapshot_response,
 };
 use milena_protocol::{Records, Text};
-use milena_raft::{OffsetAndEpoch, ReplicaKey, SnapshotAsk, SnapshotFetchOut};
+use milena_raft::{LeaderNews, OffsetAndEpoch, ReplicaKey, SnapshotAsk, SnapshotFetchOut};
 use milena_types::{BrokerId, ErrorCode, LeaderEpoch, Offset};
 
-use super::{FETCH_MAX_BYTES, LeaderView, METADATA_TOPIC, is_metadata, leader_id};
+use super::{LeaderView, METADATA_TOPIC, is_metadata, leader_id, news, told_leader};
 
 /// The one partition of a FetchSnapshot: what is asked, from which position, at most how many bytes.
 pub(crate) fn snapshot_ask(request: &FetchSnapshotRequest) -> Option<(SnapshotAsk, i64)> {
@@ -67,7 +67,12 @@ pub(crate) fn snapshot_response(
 }
 
 /// A request for the piece of a snapshot that begins at `position`.
-pub(crate) fn snapshot_request(out: &SnapshotFetchOut, position: i64, cluster_id: &str) -> FetchSnapshotRequest {
+pub(crate) fn snapshot_request(
+    out: &SnapshotFetchOut,
+    position: i64,
+    cluster_id: &str,
+    max_bytes: i32,
+) -> FetchSnapshotRequest {
     let partition = fetch_snapshot_request::PartitionSnapshot {
         partition: 0,
         current_leader_epoch: out.epoch.0,
@@ -88,8 +93,23 @@ pub(crate) fn snapshot_request(out: &SnapshotFetchOut, position: i64, cluster_id
     FetchSnapshotRequest {
         cluster_id: Some(Text::from(cluster_id)),
         replica_id: out.replica.id.0,
-        max_bytes: FETCH_MAX_BYTES,
+        max_bytes,
         topics: vec![topic],
         ..Default::default()
     }
+}
+
+/// The head of an answer: what went wrong, and who leads. An error of the whole request says nothing of that.
+pub(crate) fn snapshot_answer(response: &FetchSnapshotResponse, listener: &str) -> (ErrorCode, LeaderNews) {
+    let partition = response.topics.first().and_then(|topic| topic.partitions.first());
+    let (error, leader) = match partition {
+        Some(partition) if response.error_code == 0 => {
+            let leader = &partition.current_leader;
+            (ErrorCode(partition.error_code), told_leader(leader.leader_id, leader.leader_epoch))
+        }
+        _ if response.error_code == 0 => (ErrorCode::UNKNOWN_SERVER_ERROR, told_leader(-1, -1)),
+        _ => (ErrorCode(response.error_code), told_leader(-1, -1)),
+    };
+    let nodes = response.node_endpoints.iter().map(|node| (node.node_id, node.host.clone(), i32::from(node.port)));
+    (error, news(leader, nodes, listener))
 }
