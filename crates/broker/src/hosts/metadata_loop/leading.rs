@@ -41,7 +41,9 @@ impl<D: Disk> MetadataLoop<D> {
     /// Gives leadership up; `done` is called when the other voters have been told.
     pub(super) fn resign(&mut self, done: Box<dyn FnOnce() + Send>) {
         let now = self.clock.steady();
-        self.quorum.resign(now, &mut self.fx);
+        if self.quorum.kraft().voters.voters().len() > 1 {
+            self.quorum.resign(now, &mut self.fx);
+        }
         self.leaving = Some(Leaving { deadline: Timestamp(now.0 + FAREWELL_MS), done });
     }
 
