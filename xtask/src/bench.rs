@@ -1,6 +1,7 @@
-//! Drives an external side-by-side benchmark with Milena as its candidate.
+//! Benchmarks. `bench groups` is this repository's own: Milena and Apache Kafka in one run (`tools/conformance/src/bench.rs`).
+//! Everything else drives an external side-by-side benchmark with Milena as its candidate.
 //!
-//! The benchmark is not part of this repository: `--side-by-side PATH` or `MILENA_SIDE_BY_SIDE` says where it is. Further flags go
+//! That benchmark is not part of this repository: `--side-by-side PATH` or `MILENA_SIDE_BY_SIDE` says where it is. Further flags go
 //! to it unchanged.
 
 use std::path::PathBuf;
@@ -12,6 +13,11 @@ use crate::process;
 
 /// The task.
 pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
+    if let Some((name, flags)) = args.split_first()
+        && name == "groups"
+    {
+        return crate::conformance::bench_groups(flags);
+    }
     let mut program = std::env::var_os("MILENA_SIDE_BY_SIDE").map(PathBuf::from);
     let mut passed_on = Vec::new();
     let mut rest = args.iter();

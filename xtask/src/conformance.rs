@@ -31,6 +31,11 @@ pub(crate) fn abuse(args: &[String]) -> anyhow::Result<()> {
     drive("abuse", args)
 }
 
+/// `cargo xtask bench groups [flags]`.
+pub(crate) fn bench_groups(args: &[String]) -> anyhow::Result<()> {
+    drive("bench-groups", args)
+}
+
 fn drive(task: &str, args: &[String]) -> anyhow::Result<()> {
     let mut command = process::cargo();
     setup::run()?;

@@ -29,6 +29,7 @@ const USAGE: &str = "usage: cargo xtask <task>
   restart [--partitions N] [--gigabytes N]  kill -9 with much data, and how long until it is served (default 2000, 10)
   abuse [flags]           hostile peers: memory, answers, and another client's latency meanwhile
   fuzz [--seconds N] [--target NAME] [--input FILE]  libFuzzer on frames, headers, requests, responses, batches (default 60 s each)
+  bench groups [--rounds N]  large groups and offset commits, beside Apache Kafka
   bench [--side-by-side PATH] [flags]  drive an external side-by-side benchmark
   schemas [--check]       import the message schemas from Kafka's jars, or compare with them
   setup                   install what the tests need (jars, clients) under target/

@@ -15,7 +15,7 @@ use crate::load::Load;
 use crate::random::Random;
 use crate::report::Report;
 use crate::server::{self, CLUSTER_ID, Kind, Server};
-use crate::{layout, ports, process, segment};
+use crate::{kafka, layout, ports, process, segment};
 
 /// Kills in one run.
 const ROUNDS: u32 = 6;
@@ -118,7 +118,7 @@ impl Cluster {
     fn start(&mut self, at: usize) -> anyhow::Result<()> {
         let member = self.members.get_mut(at).context("a member")?;
         let mut command = match member.kind {
-            Kind::Kafka => server::kafka(),
+            Kind::Kafka => kafka::short_lived(),
             Kind::Milena => {
                 let mut command = Command::new(&self.milena);
                 command.arg("start");

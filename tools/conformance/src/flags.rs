@@ -7,19 +7,21 @@ use anyhow::{Context as _, bail};
 use crate::random::Random;
 use crate::server::Kind;
 
-const USAGE: &str = "usage: milena-conformance run|kill|restart|abuse [flags]
+const USAGE: &str = "usage: milena-conformance run|kill|restart|abuse|bench-groups [flags]
   --milena PATH        the milena binary (default: target/release/milena)
   --servers A,B        the servers compared, of kafka and milena (default kafka,milena; kafka,kafka checks the scripts themselves)
   --parts NAMES        of scripts, separate, tools, clients, disks, mixed, cluster (default all)
   --only PREFIX        only the cases whose name starts with it (scripts: a list of such)
   --slice              the small run of CI (the default amount of data; kept as a name for it)
   --gigabytes N        send N GB of the machine's own files through the clients
-  --rounds N           kill rounds (default 200)
+  --rounds N           kill rounds (default 200); rounds of bench-groups that count (default 5)
   --power-cut          kill rounds lose what was not synced, too
   --seed N             the random choices of a run that printed this seed
+  --members N          bench-groups: members of the large group (default 1000)
+  --partitions N       bench-groups: partitions of the large group (default 1000)
   --partitions N       restart: partitions (default 2000); --gigabytes N: data in all of them (default 10)
   --settle N           restart: seconds between the last acknowledgement and the kill (default 0)
-  --seconds N          restart: fails if a partition is served later (default 3)
+  --seconds N          restart: fails if a partition is served later (default 3); bench-groups: of a load of commits
   --cold               restart: empties the page cache between kill and start
   --set KEY=VALUE      kill, restart, cluster: a setting of the server, over that of the task
   --keep               leave the folders of the servers";
@@ -35,6 +37,8 @@ pub(crate) enum Task {
     Abuse,
     /// Kill with much data, start, measure.
     Restart,
+    /// What groups cost.
+    BenchGroups,
 }
 
 /// The parsed command line.
@@ -51,6 +55,7 @@ pub(crate) struct Flags {
     pub(crate) seed: u64,
     pub(crate) keep: bool,
     pub(crate) partitions: u32,
+    pub(crate) members: u32,
     pub(crate) settle: u64,
     pub(crate) seconds: f64,
     pub(crate) cold: bool,
@@ -66,6 +71,7 @@ impl Flags {
             Some("kill") => Task::Kill,
             Some("abuse") => Task::Abuse,
             Some("restart") => Task::Restart,
+            Some("bench-groups") => Task::BenchGroups,
             _ => bail!("{USAGE}"),
         };
         let mut flags = Self {
@@ -74,11 +80,12 @@ impl Flags {
             servers: (Kind::Kafka, Kind::Milena),
             only: String::new(),
             gigabytes: if task == Task::Restart { 10.0 } else { 0.0 },
-            rounds: 200,
+            rounds: if task == Task::BenchGroups { 5 } else { 200 },
             power_cut: false,
             seed: Random::fresh_seed(),
             keep: false,
-            partitions: 2000,
+            partitions: if task == Task::BenchGroups { 1000 } else { 2000 },
+            members: 1000,
             settle: 0,
             seconds: 3.0,
             cold: false,
@@ -112,6 +119,7 @@ impl Flags {
             "--gigabytes" => self.gigabytes = value.parse().context("--gigabytes wants a number")?,
             "--rounds" => self.rounds = value.parse().context("--rounds wants a number")?,
             "--partitions" => self.partitions = value.parse().context("--partitions wants a number")?,
+            "--members" => self.members = value.parse().context("--members wants a number")?,
             "--settle" => self.settle = value.parse().context("--settle wants a number")?,
             "--seconds" => self.seconds = value.parse().context("--seconds wants a number")?,
             "--set" => {

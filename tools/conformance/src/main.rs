@@ -1,22 +1,26 @@
 //! The conformance run: the same scripts on Milena and on Apache Kafka, compared; the clients of other languages; exchanged disks; kills.
 //!
-//! `milena-conformance run|kill|restart|abuse [flags]`; each closes with `N passed, N failed[, N skipped]`. What
+//! `milena-conformance run|kill|restart|abuse|bench-groups [flags]`; each closes with `N passed, N failed[, N skipped]`. What
 //! is needed (jars, clients) `cargo xtask setup` has put under `target/`; what is missing there is skipped by name, on CI it fails.
 #![expect(clippy::print_stdout, reason = "a command-line tool speaks through its standard output")]
 
 use std::process::ExitCode;
 
 mod abuse;
+mod bench;
 mod bombs;
 mod clients;
 mod cluster;
+mod cpu;
 mod data;
 mod disks;
 mod flags;
+mod kafka;
 mod kill;
 mod layout;
 mod load;
 mod matrix;
+mod members;
 mod mixed;
 mod ports;
 mod power;
@@ -51,6 +55,7 @@ fn run(args: &[String]) -> anyhow::Result<report::Report> {
         flags::Task::Kill => kill::run(&flags, &mut report)?,
         flags::Task::Abuse => abuse::run(&flags, &mut report)?,
         flags::Task::Restart => restart::run(&flags, &mut report)?,
+        flags::Task::BenchGroups => bench::run(&flags, &mut report)?,
     }
     Ok(report)
 }

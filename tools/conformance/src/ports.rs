@@ -5,23 +5,31 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use anyhow::bail;
 
-const FIRST: u16 = 12_000;
-const LAST: u16 = 31_000;
+/// First and last port; `MILENA_PORTS=FIRST-LAST` sets others, for runs beside each other.
+const RANGE: (u16, u16) = (12_000, 31_000);
 
 /// Ports handed out by this process are not handed out again.
 static NEXT: AtomicU16 = AtomicU16::new(0);
 
 /// A port that is free together with the one after it, for a listener and its controller.
 pub(crate) fn free_pair() -> anyhow::Result<u16> {
-    let span = (LAST - FIRST) / 2;
+    let (first, last) = range();
+    let span = (last - first) / 2;
     let start = u16::try_from(std::process::id() % u32::from(span)).unwrap_or(0);
     for _ in 0..span {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = FIRST + 2 * (start.wrapping_add(step.wrapping_mul(7)) % span);
+        let port = first + 2 * (start.wrapping_add(step.wrapping_mul(7)) % span);
         let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
         if is_free(port) && is_free(port + 1) {
             return Ok(port);
         }
     }
-    bail!("no two free ports between {FIRST} and {LAST}")
+    bail!("no two free ports between {first} and {last}")
+}
+
+fn range() -> (u16, u16) {
+    let asked = std::env::var("MILENA_PORTS").ok();
+    let asked = asked.as_deref().and_then(|text| text.split_once('-'));
+    let asked = asked.and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
+    asked.filter(|(first, last)| first + 1 < *last).unwrap_or(RANGE)
 }

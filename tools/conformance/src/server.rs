@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail};
 
 use crate::flags::Flags;
 use crate::power::PowerCut;
-use crate::{layout, ports, process, text};
+use crate::{cpu, kafka, layout, ports, process, text};
 
 pub(crate) const CLUSTER_ID: &str = "AAAAAAAAAAAAAAAAAAAAAQ";
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -76,6 +76,8 @@ pub(crate) struct Node {
     milena: PathBuf,
     /// Its processes, in the order in which they start.
     roles: &'static [Role],
+    /// Apache Kafka runs as its own scripts run it, not as it starts and ends soonest.
+    is_benchmark: bool,
 }
 
 impl Node {
@@ -98,6 +100,11 @@ impl Node {
         Ok(node)
     }
 
+    /// The same for a benchmark.
+    pub(crate) fn for_benchmark(name: &str, flags: &Flags, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
+        Ok(Self { is_benchmark: true, ..Self::with(name, flags, settings)? })
+    }
+
     /// A controller and a broker, each a process with a log dir of its own.
     pub(crate) fn separate(name: &str, flags: &Flags) -> anyhow::Result<Self> {
         Self::of(&[Role::Controller, Role::Broker], name, flags)
@@ -108,7 +115,7 @@ impl Node {
         let broker = Self::of(&[Role::Broker], name, flags)?;
         let folder = broker.folder.clone();
         let (port, milena) = (broker.port, broker.milena.clone());
-        let controller = Self { folder, port, power: None, milena, roles: &[Role::Controller] };
+        let controller = Self { folder, port, power: None, milena, roles: &[Role::Controller], is_benchmark: false };
         std::fs::write(controller.config(Role::Controller), controller.properties(Role::Controller))?;
         Ok((controller, broker))
     }
@@ -116,7 +123,7 @@ impl Node {
     fn of(roles: &'static [Role], name: &str, flags: &Flags) -> anyhow::Result<Self> {
         let folder = layout::scratch(name)?;
         let milena = flags.milena.clone().unwrap_or_else(layout::milena);
-        let node = Self { folder, port: ports::free_pair()?, power: None, milena, roles };
+        let node = Self { folder, port: ports::free_pair()?, power: None, milena, roles, is_benchmark: false };
         for role in roles {
             std::fs::write(node.config(*role), node.properties(*role))?;
         }
@@ -198,7 +205,8 @@ impl Node {
         let mut server = Server { processes: Vec::new() };
         for role in self.roles {
             let mut command = match kind {
-                Kind::Kafka => kafka(),
+                Kind::Kafka if self.is_benchmark => kafka::for_benchmark(),
+                Kind::Kafka => kafka::short_lived(),
                 Kind::Milena => {
                     let mut command = Command::new(&self.milena);
                     command.arg("start");
@@ -231,15 +239,6 @@ impl Node {
             let _ = std::fs::remove_dir_all(&self.folder);
         }
     }
-}
-
-/// Apache Kafka's server, but for the file of its settings.
-pub(crate) fn kafka() -> Command {
-    let mut command = Command::new("java");
-    command.args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]);
-    command.arg(format!("-Dlog4j2.configurationFile={}", layout::source("log4j2.properties").display()));
-    command.arg("-cp").arg(layout::class_path()).arg("kafka.Kafka");
-    command
 }
 
 /// The running processes of a node; dropped, they are killed.
@@ -283,6 +282,11 @@ impl Server {
     /// The most they held since they started, or since `forget_peak`.
     pub(crate) fn peak_bytes(&self) -> anyhow::Result<u64> {
         self.processes.iter().map(|process| process.memory("VmHWM:")).sum()
+    }
+
+    /// The CPU time the processes have used.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+        self.processes.iter().map(|process| cpu::of(&process.child.id().to_string())).sum()
     }
 
     /// The peak begins anew.

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
@@ -106,7 +106,8 @@ impl Wire {
         let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 60_000, ..Default::default() };
         let answer = self.call(7, &request)?;
         ensure!(answer.topics.iter().all(|topic| topic.error_code == 0), "create {name}: {answer:?}");
-        for _ in 0..1000 {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
             let metadata = self.call(12, &MetadataRequest { topics: None, ..Default::default() })?;
             let found = metadata.topics.iter().find(|topic| topic.name.as_deref() == Some(name));
             let led = found.map_or(0, |topic| topic.partitions.iter().filter(|one| one.error_code == 0).count());

@@ -1,0 +1,38 @@
+//! How Apache Kafka is started: to be there soon, or as its own scripts start it.
+
+use std::process::Command;
+
+use crate::layout;
+
+/// What a JVM is told that is to start soon and lives for a short time.
+const SHORT_OPTIONS: [&str; 4] = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"];
+/// What Apache Kafka's own start script tells it, with its default heap.
+const BENCHMARK_OPTIONS: [&str; 9] = [
+    "-Xmx1g",
+    "-Xms1g",
+    "-server",
+    "-XX:+UseG1GC",
+    "-XX:MaxGCPauseMillis=20",
+    "-XX:InitiatingHeapOccupancyPercent=35",
+    "-XX:+ExplicitGCInvokesConcurrent",
+    "-XX:MaxInlineLevel=15",
+    "-Djava.awt.headless=true",
+];
+
+/// Apache Kafka's server, but for the file of its settings.
+pub(crate) fn short_lived() -> Command {
+    with(&SHORT_OPTIONS)
+}
+
+/// The same as its own scripts run it.
+pub(crate) fn for_benchmark() -> Command {
+    with(&BENCHMARK_OPTIONS)
+}
+
+fn with(options: &[&str]) -> Command {
+    let mut command = Command::new("java");
+    command.args(options);
+    command.arg(format!("-Dlog4j2.configurationFile={}", layout::source("log4j2.properties").display()));
+    command.arg("-cp").arg(layout::class_path()).arg("kafka.Kafka");
+    command
+}
