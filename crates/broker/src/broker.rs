@@ -5,7 +5,7 @@ use crate::config::{connection_quotas, reason_without_effect};
 use crate::controller_handle::{ControllerHandle, ForController};
 use crate::hosts::GroupCoordinators;
 use crate::log_dirs::LogDirs;
-use crate::partitions::{Assigner, Deadlines, FlushQueue, LocalTopic, Lookup, Partitions, broker_texts};
+use crate::partitions::{Assigner, Deadlines, FlushQueue, LocalTopic, Lookup, Partitions, Rebuilding, broker_texts};
 use crate::producer_ids::ProducerIds;
 use crate::replication::{Following, IsrChanges, ReplicaDirectories};
 use crate::settings::BrokerSettings;
@@ -47,6 +47,7 @@ pub struct Broker {
     isr_changes: IsrChanges,
     replica_directories: ReplicaDirectories,
     producer_ids: ProducerIds,
+    rebuilding: Rebuilding,
     groups: GroupCoordinators,
     kraft_version: AtomicI16,
     /// Topics that are being created on use.
@@ -81,6 +82,7 @@ impl Broker {
             isr_changes: IsrChanges::default(),
             replica_directories: ReplicaDirectories::default(),
             producer_ids: ProducerIds::default(),
+            rebuilding: Rebuilding::default(),
             groups: GroupCoordinators::default(),
             kraft_version: AtomicI16::new(0),
             creating: Mutex::default(),
@@ -248,6 +250,10 @@ impl Broker {
 
     pub(crate) fn groups(&self) -> &GroupCoordinators {
         &self.groups
+    }
+
+    pub(crate) fn rebuilding(&self) -> &Rebuilding {
+        &self.rebuilding
     }
 
     pub(crate) fn producer_ids(&self) -> &ProducerIds {

@@ -13,6 +13,7 @@ mod maintenance;
 
 mod parked_fetch;
 mod partition;
+mod rebuilding;
 mod refusal;
 mod settings;
 mod waiting;
@@ -26,6 +27,7 @@ pub use maintenance::Maintenance;
 pub(crate) use parked_fetch::ParkedFetch;
 pub use partition::Partition;
 pub(crate) use partition::{Inner, is_internal};
+pub(crate) use rebuilding::Rebuilding;
 pub(crate) use settings::broker_texts;
 pub(crate) use waiting::{CommitListener, Deadline, Deadlines, Parked};
 

@@ -120,6 +120,8 @@ pub struct BrokerSettings {
     pub producer_id_expiration_check_interval_ms: u64,
     /// `num.recovery.threads.per.data.dir`.
     pub num_recovery_threads_per_data_dir: usize,
+    /// Bytes that a batch may inflate to if its topic wants another codec: a quarter of the memory for requests.
+    pub rebuilt_bytes_max: u64,
     /// The group coordinators.
     pub groups: GroupSettings,
 }
@@ -149,6 +151,7 @@ impl Default for BrokerSettings {
             producer_id_expiration_ms: 86_400_000,
             producer_id_expiration_check_interval_ms: 600_000,
             num_recovery_threads_per_data_dir: 2,
+            rebuilt_bytes_max: 128 << 20,
             groups: GroupSettings::default(),
         }
     }

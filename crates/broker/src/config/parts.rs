@@ -56,6 +56,7 @@ impl ServerConfig {
             producer_id_expiration_check_interval_ms: span(self.log.producer_id_expiration_check_interval_ms),
             producer_id_expiration_ms: i64::from(self.log.producer_id_expiration_ms),
             num_recovery_threads_per_data_dir: size(self.log.num_recovery_threads_per_data_dir),
+            rebuilt_bytes_max: self.request_memory_bytes() / 4,
             groups: self.group_settings(),
         }
     }
@@ -103,9 +104,13 @@ impl ServerConfig {
     /// For the network: what all requests in flight may hold together.
     #[must_use]
     pub fn request_memory(&self) -> Memory {
+        Memory::new(self.request_memory_bytes())
+    }
+
+    fn request_memory_bytes(&self) -> u64 {
         let asked = u64::try_from(self.sockets.queued_max_request_bytes).ok().filter(|bytes| *bytes > 0);
         let least = u64::from(self.sockets.request_max_bytes.unsigned_abs());
-        Memory::new(asked.unwrap_or_else(|| DEFAULT_MEMORY_BYTES.max(least)))
+        asked.unwrap_or_else(|| DEFAULT_MEMORY_BYTES.max(least))
     }
 
     /// For the network: a listener, its host resolved.

@@ -16,24 +16,12 @@ use milena_protocol::messages::produce_response::{
 };
 use milena_protocol::messages::{ProduceRequest, ProduceResponse, produce_request::PartitionProduceData};
 use milena_protocol::{Message, Reader, Records, RequestHeader, Text, encode_response};
-use milena_records::{ProduceRules, Reject, RejectReason, Scratch, TimestampType, ValidBatch, validate_produce};
+use milena_records::{Reject, RejectReason, TimestampType, ValidBatch};
 use milena_replication::AckState;
 use milena_storage::Appended;
 use milena_types::{ErrorCode, Offset, PartitionIndex, Timestamp};
-use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
-
-thread_local! {
-    /// Decompression windows and contexts, one for each worker.
-    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::new());
-}
-
-/// Compressed batches of at least this size are checked aside: going aside costs some microseconds.
-const CHECKED_ASIDE_BYTES_MIN: usize = 32 << 10;
-/// Where the codec is in a batch: the low bits of its attributes' second byte.
-const CODEC_AT: usize = 22;
-const CODEC_MASK: u8 = 0x07;
 
 /// The first version with topic ids instead of names (KIP-516).
 const TOPIC_IDS_FROM_VERSION: i16 = 13;
@@ -170,7 +158,7 @@ impl<'a> AppendGroup<'a> {
             };
             let mut rules = partition.settings().produce;
             rules.request_version = pending.header.api_version;
-            let batch = validate(bytes, &rules, self.now);
+            let batch = self.broker.rebuilding().validate(bytes, &rules, self.now);
             self.parts.push(Part { request: self.requests.len(), place, partition, batch });
         }
         answer
@@ -265,15 +253,6 @@ impl<'a> AppendGroup<'a> {
             }
         }
     }
-}
-
-/// Checks one partition's records. What may inflate to much is checked while another thread serves this one's other
-/// connections: a megabyte of zeroes keeps a core busy for a second.
-fn validate(bytes: Bytes, rules: &ProduceRules, now: Timestamp) -> Result<ValidBatch, RejectReason> {
-    let compressed = bytes.get(CODEC_AT).is_some_and(|attributes| attributes & CODEC_MASK != 0);
-    let aside = compressed && bytes.len() >= CHECKED_ASIDE_BYTES_MIN;
-    let check = || SCRATCH.with_borrow_mut(|scratch| validate_produce(bytes, rules, now, scratch));
-    if aside { tokio::task::block_in_place(check) } else { check() }
 }
 
 fn is_admin(header: &RequestHeader) -> bool {

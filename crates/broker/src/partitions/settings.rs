@@ -72,6 +72,7 @@ impl TopicSettings {
             max_message_bytes: i32::try_from(values.number("max.message.bytes")).unwrap_or(i32::MAX),
             segment_bytes: i32::try_from(log.segment_bytes).unwrap_or(i32::MAX),
             compacted: log.cleanup_compact,
+            max_rebuilt_bytes: settings.rebuilt_bytes_max,
             ..ProduceRules::default()
         };
         Self {
