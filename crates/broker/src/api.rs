@@ -1,6 +1,7 @@
 //! The table of everything this broker serves, sorted by key. ApiVersions is computed from it: what is not here cannot
 //! be advertised. Versions are those of the protocol table (Kafka's stable ones), so a row is all or nothing.
 
+mod altering;
 mod k00_produce;
 mod k01_fetch;
 mod k02_list_offsets;

@@ -1,72 +1,26 @@
-//! AlterConfigs (KIP-133), versions 0 to 2: replaces all dynamic configs of a resource. The broker checks what concerns
-//! itself (`config_checks`), the controller decides the rest. Kafka: `KafkaApis.handleAlterConfigsRequest`.
+//! AlterConfigs (KIP-133), versions 0 to 2: replaces all dynamic configs of a resource. See `altering`.
+//! Kafka: `KafkaApis.handleAlterConfigsRequest`.
 
+use super::altering::{self, Altering, altering};
 use super::{Api, Lane};
-use crate::call::{Call, Outcome};
-use crate::config_checks::{AskedConfig, AskedResource, Style, check};
-use milena_controller::ApiError;
-use milena_protocol::ApiKey;
-use milena_protocol::messages::alter_configs_request::{AlterConfigsResource, AlterableConfig};
-use milena_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
-use milena_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
-use milena_types::ErrorCode;
+use crate::config_checks::{AskedConfig, AskedResource, Style};
+use milena_protocol::messages::{
+    AlterConfigsRequest, AlterConfigsResponse, alter_configs_request, alter_configs_response,
+};
+use milena_protocol::{ApiKey, Text};
 
 /// The row of the table.
-pub(crate) const API: Api = Api { key: ApiKey::ALTER_CONFIGS, lane: Lane::Controller, handle };
+pub(crate) const API: Api =
+    Api { key: ApiKey::ALTER_CONFIGS, lane: Lane::Controller, handle: altering::handle::<AlterConfigsRequest> };
 
-type Answers = Vec<Option<AlterConfigsResourceResponse>>;
+/// Every key of the request is set.
+const SET: i8 = 0;
 
-fn handle(call: &mut Call<'_, '_>) -> Outcome {
-    let Ok(mut request) = call.decode::<AlterConfigsRequest>() else { return Outcome::Close };
-    let asked: Vec<AskedResource<'_>> = request.resources.iter().map(asked).collect();
-    let outcomes = check(&asked, Style::Replace, &call.broker.image(), &call.broker.settings);
-    let answers: Answers = outcomes
-        .into_iter()
-        .zip(&request.resources)
-        .map(|(outcome, resource)| outcome.map(|outcome| answer(resource, outcome)))
-        .collect();
-    let open = |at: usize| answers.get(at).is_some_and(Option::is_none);
-    let waiting: Vec<AlterConfigsResource> =
-        request.resources.drain(..).enumerate().filter(|(at, _)| open(*at)).map(|(_, resource)| resource).collect();
-    if waiting.is_empty() {
-        return call.answer(&assemble(answers, Vec::new()));
-    }
-    request.resources.clone_from(&waiting);
-    call.forward(request, move |result| {
-        let failed = |error: ErrorCode| {
-            let answers = waiting.iter().map(|resource| answer(resource, Err(error.into())));
-            AlterConfigsResponse { responses: answers.collect(), ..Default::default() }
-        };
-        assemble(answers, result.unwrap_or_else(failed).responses)
-    })
-}
-
-fn asked(resource: &AlterConfigsResource) -> AskedResource<'_> {
-    AskedResource {
-        kind: resource.resource_type,
-        name: &resource.resource_name,
-        configs: resource.configs.iter().map(asked_config).collect(),
-    }
-}
-
-fn asked_config(config: &AlterableConfig) -> AskedConfig<'_> {
-    AskedConfig { name: &config.name, operation: 0, value: config.value.as_ref() }
-}
-
-fn answer(resource: &AlterConfigsResource, outcome: Result<(), ApiError>) -> AlterConfigsResourceResponse {
-    let error = outcome.err();
-    AlterConfigsResourceResponse {
-        error_code: error.as_ref().map_or(0, |error| error.error.0),
-        error_message: error.and_then(|error| error.text()),
-        resource_type: resource.resource_type,
-        resource_name: resource.resource_name.clone(),
-        ..Default::default()
-    }
-}
-
-/// What was refused here, then what the controller decided.
-fn assemble(answers: Answers, decided: Vec<AlterConfigsResourceResponse>) -> AlterConfigsResponse {
-    let mut responses: Vec<AlterConfigsResourceResponse> = answers.into_iter().flatten().collect();
-    responses.extend(decided);
-    AlterConfigsResponse { responses, ..Default::default() }
-}
+altering!(
+    Style::Replace,
+    AlterConfigsRequest,
+    AlterConfigsResponse,
+    alter_configs_request,
+    alter_configs_response,
+    |_| SET
+);

@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use milena_protocol::messages::{broker_registration_request, controller_registration_request};
+
 /// What protects a listener. Kafka: `SecurityProtocol`; the numbers go over the wire and into records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(i16)]
@@ -150,3 +152,23 @@ fn check_ports(endpoints: &[Endpoint], all: &str) -> Result<(), String> {
 fn ip_version(endpoint: &Endpoint) -> Option<bool> {
     endpoint.host.parse::<std::net::IpAddr>().ok().map(|address| address.is_ipv4())
 }
+
+/// Registrations of brokers and of controllers say the same in types of their own.
+macro_rules! in_registrations {
+    ($request:ident) => {
+        impl From<&Endpoint> for $request::Listener {
+            fn from(endpoint: &Endpoint) -> Self {
+                Self {
+                    name: endpoint.name.as_str().into(),
+                    host: endpoint.host.as_str().into(),
+                    port: endpoint.port,
+                    security_protocol: endpoint.protocol.code(),
+                    ..Self::default()
+                }
+            }
+        }
+    };
+}
+
+in_registrations!(broker_registration_request);
+in_registrations!(controller_registration_request);

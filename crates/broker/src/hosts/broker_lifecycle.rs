@@ -238,13 +238,6 @@ where
 }
 
 fn registration(identity: &BrokerIdentity) -> BrokerRegistrationRequest {
-    let listener = |endpoint: &Endpoint| Listener {
-        name: Text::from(endpoint.name.as_str()),
-        host: Text::from(endpoint.host.as_str()),
-        port: endpoint.port,
-        security_protocol: endpoint.protocol.code(),
-        ..Listener::default()
-    };
     let feature = |(name, min, max): (&'static str, i16, i16)| Feature {
         name: Text::from_static(name),
         min_supported_version: min,
@@ -255,7 +248,7 @@ fn registration(identity: &BrokerIdentity) -> BrokerRegistrationRequest {
         broker_id: identity.id.0,
         cluster_id: Text::from(identity.cluster_id.as_str()),
         incarnation_id: identity.incarnation_id,
-        listeners: identity.listeners.iter().map(listener).collect(),
+        listeners: identity.listeners.iter().map(Listener::from).collect(),
         features: supported_features().map(feature).collect(),
         rack: identity.rack.as_deref().map(Text::from),
         log_dirs: identity.log_dirs.online().map(|directory| directory.id()).collect(),

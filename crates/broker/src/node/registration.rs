@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::NodeError;
 use super::listeners::with_bound_ports;
-use crate::config::{Endpoint, ServerConfig};
+use crate::config::ServerConfig;
 use crate::controller_handle::{ControllerHandle, ForController};
 use crate::format::random_uuid;
 
@@ -27,13 +27,6 @@ pub(super) fn register_controller(
     addresses: &[(String, SocketAddr)],
     handle: &Arc<dyn ControllerHandle>,
 ) -> Result<JoinHandle<()>, NodeError> {
-    let listener = |endpoint: Endpoint| Listener {
-        name: Text::from(endpoint.name.as_str()),
-        host: Text::from(endpoint.host.as_str()),
-        port: endpoint.port,
-        security_protocol: endpoint.protocol.code(),
-        ..Listener::default()
-    };
     let feature = |(name, min, max): (&'static str, i16, i16)| Feature {
         name: Text::from_static(name),
         min_supported_version: min,
@@ -44,7 +37,7 @@ pub(super) fn register_controller(
     let request = ControllerRegistrationRequest {
         controller_id: config.node.node_id.0,
         incarnation_id: random_uuid().map_err(NodeError::Format)?,
-        listeners: endpoints.into_iter().map(listener).collect(),
+        listeners: endpoints.iter().map(Listener::from).collect(),
         features: milena_metadata::supported_features().map(feature).collect(),
         ..ControllerRegistrationRequest::default()
     };

@@ -3,7 +3,9 @@
 //! others, which are few, run one after the other. Apache Kafka has no such bound.
 
 use bytes::Bytes;
-use milena_records::{Error, ProduceRules, Reject, RejectReason, Scratch, TargetCompression, ValidBatch, validate_produce};
+use milena_records::{
+    Error, ProduceRules, Reject, RejectReason, Scratch, TargetCompression, ValidBatch, validate_produce,
+};
 use milena_types::Timestamp;
 use std::cell::RefCell;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -61,7 +63,12 @@ impl Rebuilding {
 
     /// Checks one partition's records. What may inflate to much is checked while another thread serves this one's other
     /// connections: a megabyte of zeroes keeps a core busy for a second.
-    pub(super) fn validate(&self, bytes: Bytes, rules: &ProduceRules, now: Timestamp) -> Result<ValidBatch, RejectReason> {
+    pub(super) fn validate(
+        &self,
+        bytes: Bytes,
+        rules: &ProduceRules,
+        now: Timestamp,
+    ) -> Result<ValidBatch, RejectReason> {
         let compressed = bytes.get(CODEC_AT).is_some_and(|attributes| attributes & CODEC_MASK != 0);
         let is_aside = compressed && bytes.len() >= CHECKED_ASIDE_BYTES_MIN;
         let check = |bytes, rules: &ProduceRules| {

@@ -5,23 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use milena_coordinator::assignor::{Assignor, GroupAssignment, GroupSpec, MemberSpec};
+use milena_coordinator::group::Random;
 use milena_protocol::Text;
 use milena_types::Uuid;
 
-/// A small deterministic source (splitmix64).
-struct Seed(u64);
+/// A small deterministic source.
+struct Seed(Random);
 
 impl Seed {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ (bits >> 31)
-    }
-
     fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
+        self.0.next_u64() % bound.max(1)
     }
 }
 
@@ -40,7 +33,7 @@ pub(crate) struct Model {
 
 impl Model {
     pub(crate) fn new(seed: u64) -> Model {
-        let mut seed = Seed(seed);
+        let mut seed = Seed(Random::new(seed));
         let is_homogeneous = seed.below(2) == 0;
         let counts = (1..=1 + seed.below(8)).map(|number| (topic(number), 1 + seed.below(20) as i32)).collect();
         let mut model = Model { seed, is_homogeneous, counts, members: BTreeMap::new(), next_member: 0 };

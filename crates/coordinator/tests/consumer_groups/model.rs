@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use milena_coordinator::group::GroupConfig;
+use milena_coordinator::group::{GroupConfig, Random};
 use milena_protocol::Text;
 use milena_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
 use milena_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
@@ -18,19 +18,11 @@ const SESSION_MS: i64 = 45_000;
 const REBALANCE_MS: i32 = 60_000;
 const GROUP: &str = "g";
 
-struct Seed(u64);
+struct Seed(Random);
 
 impl Seed {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ (bits >> 31)
-    }
-
     fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
+        (self.0.next_u64() % bound.max(1) as u64) as usize
     }
 
     fn one_in(&mut self, bound: usize) -> bool {
@@ -155,7 +147,7 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> World {
-        let mut seed = Seed(seed);
+        let mut seed = Seed(Random::new(seed));
         let mut config = GroupConfig::default();
         config.consumer_assignment_interval_ms.value = if seed.one_in(2) { 0 } else { 1000 };
         let coordinator = Coordinator::new(config);

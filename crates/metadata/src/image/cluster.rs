@@ -134,23 +134,8 @@ impl BrokerRegistration {
             id: BrokerId(record.broker_id),
             epoch: record.broker_epoch,
             incarnation_id: record.incarnation_id,
-            endpoints: record
-                .end_points
-                .iter()
-                .map(|endpoint| Endpoint {
-                    listener: endpoint.name.detached(),
-                    host: endpoint.host.detached(),
-                    port: endpoint.port,
-                    security_protocol: endpoint.security_protocol,
-                })
-                .collect(),
-            features: record
-                .features
-                .iter()
-                .map(|feature| {
-                    (feature.name.detached(), range(feature.min_supported_version, feature.max_supported_version))
-                })
-                .collect(),
+            endpoints: record.end_points.iter().map(Endpoint::from).collect(),
+            features: record.features.iter().map(|feature| (feature.name.detached(), feature.into())).collect(),
             rack: record.rack.as_ref().map(Text::detached),
             is_fenced: record.fenced,
             is_in_controlled_shutdown: record.in_controlled_shutdown,
@@ -185,17 +170,7 @@ impl BrokerRegistration {
             broker_id: self.id.0,
             incarnation_id: self.incarnation_id,
             broker_epoch: self.epoch,
-            end_points: self
-                .endpoints
-                .iter()
-                .map(|endpoint| BrokerEndpoint {
-                    name: endpoint.listener.clone(),
-                    host: endpoint.host.clone(),
-                    port: endpoint.port,
-                    security_protocol: endpoint.security_protocol,
-                    ..BrokerEndpoint::default()
-                })
-                .collect(),
+            end_points: self.endpoints.iter().map(BrokerEndpoint::from).collect(),
             features: self
                 .features
                 .iter()
@@ -224,23 +199,8 @@ impl ControllerRegistration {
         ControllerRegistration {
             id: BrokerId(record.controller_id),
             incarnation_id: record.incarnation_id,
-            endpoints: record
-                .end_points
-                .iter()
-                .map(|endpoint| Endpoint {
-                    listener: endpoint.name.detached(),
-                    host: endpoint.host.detached(),
-                    port: endpoint.port,
-                    security_protocol: endpoint.security_protocol,
-                })
-                .collect(),
-            features: record
-                .features
-                .iter()
-                .map(|feature| {
-                    (feature.name.detached(), range(feature.min_supported_version, feature.max_supported_version))
-                })
-                .collect(),
+            endpoints: record.end_points.iter().map(Endpoint::from).collect(),
+            features: record.features.iter().map(|feature| (feature.name.detached(), feature.into())).collect(),
         }
     }
 
@@ -250,17 +210,7 @@ impl ControllerRegistration {
         RegisterControllerRecord {
             controller_id: self.id.0,
             incarnation_id: self.incarnation_id,
-            end_points: self
-                .endpoints
-                .iter()
-                .map(|endpoint| ControllerEndpoint {
-                    name: endpoint.listener.clone(),
-                    host: endpoint.host.clone(),
-                    port: endpoint.port,
-                    security_protocol: endpoint.security_protocol,
-                    ..ControllerEndpoint::default()
-                })
-                .collect(),
+            end_points: self.endpoints.iter().map(ControllerEndpoint::from).collect(),
             features: self
                 .features
                 .iter()
@@ -276,6 +226,40 @@ impl ControllerRegistration {
     }
 }
 
-fn range(min: i16, max: i16) -> LevelRange {
-    LevelRange { min, max }
+/// Records of brokers and of controllers say the same in types of their own.
+macro_rules! in_records {
+    ($endpoint:ident, $feature:ident) => {
+        impl From<&$endpoint> for Endpoint {
+            /// The texts are copied out of the frame they came in.
+            fn from(endpoint: &$endpoint) -> Endpoint {
+                Endpoint {
+                    listener: endpoint.name.detached(),
+                    host: endpoint.host.detached(),
+                    port: endpoint.port,
+                    security_protocol: endpoint.security_protocol,
+                }
+            }
+        }
+
+        impl From<&Endpoint> for $endpoint {
+            fn from(endpoint: &Endpoint) -> $endpoint {
+                $endpoint {
+                    name: endpoint.listener.clone(),
+                    host: endpoint.host.clone(),
+                    port: endpoint.port,
+                    security_protocol: endpoint.security_protocol,
+                    ..$endpoint::default()
+                }
+            }
+        }
+
+        impl From<&$feature> for LevelRange {
+            fn from(feature: &$feature) -> LevelRange {
+                LevelRange { min: feature.min_supported_version, max: feature.max_supported_version }
+            }
+        }
+    };
 }
+
+in_records!(BrokerEndpoint, BrokerFeature);
+in_records!(ControllerEndpoint, ControllerFeature);
