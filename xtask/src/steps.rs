@@ -21,7 +21,7 @@ impl Counts {
         Self { passed: u64::from(passed), failed: u64::from(!passed), skipped: 0 }
     }
 
-    fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;

@@ -63,7 +63,7 @@ fn run_steps(args: &[String]) -> anyhow::Result<Counts> {
         Ok(Counts::one(true))
     });
     if let Some(milena) = milena {
-        steps.run("conformance", |log| runner(&["run", "--slice"], &milena, log));
+        steps.run("conformance", |log| conformance_lanes(&milena, log));
         steps.run("kill", |log| runner(&["kill", "--rounds", KILL_ROUNDS], &milena, log));
     }
     Ok(steps.total())
@@ -89,6 +89,28 @@ fn unit_tests(log: &Path) -> anyhow::Result<Counts> {
     }
     let ended = process::run_logged(&mut command, log);
     counted(ended, count_cargo_test(&read(log)))
+}
+
+/// The parts of the conformance run, in two lanes at once: half of each part's time is waiting.
+const LANES: [[&str; 2]; 2] = [["--parts", "scripts,separate"], ["--without", "scripts,separate"]];
+
+/// The conformance run in lanes. The log of the second has a name of its own.
+fn conformance_lanes(milena: &Path, log: &Path) -> anyhow::Result<Counts> {
+    // One build before the lanes, which would wait for each other's.
+    process::run_logged(process::cargo().args(["build", "--quiet", "--release", "-p", "milena-conformance"]), log)?;
+    let lane = |index: usize, [flag, parts]: [&str; 2]| {
+        let log = if index == 0 { log.to_owned() } else { log.with_extension(format!("{index}.log")) };
+        runner(&["run", flag, parts], milena, &log)
+    };
+    std::thread::scope(|scope| {
+        let lanes: Vec<_> =
+            LANES.iter().enumerate().map(|(index, parts)| scope.spawn(move || lane(index, *parts))).collect();
+        let mut total = Counts::default();
+        for lane in lanes {
+            total.add(lane.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a lane panicked")))?);
+        }
+        Ok(total)
+    })
 }
 
 /// A task of the conformance runner.

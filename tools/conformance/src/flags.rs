@@ -12,7 +12,7 @@ const USAGE: &str = "usage: milena-conformance run|kill|restart|abuse|bench-grou
   --servers A,B        the servers compared, of kafka and milena (default kafka,milena; kafka,kafka checks the scripts themselves)
   --parts NAMES        of scripts, separate, tools, clients, disks, mixed, cluster (default all)
   --only PREFIX        only the cases whose name starts with it (scripts: a list of such)
-  --slice              the small run of CI (the default amount of data; kept as a name for it)
+  --without NAMES      all parts but these
   --gigabytes N        send N GB of the machine's own files through the clients
   --rounds N           kill rounds (default 200); rounds of bench-groups that count (default 5)
   --power-cut          kill rounds lose what was not synced, too
@@ -61,6 +61,7 @@ pub(crate) struct Flags {
     pub(crate) cold: bool,
     pub(crate) settings: Vec<(String, String)>,
     parts: Vec<String>,
+    without: Vec<String>,
 }
 
 impl Flags {
@@ -91,13 +92,13 @@ impl Flags {
             cold: false,
             settings: Vec::new(),
             parts: Vec::new(),
+            without: Vec::new(),
         };
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--cold" => flags.cold = true,
                 "--power-cut" => flags.power_cut = true,
                 "--keep" => flags.keep = true,
-                "--slice" => {}
                 other => {
                     let value = words.next().with_context(|| format!("{other} wants a value\n{USAGE}"))?;
                     flags.set(other, value)?;
@@ -115,6 +116,7 @@ impl Flags {
                 self.servers = (Kind::parse(first)?, Kind::parse(second)?);
             }
             "--parts" => self.parts = value.split(',').map(str::to_owned).collect(),
+            "--without" => self.without = value.split(',').map(str::to_owned).collect(),
             "--only" => value.clone_into(&mut self.only),
             "--gigabytes" => self.gigabytes = value.parse().context("--gigabytes wants a number")?,
             "--rounds" => self.rounds = value.parse().context("--rounds wants a number")?,
@@ -132,9 +134,10 @@ impl Flags {
         Ok(())
     }
 
-    /// True if this part was asked for, or none was.
+    /// True if this part was asked for, or none was, and it was not left out.
     pub(crate) fn wants(&self, part: &str) -> bool {
-        self.parts.is_empty() || self.parts.iter().any(|wanted| wanted == part)
+        let is_named = |names: &[String]| names.iter().any(|name| name == part);
+        (self.parts.is_empty() || is_named(&self.parts)) && !is_named(&self.without)
     }
 
     /// True if a case's name was asked for.

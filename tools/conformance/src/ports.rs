@@ -1,6 +1,9 @@
 //! Free ports below the ephemeral range: a port of that range can be taken by any outgoing connection at any moment.
+//! Several runs may look for ports at once: what one of them has handed out it holds by the UDP port of the same number,
+//! since the server that is to listen on it takes its time to start.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use anyhow::bail;
@@ -10,6 +13,8 @@ const RANGE: (u16, u16) = (12_000, 31_000);
 
 /// Ports handed out by this process are not handed out again.
 static NEXT: AtomicU16 = AtomicU16::new(0);
+/// Held until this process ends.
+static HELD: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
 
 /// A port that is free together with the one after it, for a listener and its controller.
 pub(crate) fn free_pair() -> anyhow::Result<u16> {
@@ -20,7 +25,9 @@ pub(crate) fn free_pair() -> anyhow::Result<u16> {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = first + 2 * (start.wrapping_add(step.wrapping_mul(7)) % span);
         let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+        let Ok(hold) = UdpSocket::bind(("127.0.0.1", port)) else { continue };
         if is_free(port) && is_free(port + 1) {
+            HELD.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(hold);
             return Ok(port);
         }
     }
