@@ -10,6 +10,7 @@ mod bench;
 mod conformance;
 mod fuzz;
 mod layers;
+mod oracle;
 mod process;
 mod schemas;
 mod setup;
@@ -31,6 +32,7 @@ const USAGE: &str = "usage: cargo xtask <task>
   fuzz [--seconds N] [--target NAME] [--input FILE]  libFuzzer on frames, headers, requests, responses, batches (default 60 s each)
   bench groups [--rounds N]  large groups and offset commits, beside Apache Kafka
   bench [--side-by-side PATH] [flags]  drive an external side-by-side benchmark
+  oracle compaction [--logs N] [--seed N]  random logs cleaned by Kafka's cleaner and by ours (default 1000)
   schemas [--check]       import the message schemas from Kafka's jars, or compare with them
   setup                   install what the tests need (jars, clients) under target/
 ";
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         "gigabyte" => conformance::gigabyte(&rest),
         "abuse" => conformance::abuse(&rest),
         "restart" => conformance::restart(&rest),
+        "oracle" => oracle::run(&rest),
         "bench" => bench::run(&rest),
         "fuzz" => fuzz::run(&rest),
         "setup" => setup::run(),

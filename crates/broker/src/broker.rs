@@ -5,7 +5,9 @@ use crate::config::{connection_quotas, reason_without_effect};
 use crate::controller_handle::{ControllerHandle, ForController};
 use crate::hosts::GroupCoordinators;
 use crate::log_dirs::LogDirs;
-use crate::partitions::{Assigner, Deadlines, FlushQueue, LocalTopic, Lookup, Partitions, Rebuilding, broker_texts};
+use crate::partitions::{
+    Assigner, Checkpoints, Deadlines, FlushQueue, LocalTopic, Lookup, Partitions, Rebuilding, broker_texts,
+};
 use crate::producer_ids::ProducerIds;
 use crate::replication::{Following, IsrChanges, ReplicaDirectories};
 use crate::settings::BrokerSettings;
@@ -40,6 +42,8 @@ pub struct Broker {
     assigner: Mutex<Assigner>,
     deadlines: Arc<Deadlines>,
     flush_queue: FlushQueue,
+    /// Held while a checkpoint is gathered and written.
+    checkpoints: Mutex<()>,
     fetch_sessions: Mutex<FetchSessionCache>,
     /// The epoch of this process's registration; -1 before it.
     epoch: AtomicI64,
@@ -76,6 +80,7 @@ impl Broker {
             assigner: Mutex::new(assigner),
             deadlines: Arc::default(),
             flush_queue: FlushQueue::default(),
+            checkpoints: Mutex::default(),
             fetch_sessions: Mutex::new(FetchSessionCache::new(limits)),
             epoch: AtomicI64::new(-1),
             following: Following::default(),
@@ -151,6 +156,9 @@ impl Broker {
             // What was opened in a directory that failed meanwhile.
             self.settle_failed_log_dirs();
             self.tell_directories(&image, delta);
+            if assigner.take_cleaned_deleted() || delta.is_none() {
+                Checkpoints::default().write_cleaned(self);
+            }
         }
         if delta.is_none_or(|delta| delta.has_topics() || !delta.brokers.is_empty()) {
             self.follow_image(&image, delta);
@@ -238,6 +246,10 @@ impl Broker {
 
     pub(crate) fn flush_queue(&self) -> &FlushQueue {
         &self.flush_queue
+    }
+
+    pub(crate) fn checkpoints(&self) -> MutexGuard<'_, ()> {
+        self.checkpoints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn fetch_sessions(&self) -> MutexGuard<'_, FetchSessionCache> {

@@ -4,6 +4,8 @@
 mod append;
 mod assignment;
 mod checkpoints;
+mod cleaner;
+mod cleaner_settings;
 mod coordinated;
 mod directories;
 mod durability;
@@ -20,6 +22,7 @@ mod waiting;
 
 pub(crate) use append::AppendGroup;
 pub(crate) use assignment::Assigner;
+pub(crate) use checkpoints::Checkpoints;
 pub(crate) use fetch::{FetchParams, FetchWork};
 pub(crate) use follower::{Fetched, FollowerEnd, FollowerProblem, Taken};
 pub(crate) use maintenance::FlushQueue;

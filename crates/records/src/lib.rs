@@ -14,6 +14,7 @@ mod rebuild;
 mod record;
 mod record_checks;
 mod reject;
+mod retain;
 mod varint;
 mod walk;
 
@@ -30,3 +31,4 @@ pub use header::{
 pub use produce::{AppendOrigin, ProduceRules, TargetCompression, ValidBatch, check_request, validate_produce};
 pub use record::{Header, Record, RecordIter};
 pub use reject::{RecordError, RecordFault, Reject, RejectReason};
+pub use retain::{RecordView, RecordViews, write_emptied, write_retained};

@@ -1,7 +1,7 @@
 //! What of a topic's configuration the log obeys. Names are Kafka's keys with dots as underscores.
 
 /// A log's settings; the broker keeps one per topic and shares it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct LogConfig {
     /// `segment.bytes`: a segment is not grown beyond it.
     pub segment_bytes: u32,
@@ -21,6 +21,14 @@ pub struct LogConfig {
     pub cleanup_delete: bool,
     /// Whether `cleanup.policy` contains `compact`: gaps between offsets are then no sign of loss.
     pub cleanup_compact: bool,
+    /// `delete.retention.ms`: how long compaction keeps a tombstone or marker after it first met it.
+    pub delete_retention_ms: i64,
+    /// `min.cleanable.dirty.ratio`: share of a log that must be dirty before it is compacted.
+    pub min_cleanable_dirty_ratio: f64,
+    /// `min.compaction.lag.ms`: younger records are not compacted.
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`: older dirty records are compacted whatever the ratio.
+    pub max_compaction_lag_ms: i64,
     /// `file.delete.delay.ms`: how long a deleted segment's file stays, renamed.
     pub file_delete_delay_ms: i64,
     /// `producer.id.expiration.ms`: when a silent producer id is forgotten.
@@ -41,6 +49,10 @@ impl Default for LogConfig {
             retention_bytes: -1,
             cleanup_delete: true,
             cleanup_compact: false,
+            delete_retention_ms: 24 * 3600 * 1000,
+            min_cleanable_dirty_ratio: 0.5,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
             file_delete_delay_ms: 60_000,
             producer_id_expiration_ms: 86_400_000,
             checkpoint_interval_bytes: 16 << 20,

@@ -84,6 +84,12 @@ pub trait DiskFile: FileSource + 'static {
     /// What the system says.
     fn truncate(&self, len: u64) -> io::Result<()>;
 
+    /// Sets when it was last changed, milliseconds since 1970.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn set_modified(&self, modified_ms: i64) -> io::Result<()>;
+
     /// Returns when the contents and the length survive a power cut (`fdatasync`). After an error nothing is known
     /// about the contents: never call it again and hope.
     ///

@@ -11,12 +11,14 @@ use crate::file_cache::FileCache;
 pub(crate) struct Files<D: Disk> {
     pub(crate) cache: Arc<FileCache<D>>,
     pub(crate) directory: Arc<Path>,
+    /// Behind every name: `.cleaned` for a segment that compaction writes, else nothing.
+    pub(crate) suffix: &'static str,
 }
 
 impl<D: Disk> Files<D> {
     /// The file of `base_offset` with `suffix`.
     pub(crate) fn path(&self, base_offset: i64, suffix: &str) -> PathBuf {
-        self.directory.join(file_name(base_offset, suffix))
+        self.directory.join(file_name(base_offset, suffix) + self.suffix)
     }
 
     /// The disk.

@@ -7,7 +7,7 @@ use crate::disk::{SimulatedDisk, read_whole};
 use crate::file_cache::FileCache;
 
 fn files(disk: &SimulatedDisk) -> Files<SimulatedDisk> {
-    Files { cache: FileCache::new(disk.clone(), 10), directory: Path::new("/").into() }
+    Files { cache: FileCache::new(disk.clone(), 10), directory: Path::new("/").into(), suffix: "" }
 }
 
 #[test]

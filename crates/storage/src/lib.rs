@@ -1,6 +1,7 @@
 //! The log of a partition on Kafka's files, and the files of a log directory. `docs/formats` describes each file.
 
 pub mod checkpoint;
+mod cleaner;
 mod config;
 pub mod disk;
 mod epochs;
@@ -17,6 +18,9 @@ mod scan;
 mod segment;
 mod transactions;
 
+pub use cleaner::{
+    CleanError, CleanPlan, CleanStats, CleanView, CleanedGroup, Cleaner, CleanerLimits, Cleaning, LastRecords, Pace,
+};
 pub use config::LogConfig;
 pub use epochs::{EpochCache, EpochEntry};
 pub use error::{Error, Result};

@@ -13,6 +13,7 @@ mod lookup;
 mod plan;
 mod read;
 mod recover;
+mod replace;
 mod retention;
 mod roll;
 mod snapshots;
@@ -73,6 +74,8 @@ pub struct Log<D: Disk> {
     failed: bool,
     /// Renamed files and when they may go, in milliseconds since 1970.
     deleted: Vec<(i64, PathBuf)>,
+    /// Up to where compaction came, if it ever did.
+    cleaned_to: Option<Offset>,
 }
 
 impl<D: Disk> Log<D> {

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use milena_types::{Offset, Timestamp, Uuid};
 
 use crate::checkpoint::{
-    CleanShutdown, LOG_START_OFFSET_CHECKPOINT, OffsetCheckpoint, RECOVERY_POINT_CHECKPOINT, read_offsets,
-    read_topic_id, write_offsets,
+    CLEANER_OFFSET_CHECKPOINT, CleanShutdown, LOG_START_OFFSET_CHECKPOINT, OffsetCheckpoint, RECOVERY_POINT_CHECKPOINT,
+    read_offsets, read_topic_id, write_offsets,
 };
 use crate::config::LogConfig;
 use crate::disk::{Disk, DiskFile};
@@ -96,6 +96,7 @@ impl<D: Disk> LogDir<D> {
         let names = self.partition_names()?;
         let recovery_points = self.read_checkpoint(RECOVERY_POINT_CHECKPOINT)?;
         let log_starts = self.read_checkpoint(LOG_START_OFFSET_CHECKPOINT)?;
+        let cleaned = self.read_checkpoint(CLEANER_OFFSET_CHECKPOINT)?;
         CleanShutdown::remove(self.cache.disk(), &self.path)?;
         let next = AtomicUsize::new(0);
         let outcome = Mutex::new((Vec::with_capacity(names.len()), None));
@@ -106,6 +107,7 @@ impl<D: Disk> LogDir<D> {
                     recovery_point: get(&recovery_points),
                     log_start_offset: get(&log_starts),
                     clean_shutdown: self.previous.is_some(),
+                    cleaned_to: cleaned.get(partition).copied(),
                     now,
                 };
                 let loaded = self.load_one(partition, &config_of(&partition.topic), open);

@@ -97,6 +97,11 @@ impl<'file, F: DiskFile> ValidBatches<'file, F> {
         ValidBatches { file, position, end, buffer: Vec::new(), start: 0, filled: 0 }
     }
 
+    /// Where the next batch begins; after the last one, where they end.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
     /// The next whole, undamaged batch.
     pub(crate) fn next(&mut self) -> std::io::Result<Option<(BatchPlace, &[u8])>> {
         self.fill(BATCH_OVERHEAD_BYTES)?;

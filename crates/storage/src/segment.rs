@@ -136,6 +136,11 @@ impl<D: Disk> Segment<D> {
         }))
     }
 
+    /// The greatest timestamp, if it is known without asking the time index.
+    pub(crate) fn known_max_timestamp(&self) -> Option<i64> {
+        self.max_timestamp.map(|max| max.timestamp)
+    }
+
     /// Keeps the greatest timestamp in memory, for the segment that is appended to.
     pub(crate) fn activate(&mut self, files: &Files<D>) -> Result<()> {
         self.max_timestamp = Some(self.max_timestamp(files)?);

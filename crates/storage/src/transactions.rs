@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn entries_read_back_and_are_cut_by_their_markers_offset() {
         let disk = SimulatedDisk::new(1);
-        let files = Files { cache: FileCache::new(disk.clone(), 10), directory: Path::new("/").into() };
+        let files = Files { cache: FileCache::new(disk.clone(), 10), directory: Path::new("/").into(), suffix: "" };
         assert_eq!(read(&files, 0).unwrap(), []);
         let entry = |at: i64| AbortedTransaction {
             producer_id: ProducerId(at),

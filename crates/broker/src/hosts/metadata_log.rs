@@ -66,7 +66,13 @@ impl<D: Disk> MetadataLog<D> {
         let oldest = snapshots.first().map_or(Offset(0), |id| id.offset);
         let latest = snapshots.last().map_or(Offset(0), |id| id.offset);
         // A snapshot holds only what was committed, and what was committed was synced.
-        let open = LogOpen { recovery_point: latest, log_start_offset: Offset(0), clean_shutdown: false, now };
+        let open = LogOpen {
+            recovery_point: latest,
+            log_start_offset: Offset(0),
+            clean_shutdown: false,
+            cleaned_to: None,
+            now,
+        };
         let (mut log, report) = Log::open(cache, &directory, &Arc::new(log_config(settings)), open)?;
         if report.bytes_truncated > 0 {
             tracing::warn!(bytes = report.bytes_truncated, "cut a torn tail off the metadata log");

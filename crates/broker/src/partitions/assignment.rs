@@ -33,6 +33,8 @@ pub(crate) struct Assigner {
     is_settled: bool,
     /// Directories of deleted partitions and when they may go.
     doomed: Vec<(Timestamp, PathBuf)>,
+    /// A log that was compacted was deleted: the cleaner's checkpoint must not speak of its successor.
+    cleaned_deleted: bool,
     /// `num.recovery.threads.per.data.dir`, of the file or as it was changed since.
     recovery_threads: usize,
 }
@@ -86,7 +88,7 @@ impl Assigner {
         let doomed = found.deleted.iter().map(|path| (now, path.clone())).collect();
         let files = log_dirs.files().map_or_else(|| FileCache::new(RealDisk, 0), Arc::clone);
         let log_dirs = Arc::clone(log_dirs);
-        Self { files, log_dirs, clock, found, is_settled: false, doomed, recovery_threads: 1 }
+        Self { files, log_dirs, clock, found, is_settled: false, doomed, cleaned_deleted: false, recovery_threads: 1 }
     }
 
     /// Brings the partitions to where `image` is; `delta` says what changed. Without a delta everything is looked at.
@@ -283,6 +285,7 @@ impl Assigner {
         partition.leave().run();
         let (from, log_dir) = {
             let inner = partition.lock();
+            self.cleaned_deleted |= inner.log.cleaned_to().is_some();
             (inner.log.directory().to_owned(), Arc::clone(&inner.log_dir))
         };
         if !log_dir.is_online() {
@@ -304,6 +307,11 @@ impl Assigner {
                 directories::set_aside(&name, &found.log_dir, "no topic of the cluster has it");
             }
         }
+    }
+
+    /// Whether the cleaner's checkpoint speaks of logs that were deleted since this was last asked.
+    pub(crate) fn take_cleaned_deleted(&mut self) -> bool {
+        std::mem::take(&mut self.cleaned_deleted)
     }
 
     /// The directories whose time has come.
@@ -344,6 +352,7 @@ fn open_one(
                 recovery_point: found.recovery_point,
                 log_start_offset: found.log_start_offset,
                 clean_shutdown: found.clean_shutdown,
+                cleaned_to: found.cleaned_to,
                 now,
             };
             let (log, report) = Log::open(files, &directory, &topic_settings.log, open)?;

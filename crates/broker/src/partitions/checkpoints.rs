@@ -7,7 +7,8 @@ use super::partition::{Inner, Partition};
 use crate::broker::Broker;
 use crate::log_dirs::Directory;
 use milena_storage::checkpoint::{
-    LOG_START_OFFSET_CHECKPOINT, OffsetCheckpoint, RECOVERY_POINT_CHECKPOINT, REPLICATION_OFFSET_CHECKPOINT,
+    CLEANER_OFFSET_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, OffsetCheckpoint, RECOVERY_POINT_CHECKPOINT,
+    REPLICATION_OFFSET_CHECKPOINT,
 };
 use milena_types::Offset;
 use std::collections::BTreeMap;
@@ -20,13 +21,15 @@ type Checked = (Arc<Partition>, Arc<Directory>, Offset);
 
 /// Writes the files; remembers what it wrote last, as a hash.
 #[derive(Default)]
-pub(super) struct Checkpoints {
+pub(crate) struct Checkpoints {
     written: BTreeMap<(PathBuf, &'static str), u64>,
 }
 
 impl Checkpoints {
     /// Saves how far every log is durable, and tells the logs that recovery will not begin before.
     pub(super) fn write_recovery_points(&mut self, broker: &Broker) {
+        // Gathered and written by one at a time: what another gathered before a truncation must not be written after it.
+        let _alone = broker.checkpoints();
         let points = gather(broker, |inner| Some(inner.log.recovery_point()));
         // A recovery point must not outlive the name of its log.
         for log_dir in broker.log_dirs().online() {
@@ -42,14 +45,29 @@ impl Checkpoints {
         }
     }
 
+    /// What must not be said of records that were cut off.
+    pub(super) fn write_after_truncation(&mut self, broker: &Broker) {
+        self.write_recovery_points(broker);
+        self.write_cleaned(broker);
+    }
+
     pub(super) fn write_log_starts(&mut self, broker: &Broker) {
+        let _alone = broker.checkpoints();
         let starts = gather(broker, |inner| inner.log.log_start_to_checkpoint());
         self.write(broker, LOG_START_OFFSET_CHECKPOINT, &starts);
     }
 
     pub(super) fn write_high_watermarks(&mut self, broker: &Broker) {
+        let _alone = broker.checkpoints();
         let high_watermarks = gather(broker, |inner| Some(inner.state.high_watermark()));
         self.write(broker, REPLICATION_OFFSET_CHECKPOINT, &high_watermarks);
+    }
+
+    /// Saves up to where every log was compacted.
+    pub(crate) fn write_cleaned(&mut self, broker: &Broker) {
+        let _alone = broker.checkpoints();
+        let cleaned = gather(broker, |inner| inner.log.cleaned_to());
+        self.write(broker, CLEANER_OFFSET_CHECKPOINT, &cleaned);
     }
 
     /// Writes the file `name` of every log directory that says something else now. A directory in which it cannot be

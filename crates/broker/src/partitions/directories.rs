@@ -5,7 +5,7 @@ use crate::log_dirs::{Directory, LogDirs};
 use milena_metadata::DIRECTORY_UNASSIGNED;
 use milena_protocol::Text;
 use milena_storage::checkpoint::{
-    CleanShutdown, LOG_START_OFFSET_CHECKPOINT, OffsetCheckpoint, RECOVERY_POINT_CHECKPOINT,
+    CLEANER_OFFSET_CHECKPOINT, CleanShutdown, LOG_START_OFFSET_CHECKPOINT, OffsetCheckpoint, RECOVERY_POINT_CHECKPOINT,
     REPLICATION_OFFSET_CHECKPOINT,
 };
 use milena_storage::disk::{Disk, RealDisk};
@@ -23,6 +23,7 @@ pub(crate) struct FoundLog {
     pub(crate) log_start_offset: Offset,
     pub(crate) high_watermark: Offset,
     pub(crate) clean_shutdown: bool,
+    pub(crate) cleaned_to: Option<Offset>,
 }
 
 /// What the log directories hold when the node starts.
@@ -59,6 +60,7 @@ fn look_into(directory: &Arc<Directory>, found: &mut Found) -> Result<(), Error>
     };
     let recovery_points = read(RECOVERY_POINT_CHECKPOINT)?;
     let log_starts = read(LOG_START_OFFSET_CHECKPOINT)?;
+    let cleaned = read(CLEANER_OFFSET_CHECKPOINT)?;
     let high_watermarks = read(REPLICATION_OFFSET_CHECKPOINT)?;
     let clean_shutdown = log_dir.previous_shutdown().is_some();
     CleanShutdown::remove(&RealDisk, path)?;
@@ -74,6 +76,7 @@ fn look_into(directory: &Arc<Directory>, found: &mut Found) -> Result<(), Error>
                     log_start_offset: at(&log_starts),
                     high_watermark: at(&high_watermarks),
                     clean_shutdown,
+                    cleaned_to: cleaned.get(&name).copied(),
                 };
                 found.logs.entry(name).or_default().push(log);
             }

@@ -100,7 +100,7 @@ impl Partition {
             let to = truncation_offset(leader, own, inner.log.log_end_offset());
             self.truncate(&mut inner, to, now)?;
             drop(inner);
-            Checkpoints::default().write_recovery_points(broker);
+            Checkpoints::default().write_after_truncation(broker);
             return Ok(Taken::Done);
         }
         let appended = !fetched.records.is_empty();
@@ -181,7 +181,7 @@ impl Partition {
             }
         }
         drop(inner);
-        Checkpoints::default().write_recovery_points(broker);
+        Checkpoints::default().write_after_truncation(broker);
         Ok(Taken::Done)
     }
 

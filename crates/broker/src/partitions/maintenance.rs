@@ -1,6 +1,7 @@
 //! What goes on beside the requests: flushing (group commit), checkpoints, retention, deletion of files. Kafka's counterparts are the tasks of `LogManager` and `ReplicaManager`'s high watermark checkpoint.
 
 use super::checkpoints::Checkpoints;
+use super::cleaner::LogCleaner;
 use super::durability;
 use super::partition::Partition;
 use crate::broker::Broker;
@@ -85,6 +86,8 @@ impl Maintenance {
         }));
         let (tail, stop) = (Arc::clone(broker), Arc::clone(&stopping));
         threads.extend(spawn("sync", move || durability::bound_tails(&tail, &stop)));
+        let (cleaned, stop) = (Arc::clone(broker), Arc::clone(&stopping));
+        threads.extend(spawn("log-cleaner-0", move || LogCleaner::run(&cleaned, &stop)));
         let (ticker, stop) = (Arc::clone(broker), Arc::clone(&stopping));
         threads.extend(spawn("maintenance", move || tick(&ticker, &stop)));
         Self { broker: Arc::clone(broker), threads, tasks: [deadlines, failures], stopping }
@@ -112,7 +115,7 @@ async fn settle_failures(broker: Arc<Broker>) {
     }
 }
 
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
+pub(super) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
     match std::thread::Builder::new().name(name.to_owned()).stack_size(256 << 10).spawn(body) {
         Ok(thread) => Some(thread),
         Err(error) => {
@@ -195,7 +198,10 @@ fn tick(broker: &Arc<Broker>, stopping: &AtomicBool) {
             flush_overdue(broker);
         }
         if retention.is_due() {
-            broker.partitions.all().iter().for_each(|partition| retain(broker, partition));
+            // Those with `compact` are the cleaner's, which would be at work on the same segments.
+            let partitions = broker.partitions.all();
+            let others = partitions.iter().filter(|partition| !partition.settings().log.cleanup_compact);
+            others.for_each(|partition| retain(broker, partition));
         }
         if producers.is_due() {
             let now = broker.now();
@@ -218,7 +224,8 @@ fn flush_overdue(broker: &Broker) {
     }
 }
 
-fn retain(broker: &Broker, partition: &Partition) {
+/// Deletes segments past retention.
+pub(super) fn retain(broker: &Broker, partition: &Partition) {
     let now = broker.now();
     let mut inner = partition.lock();
     let high_watermark = inner.state.high_watermark();

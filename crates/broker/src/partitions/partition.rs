@@ -53,7 +53,7 @@ pub(crate) struct Inner {
     /// Where the log is.
     pub(crate) log_dir: Arc<Directory>,
     /// The partition is being deleted: what fails on its files says nothing.
-    is_leaving: bool,
+    pub(super) is_leaving: bool,
     acks: Vec<AckWaiter>,
     commits: Vec<CommitWaiter>,
     fetches: Vec<Arc<ParkedFetch>>,

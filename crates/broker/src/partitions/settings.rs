@@ -55,6 +55,13 @@ impl TopicSettings {
             cleanup_delete: policy.iter().any(|policy| policy == "delete"),
             cleanup_compact: policy.iter().any(|policy| policy == "compact"),
             file_delete_delay_ms: values.number("file.delete.delay.ms"),
+            delete_retention_ms: values.number("delete.retention.ms"),
+            min_cleanable_dirty_ratio: values
+                .value("min.cleanable.dirty.ratio")
+                .and_then(|value| value.as_f64())
+                .unwrap_or(0.5),
+            min_compaction_lag_ms: values.number("min.compaction.lag.ms"),
+            max_compaction_lag_ms: values.number("max.compaction.lag.ms"),
             producer_id_expiration_ms: texts
                 .get("producer.id.expiration.ms")
                 .and_then(|text| text.trim().parse().ok())

@@ -2,9 +2,9 @@
 
 use super::status::KeyStatus::{self, Honoured, NoEffectYet, Refused};
 use super::status::{
-    AUTHORIZER, BYTES_BOUND, COMPACTION, FETCHERS, INTERNAL, LEAVING, LINGER, METRICS, MOVES, NO_TIERS, OPEN_TO_ALL,
-    POLICY, PREALLOCATE, PROVIDERS, PURGATORY, QUORUM, QUOTA_CLASS, QUOTAS, SASL, SELECTION, SHARE_GROUPS,
-    STREAMS_GROUPS, TELEMETRY, THREADS, THROTTLES, TIERED, TLS, TOKENS, TRANSACTIONS, UNSTABLE,
+    AUTHORIZER, BYTES_BOUND, FETCHERS, INTERNAL, LEAVING, LINGER, METRICS, MOVES, NO_TIERS, OPEN_TO_ALL, POLICY,
+    PREALLOCATE, PROVIDERS, PURGATORY, QUORUM, QUOTA_CLASS, QUOTAS, SASL, SELECTION, SHARE_GROUPS, STREAMS_GROUPS,
+    TELEMETRY, THREADS, THROTTLES, TIERED, TLS, TOKENS, TRANSACTIONS, UNSTABLE,
 };
 
 /// Sorted by name.
@@ -132,17 +132,17 @@ pub static BROKER_STATUS: &[(&str, KeyStatus)] = &[
     ("leader.imbalance.check.interval.seconds", Honoured),
     ("listener.security.protocol.map", Honoured),
     ("listeners", Honoured),
-    ("log.cleaner.backoff.ms", NoEffectYet(COMPACTION)),
-    ("log.cleaner.dedupe.buffer.size", NoEffectYet(COMPACTION)),
-    ("log.cleaner.delete.retention.ms", NoEffectYet(COMPACTION)),
-    ("log.cleaner.enable", NoEffectYet(COMPACTION)),
-    ("log.cleaner.io.buffer.load.factor", NoEffectYet(COMPACTION)),
-    ("log.cleaner.io.buffer.size", NoEffectYet(COMPACTION)),
-    ("log.cleaner.io.max.bytes.per.second", NoEffectYet(COMPACTION)),
-    ("log.cleaner.max.compaction.lag.ms", NoEffectYet(COMPACTION)),
-    ("log.cleaner.min.cleanable.ratio", NoEffectYet(COMPACTION)),
-    ("log.cleaner.min.compaction.lag.ms", NoEffectYet(COMPACTION)),
-    ("log.cleaner.threads", NoEffectYet(COMPACTION)),
+    ("log.cleaner.backoff.ms", Honoured),
+    ("log.cleaner.dedupe.buffer.size", Honoured),
+    ("log.cleaner.delete.retention.ms", Honoured),
+    ("log.cleaner.enable", Honoured),
+    ("log.cleaner.io.buffer.load.factor", Honoured),
+    ("log.cleaner.io.buffer.size", Honoured),
+    ("log.cleaner.io.max.bytes.per.second", Honoured),
+    ("log.cleaner.max.compaction.lag.ms", Honoured),
+    ("log.cleaner.min.cleanable.ratio", Honoured),
+    ("log.cleaner.min.compaction.lag.ms", Honoured),
+    ("log.cleaner.threads", Honoured),
     ("log.cleanup.policy", Honoured),
     ("log.dir", Honoured),
     ("log.dir.failure.timeout.ms", Honoured),

@@ -76,7 +76,6 @@ pub(super) const QUORUM: &str = "the times of requests to other nodes are fixed"
 pub(super) const QUOTAS: &str = "quotas are not built yet";
 pub(super) const METRICS: &str = "metrics are not built yet";
 pub(super) const TELEMETRY: &str = "client telemetry is not built yet";
-pub(super) const COMPACTION: &str = "log compaction is not built yet";
 pub(super) const THREADS: &str = "Milena runs on one pool with a worker thread per core";
 pub(super) const PURGATORY: &str =
     "a request that waits is forgotten when it completes, so nothing piles up to be purged";

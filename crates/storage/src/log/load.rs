@@ -31,6 +31,8 @@ pub struct LogOpen {
     pub log_start_offset: Offset,
     /// Whether the last broker closed every log of the directory.
     pub clean_shutdown: bool,
+    /// From `cleaner-offset-checkpoint`: below it compaction may have left gaps between segments.
+    pub cleaned_to: Option<Offset>,
     /// Now.
     pub now: Timestamp,
 }
@@ -93,6 +95,7 @@ impl<D: Disk> Log<D> {
         open: LogOpen,
     ) -> Result<(Log<D>, RecoveryReport)> {
         let mut log = Log::bare(cache, directory, config);
+        log.cleaned_to = open.cleaned_to;
         let mut report = RecoveryReport::default();
         let found = log.list_files()?;
         let mut epochs_lost = false;
@@ -126,7 +129,7 @@ impl<D: Disk> Log<D> {
 
     fn bare(cache: &Arc<FileCache<D>>, directory: &Path, config: &Arc<LogConfig>) -> Log<D> {
         Log {
-            files: Files { cache: Arc::clone(cache), directory: directory.into() },
+            files: Files { cache: Arc::clone(cache), directory: directory.into(), suffix: "" },
             config: Arc::clone(config),
             segments: Vec::with_capacity(1),
             epochs: EpochCache::default(),
@@ -146,6 +149,7 @@ impl<D: Disk> Log<D> {
             active_ready: false,
             failed: false,
             deleted: Vec::new(),
+            cleaned_to: None,
         }
     }
 
@@ -218,7 +222,8 @@ impl<D: Disk> Log<D> {
         let mut replaced: Option<(i64, i64)> = None;
         for name in swaps.iter().filter(|name| name.ends_with(".log.swap")) {
             let Some(base_offset) = offset(name) else { continue };
-            let next = self.next_offset_of(name)?.max(base_offset);
+            // All records of it may be gone, and the segment it replaces is there still.
+            let next = self.next_offset_of(name)?.max(base_offset + 1);
             let (min, max) = replaced.unwrap_or((base_offset, next));
             replaced = Some((min.min(base_offset), max.max(next)));
         }

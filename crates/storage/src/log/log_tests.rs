@@ -40,7 +40,13 @@ fn open(disk: &SimulatedDisk, config: &Arc<LogConfig>, open: LogOpen) -> (Log<Si
 }
 
 fn unclean(recovery_point: i64) -> LogOpen {
-    LogOpen { recovery_point: Offset(recovery_point), log_start_offset: Offset(0), clean_shutdown: false, now: NOW }
+    LogOpen {
+        recovery_point: Offset(recovery_point),
+        log_start_offset: Offset(0),
+        clean_shutdown: false,
+        cleaned_to: None,
+        now: NOW,
+    }
 }
 
 /// A batch of `count` records with timestamps from `timestamp` on.

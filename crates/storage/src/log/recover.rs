@@ -69,7 +69,9 @@ impl<D: Disk> Log<D> {
     fn gap_follows(&self, at: usize) -> Result<bool> {
         let (Some(segment), Some(next)) = (self.segments.get(at), self.segments.get(at + 1)) else { return Ok(false) };
         let end = segment.next_offset(&self.files)?;
-        Ok(end > next.base_offset || !self.config.cleanup_compact && end < next.base_offset)
+        let is_compacted =
+            self.config.cleanup_compact || self.cleaned_to.is_some_and(|cleaned_to| next.base_offset <= cleaned_to.0);
+        Ok(end > next.base_offset || !is_compacted && end < next.base_offset)
     }
 
     /// Whether the indexes of the segment that ends at the recovery point contradict the log: it may have been closed

@@ -113,7 +113,7 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    fn rename_deleted(&mut self, base_offset: i64, suffix: &str, now: Timestamp) -> Result<()> {
+    pub(super) fn rename_deleted(&mut self, base_offset: i64, suffix: &str, now: Timestamp) -> Result<()> {
         let when = now.0.saturating_add(self.config.file_delete_delay_ms);
         let from = self.files.path(base_offset, suffix);
         let to = self.files.directory.join(file_name(base_offset, suffix) + DELETED);

@@ -28,6 +28,8 @@ impl<D: Disk> Log<D> {
 
     fn truncate_within(&mut self, offset: Offset, now: Timestamp) -> Result<()> {
         self.truncations += 1;
+        // What is written in the place of what is cut off was not cleaned.
+        self.cleaned_to = self.cleaned_to.map(|cleaned_to| cleaned_to.min(offset));
         let keep = self.segments.partition_point(|segment| segment.base_offset <= offset.0).max(1);
         // The last first: whatever stops this, what is left has no gap.
         for segment in self.segments.drain(keep..).rev().collect::<Vec<_>>() {
@@ -85,6 +87,7 @@ impl<D: Disk> Log<D> {
 
     fn restart(&mut self, offset: Offset, now: Timestamp) -> Result<()> {
         self.truncations += 1;
+        self.cleaned_to = None;
         for segment in std::mem::take(&mut self.segments) {
             segment.close();
             self.remove_segment_files(segment.base_offset)?;

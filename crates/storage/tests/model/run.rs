@@ -141,7 +141,7 @@ impl Run {
         let recovery_point = recovery_points.get(&partition()).copied().unwrap_or(Offset(0));
         let clean_shutdown = log_dir.previous_shutdown().is_some();
         milena_storage::checkpoint::CleanShutdown::remove(disk, Path::new(LOGS))?;
-        let open = LogOpen { recovery_point, log_start_offset: Offset(0), clean_shutdown, now: NOW };
+        let open = LogOpen { recovery_point, log_start_offset: Offset(0), clean_shutdown, cleaned_to: None, now: NOW };
         let (log, _) = Log::open(&cache, &path, &config(), open)?;
         Ok(Some(Run::with(disk, log_dir, log)))
     }

@@ -75,6 +75,10 @@ impl DiskFile for LyingFile {
         self.truth.truncate(len)
     }
 
+    fn set_modified(&self, modified_ms: i64) -> io::Result<()> {
+        self.truth.set_modified(modified_ms)
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         if self.lies { Ok(()) } else { self.truth.sync_data() }
     }
