@@ -21,6 +21,11 @@ mod k20_delete_topics;
 mod k21_delete_records;
 mod k22_init_producer_id;
 mod k23_offset_for_leader_epoch;
+mod k24_add_partitions_to_txn;
+mod k25_add_offsets_to_txn;
+mod k26_end_txn;
+mod k27_write_txn_markers;
+mod k28_txn_offset_commit;
 mod k32_describe_configs;
 mod k33_alter_configs;
 mod k35_describe_log_dirs;
@@ -36,6 +41,8 @@ mod k57_update_features;
 mod k60_describe_cluster;
 mod k61_describe_producers;
 mod k64_unregister_broker;
+mod k65_describe_transactions;
+mod k66_list_transactions;
 mod k68_consumer_group_heartbeat;
 mod k69_consumer_group_describe;
 mod k74_list_config_resources;
@@ -45,6 +52,7 @@ mod k81_remove_raft_voter;
 
 use crate::call::{Call, Outcome};
 use milena_protocol::{ApiKey, ApiKeyInfo, api_keys};
+use milena_types::ErrorCode;
 use std::ops::RangeInclusive;
 
 /// A handler: plain, it never spawns, sleeps or blocks.
@@ -92,6 +100,11 @@ static TABLE: &[Api] = &[
     k21_delete_records::API,
     k22_init_producer_id::API,
     k23_offset_for_leader_epoch::API,
+    k24_add_partitions_to_txn::API,
+    k25_add_offsets_to_txn::API,
+    k26_end_txn::API,
+    k27_write_txn_markers::API,
+    k28_txn_offset_commit::API,
     k32_describe_configs::API,
     k33_alter_configs::API,
     k35_describe_log_dirs::API,
@@ -107,6 +120,8 @@ static TABLE: &[Api] = &[
     k60_describe_cluster::API,
     k61_describe_producers::API,
     k64_unregister_broker::API,
+    k65_describe_transactions::API,
+    k66_list_transactions::API,
     k68_consumer_group_heartbeat::API,
     k69_consumer_group_describe::API,
     k74_list_config_resources::API,
@@ -143,6 +158,14 @@ impl Api {
 /// Kafka's stable versions: the newest is left out while it is marked unstable.
 fn stable_versions(info: &ApiKeyInfo) -> RangeInclusive<i16> {
     info.min_version..=info.max_version - i16::from(info.latest_version_unstable)
+}
+
+/// `PRODUCER_FENCED` as clients of before `version_that_knows` understand it.
+pub(crate) fn fenced_before(version_that_knows: i16, version: i16, error: ErrorCode) -> ErrorCode {
+    if error == ErrorCode::PRODUCER_FENCED && version < version_that_knows {
+        return ErrorCode::INVALID_PRODUCER_EPOCH;
+    }
+    error
 }
 
 #[cfg(test)]

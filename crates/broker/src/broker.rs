@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use crate::config::{connection_quotas, reason_without_effect};
 use crate::controller_handle::{ControllerHandle, ForController};
-use crate::hosts::GroupCoordinators;
+use crate::hosts::{GroupCoordinators, TransactionCoordinators};
 use crate::log_dirs::LogDirs;
 use crate::partitions::{
     Assigner, Checkpoints, Deadlines, FlushQueue, LocalTopic, Lookup, Partitions, Rebuilding, broker_texts,
@@ -19,7 +19,7 @@ use milena_replication::{CacheLimits, FetchSessionCache};
 use milena_types::{ErrorCode, PartitionIndex, Timestamp, TopicId};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI16, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI16, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a broker is made of.
@@ -53,6 +53,9 @@ pub struct Broker {
     producer_ids: ProducerIds,
     rebuilding: Rebuilding,
     groups: GroupCoordinators,
+    transactions: TransactionCoordinators,
+    /// `transaction.partition.verification.enable`.
+    verifies_transactions: AtomicBool,
     kraft_version: AtomicI16,
     /// Topics that are being created on use.
     creating: Mutex<BTreeSet<Text>>,
@@ -89,6 +92,8 @@ impl Broker {
             producer_ids: ProducerIds::default(),
             rebuilding: Rebuilding::default(),
             groups: GroupCoordinators::default(),
+            transactions: TransactionCoordinators::default(),
+            verifies_transactions: AtomicBool::new(true),
             kraft_version: AtomicI16::new(0),
             creating: Mutex::default(),
             connection_quotas: Mutex::default(),
@@ -173,6 +178,7 @@ impl Broker {
         self.image.store(Arc::clone(&image));
         drop(assigner);
         self.groups.follow(self, &image, delta);
+        self.transactions.follow(self, &image, delta);
     }
 
     /// Hands over a server whose bounds on connections are to follow the image.
@@ -182,7 +188,10 @@ impl Broker {
 
     /// What the dynamic configs of brokers say beside the defaults of topics.
     fn apply_broker_configs(&self, image: &Image) {
-        let quotas = connection_quotas(&broker_texts(&self.settings, image));
+        let texts = broker_texts(&self.settings, image);
+        let verifies = texts.get("transaction.partition.verification.enable").map(|text| text.trim());
+        self.verifies_transactions.store(verifies != Some("false"), Ordering::Relaxed);
+        let quotas = connection_quotas(&texts);
         for handle in self.connection_quotas.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             handle.set(quotas.clone());
         }
@@ -266,6 +275,15 @@ impl Broker {
 
     pub(crate) fn rebuilding(&self) -> &Rebuilding {
         &self.rebuilding
+    }
+
+    pub(crate) fn transactions(&self) -> &TransactionCoordinators {
+        &self.transactions
+    }
+
+    /// Whether records of a transaction are held against its coordinator before they are written (KIP-890).
+    pub(crate) fn verifies_transactions(&self) -> bool {
+        self.verifies_transactions.load(Ordering::Relaxed)
     }
 
     pub(crate) fn producer_ids(&self) -> &ProducerIds {

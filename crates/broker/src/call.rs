@@ -144,7 +144,7 @@ impl<'a, 'r> Call<'a, 'r> {
 
     /// Appends a produce request by itself.
     pub(crate) fn append_alone(&mut self) -> Outcome {
-        let mut group = AppendGroup::new(self.broker, &self.session.peer.listener);
+        let mut group = AppendGroup::new(self.broker, &self.session.peer.listener, &self.session.held);
         let body = std::mem::replace(&mut self.body, Reader::new(bytes::Bytes::new()));
         group.add(self.header.clone(), body, self.replies);
         group.flush(self.replies);
@@ -174,6 +174,11 @@ impl Later {
     #[must_use]
     pub fn version(&self) -> i16 {
         self.version
+    }
+
+    /// No answer is wanted after all.
+    pub(crate) fn nothing(self) {
+        self.reply.send(Vec::new());
     }
 
     /// Encodes and sends the answer.

@@ -5,7 +5,7 @@
 use crate::api::{self, k18_api_versions};
 use crate::broker::Broker;
 use crate::call::{Call, DECODED_BYTES_MAX, Outcome};
-use crate::partitions::AppendGroup;
+use crate::partitions::{AppendGroup, HeldProduces};
 use bytes::Bytes;
 use milena_network::{Peer, Replies, Service};
 use milena_protocol::{ApiKey, Reader, RequestHeader, frame};
@@ -16,6 +16,8 @@ use std::sync::Arc;
 pub struct Session {
     /// Who is at the other end.
     pub peer: Peer,
+    /// Produce requests that wait for the coordinator of their transaction.
+    pub(crate) held: Arc<HeldProduces>,
 }
 
 /// The broker as the network sees it.
@@ -36,11 +38,11 @@ impl Service for Dispatcher {
     type Session = Session;
 
     fn open(&self, peer: &Peer) -> Session {
-        Session { peer: peer.clone() }
+        Session { peer: peer.clone(), held: Arc::default() }
     }
 
     fn handle(&self, session: &mut Session, frames: &mut Vec<Bytes>, replies: &mut Replies<'_>) {
-        let mut group = AppendGroup::new(&self.broker, &session.peer.listener);
+        let mut group = AppendGroup::new(&self.broker, &session.peer.listener, &session.held);
         let mut taken = 0;
         while !replies.is_closing() && !replies.is_full() {
             let Some(frame) = frames.get_mut(taken).map(std::mem::take) else { break };

@@ -13,6 +13,7 @@ mod raft_requests;
 mod raft_wire;
 mod remote_controller;
 mod replayer;
+mod transactions;
 
 pub(crate) use broker_lifecycle::ask;
 pub use broker_lifecycle::{BrokerIdentity, BrokerLifecycle, JoinError, LifecycleTimes, MetadataOffset};
@@ -30,3 +31,7 @@ pub(crate) use peers::Connection;
 pub(crate) use peers::{Address, Link};
 pub use raft_requests::{RaftDone, RaftRequest, RaftResponse};
 pub use remote_controller::RemoteController;
+pub(crate) use transactions::{
+    Query, TRANSACTION_TOPIC, TransactionCoordinators, Verified, ask_coordinator,
+    partition_of as transaction_partition, run_errands,
+};

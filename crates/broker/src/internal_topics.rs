@@ -1,6 +1,6 @@
 //! Kafka's own topics, made when they are first needed. Kafka: `DefaultAutoTopicCreationManager`.
 
-use crate::hosts::OFFSETS_TOPIC;
+use crate::hosts::{OFFSETS_TOPIC, TRANSACTION_TOPIC};
 use crate::settings::BrokerSettings;
 use milena_protocol::Text;
 use milena_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
@@ -9,11 +9,6 @@ use milena_protocol::messages::create_topics_request::{CreatableTopic, Creatable
 pub(crate) fn creatable(settings: &BrokerSettings, name: &Text) -> CreatableTopic {
     if **name == *OFFSETS_TOPIC {
         let groups = &settings.groups;
-        let config = |name: &'static str, value: String| CreatableTopicConfig {
-            name: Text::from_static(name),
-            value: Some(value.into()),
-            ..Default::default()
-        };
         return CreatableTopic {
             name: name.clone(),
             num_partitions: groups.offsets_topic_num_partitions,
@@ -26,10 +21,30 @@ pub(crate) fn creatable(settings: &BrokerSettings, name: &Text) -> CreatableTopi
             ..Default::default()
         };
     }
+    if **name == *TRANSACTION_TOPIC {
+        let transactions = &settings.transactions;
+        return CreatableTopic {
+            name: name.clone(),
+            num_partitions: transactions.state_log_num_partitions,
+            replication_factor: transactions.state_log_replication_factor,
+            configs: vec![
+                config("unclean.leader.election.enable", "false".to_owned()),
+                config("compression.type", "uncompressed".to_owned()),
+                config("cleanup.policy", "compact".to_owned()),
+                config("min.insync.replicas", transactions.state_log_min_isr.to_string()),
+                config("segment.bytes", transactions.state_log_segment_bytes.to_string()),
+            ],
+            ..Default::default()
+        };
+    }
     CreatableTopic {
         name: name.clone(),
         num_partitions: settings.num_partitions,
         replication_factor: settings.default_replication_factor,
         ..Default::default()
     }
+}
+
+fn config(name: &'static str, value: String) -> CreatableTopicConfig {
+    CreatableTopicConfig { name: Text::from_static(name), value: Some(value.into()), ..Default::default() }
 }

@@ -211,6 +211,7 @@ impl Node {
             }
             // Members that wait for a rebalance learn that they wait in vain.
             broker.broker.groups().stop();
+            broker.broker.transactions().stop();
             broker.server.shutdown().await;
             broker.replication.stop().await;
             let (maintenance, epoch) = (broker.maintenance, broker.epoch);

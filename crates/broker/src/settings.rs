@@ -1,6 +1,7 @@
 //! What the broker takes from its configuration, typed. Names are Kafka's keys.
 
 use milena_coordinator::group::GroupConfig;
+use milena_coordinator::transaction::TransactionConfig;
 use milena_records::Codec;
 use milena_replication::Durability;
 use milena_types::BrokerId;
@@ -37,6 +38,46 @@ impl Default for GroupSettings {
             offsets_topic_segment_bytes: 100 << 20,
             offsets_topic_codec: Codec::NONE,
             offsets_load_buffer_size: 5 << 20,
+        }
+    }
+}
+
+/// The settings of transactions.
+#[derive(Clone, Debug)]
+pub struct TransactionSettings {
+    /// What the coordinators obey.
+    pub config: TransactionConfig,
+    /// `transaction.state.log.num.partitions`.
+    pub state_log_num_partitions: i32,
+    /// `transaction.state.log.replication.factor`.
+    pub state_log_replication_factor: i16,
+    /// `transaction.state.log.min.isr`.
+    pub state_log_min_isr: i32,
+    /// `transaction.state.log.segment.bytes`.
+    pub state_log_segment_bytes: i32,
+    /// `transaction.state.log.load.buffer.size`.
+    pub state_log_load_buffer_size: u32,
+    /// `add.partitions.to.txn.retry.backoff.ms`.
+    pub add_partitions_retry_backoff_ms: u64,
+    /// `add.partitions.to.txn.retry.backoff.max.ms`.
+    pub add_partitions_retry_backoff_max_ms: u64,
+    /// `request.timeout.ms`.
+    pub request_timeout_ms: i64,
+}
+
+impl Default for TransactionSettings {
+    /// Kafka's defaults.
+    fn default() -> Self {
+        Self {
+            config: TransactionConfig::default(),
+            state_log_num_partitions: 50,
+            state_log_replication_factor: 3,
+            state_log_min_isr: 2,
+            state_log_segment_bytes: 100 << 20,
+            state_log_load_buffer_size: 5 << 20,
+            add_partitions_retry_backoff_ms: 20,
+            add_partitions_retry_backoff_max_ms: 100,
+            request_timeout_ms: 30_000,
         }
     }
 }
@@ -124,6 +165,8 @@ pub struct BrokerSettings {
     pub rebuilt_bytes_max: u64,
     /// The group coordinators.
     pub groups: GroupSettings,
+    /// Transactions.
+    pub transactions: TransactionSettings,
 }
 
 impl Default for BrokerSettings {
@@ -153,6 +196,7 @@ impl Default for BrokerSettings {
             num_recovery_threads_per_data_dir: 2,
             rebuilt_bytes_max: 128 << 20,
             groups: GroupSettings::default(),
+            transactions: TransactionSettings::default(),
         }
     }
 }

@@ -7,9 +7,12 @@
 //! - `group`: consumer groups and their offsets on `__consumer_offsets`: `group/records.rs` (what is in the log),
 //!   `group/state.rs` (what it amounts to), `group/machine.rs` (requests in, answers out). One folder for each kind of
 //!   group: `classic` (JoinGroup and SyncGroup), `consumer` (KIP-848).
+//! - `transaction`: transactions on `__transaction_state`.
 //!
-//! Kafka's counterparts: `org.apache.kafka.coordinator.common.runtime` and `org.apache.kafka.coordinator.group`.
+//! Kafka's counterparts: `org.apache.kafka.coordinator.common.runtime` `org.apache.kafka.coordinator.group`
+//! and `org.apache.kafka.coordinator.transaction`.
 
 pub mod assignor;
 pub mod group;
 pub mod runtime;
+pub mod transaction;

@@ -12,11 +12,13 @@ mod index;
 mod log;
 mod log_dir;
 mod names;
+mod producer_rules;
 mod producer_snapshot;
 mod producers;
 mod scan;
 mod segment;
 mod transactions;
+mod verification;
 
 pub use cleaner::{
     CleanError, CleanPlan, CleanStats, CleanView, CleanedGroup, Cleaner, CleanerLimits, Cleaning, LastRecords, Pace,
@@ -33,3 +35,4 @@ pub use log_dir::{LoadedLog, LogDir};
 pub use names::{DirectoryKind, TopicPartition};
 pub use producers::{AppendOrigin, ProducerBatch, ProducerEntry, Rejected};
 pub use transactions::AbortedTransaction;
+pub use verification::VerificationGuard;

@@ -30,6 +30,7 @@ pub use read::{ReadError, ReadResult};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use milena_records::BatchHeader;
 use milena_types::{LeaderEpoch, Offset, ProducerId, Timestamp};
 
 use crate::config::LogConfig;
@@ -37,8 +38,9 @@ use crate::disk::Disk;
 use crate::epochs::{EpochCache, EpochEntry};
 use crate::error::{Error, Result};
 use crate::files::Files;
-use crate::producers::{ProducerEntry, Producers};
+use crate::producers::{ProducerEntry, Producers, Rejected};
 use crate::segment::Segment;
+use crate::verification::VerificationGuard;
 
 /// One partition's log.
 #[derive(Debug)]
@@ -185,6 +187,20 @@ impl<D: Disk> Log<D> {
     #[must_use]
     pub fn producer(&self, producer_id: ProducerId) -> Option<&ProducerEntry> {
         self.producers.entries().get(&producer_id.0)
+    }
+
+    /// A batch of a transaction is about to come: the guard its append needs, none if the transaction is open here
+    /// already. `supports_epoch_bump` says that each of the producer's transactions has its own epoch (KIP-890).
+    ///
+    /// # Errors
+    /// `INVALID_PRODUCER_EPOCH`.
+    pub fn start_verification(
+        &mut self,
+        batch: &BatchHeader,
+        supports_epoch_bump: bool,
+        now: Timestamp,
+    ) -> Result<Option<VerificationGuard>, Rejected> {
+        self.producers.start_verification(batch, supports_epoch_bump, now.0)
     }
 
     /// Forgets producers that were silent for `producer.id.expiration.ms`.

@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 use milena_records::{BatchHeader, ControlType};
 use milena_types::{ErrorCode, Offset, ProducerEpoch, ProducerId};
 
+use crate::producer_rules::{check_epoch, check_sequence, end_transaction, stale_epoch};
+use crate::verification::{self, VerificationGuard, Verifications};
+
 /// Batches kept per producer to recognise a repeated one.
 const BATCHES_MAX: usize = 5;
 /// Kafka's "no sequence".
@@ -24,6 +27,21 @@ pub enum AppendOrigin {
     },
     /// A leader's records: taken as they are.
     Replication,
+}
+
+/// By which rules a batch is taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Terms {
+    pub(crate) origin: AppendOrigin,
+    /// Records of a transaction that has none here yet need the guard that verifying gave.
+    pub(crate) verify: bool,
+    pub(crate) guard: Option<VerificationGuard>,
+}
+
+impl From<AppendOrigin> for Terms {
+    fn from(origin: AppendOrigin) -> Terms {
+        Terms { origin, verify: false, guard: None }
+    }
 }
 
 /// Why a batch was refused.
@@ -110,7 +128,7 @@ impl ProducerEntry {
         self.batches().last().map_or(NO_SEQUENCE, |batch| batch.last_sequence)
     }
 
-    fn set_epoch(&mut self, epoch: ProducerEpoch) {
+    pub(crate) fn set_epoch(&mut self, epoch: ProducerEpoch) {
         if self.epoch != epoch {
             self.epoch = epoch;
             self.count = 0;
@@ -156,6 +174,7 @@ pub(crate) struct Undo {
     producer_id: i64,
     before: Option<ProducerEntry>,
     started: Option<i64>,
+    verification: Option<verification::Entry>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -172,6 +191,7 @@ pub(crate) struct Producers {
     ongoing: BTreeMap<i64, Ongoing>,
     /// Ended ones whose marker is not yet below the high watermark, by first offset.
     unreplicated: BTreeMap<i64, Ongoing>,
+    verifications: Verifications,
 }
 
 impl Producers {
@@ -211,23 +231,30 @@ impl Producers {
         &mut self,
         header: &BatchHeader,
         base_offset: Offset,
-        origin: AppendOrigin,
+        terms: impl Into<Terms>,
         marker: Option<Marker>,
     ) -> Result<(Undo, Option<CompletedTransaction>), Rejected> {
+        let terms = terms.into();
+        let origin = terms.origin;
         let producer_id = header.producer_id.0;
         let before = self.entries.get(&producer_id).copied();
         let mut entry = before.unwrap_or(ProducerEntry::EMPTY);
-        let mut undo = Undo { producer_id, before, started: None };
+        let mut undo = Undo { producer_id, before, started: None, verification: None };
+        if origin != AppendOrigin::Replication && header.is_transactional() {
+            self.check_transaction(&entry, header, terms)?;
+        }
         if header.is_control() {
             let completed = match marker {
                 Some(marker) => end_transaction(&mut entry, header, base_offset, origin, marker)?,
                 None => return Ok((undo, None)),
             };
+            undo.verification = self.verifications.remove(producer_id);
             self.entries.insert(producer_id, entry);
             return Ok((undo, completed));
         }
         check_epoch(&entry, header, origin)?;
         if origin == AppendOrigin::Client {
+            self.verifications.check_sequence(header, before.is_some())?;
             check_sequence(&entry, header)?;
         }
         entry.set_epoch(header.producer_epoch);
@@ -254,8 +281,54 @@ impl Producers {
             }
             _ => {}
         }
+        if header.is_transactional() {
+            undo.verification = self.verifications.remove(producer_id);
+        }
         self.entries.insert(producer_id, entry);
         Ok((undo, None))
+    }
+
+    /// Whether the producer has a transaction open here in this epoch.
+    pub(crate) fn has_transaction(&self, producer_id: ProducerId, epoch: ProducerEpoch) -> bool {
+        let entry = self.entries.get(&producer_id.0);
+        entry.is_some_and(|entry| entry.epoch == epoch && entry.current_transaction_first_offset.is_some())
+    }
+
+    /// A batch of a transaction is about to come (`UnifiedLog.maybeStartTransactionVerification`): the guard it needs, none
+    /// if the transaction is open here already.
+    pub(crate) fn start_verification(
+        &mut self,
+        batch: &BatchHeader,
+        supports_epoch_bump: bool,
+        now_ms: i64,
+    ) -> Result<Option<VerificationGuard>, Rejected> {
+        if let Some(entry) = self.entries.get(&batch.producer_id.0)
+            && batch.producer_epoch < entry.epoch
+        {
+            return Err(stale_epoch(entry, batch));
+        }
+        if self.has_transaction(batch.producer_id, batch.producer_epoch) {
+            return Ok(None);
+        }
+        Ok(Some(self.verifications.start(batch, supports_epoch_bump, now_ms)))
+    }
+
+    /// `UnifiedLog.analyzeAndValidateProducerState`: what a batch of a transaction that is not open here must bring.
+    fn check_transaction(&self, entry: &ProducerEntry, header: &BatchHeader, terms: Terms) -> Result<(), Rejected> {
+        if self.has_transaction(header.producer_id, header.producer_epoch) {
+            return Ok(());
+        }
+        if header.producer_epoch < entry.epoch {
+            return Err(stale_epoch(entry, header));
+        }
+        let guard = self.verifications.guard(header.producer_id.0);
+        if terms.verify && !header.is_control() && (guard.is_none() || guard != terms.guard) {
+            return Err(Rejected {
+                error: ErrorCode::INVALID_TXN_STATE,
+                message: "Record was not part of an ongoing transaction".to_owned(),
+            });
+        }
+        Ok(())
     }
 
     /// Takes back what `apply` did; in reverse order if there were several.
@@ -266,6 +339,9 @@ impl Producers {
         };
         if let Some(first_offset) = undo.started {
             self.ongoing.remove(&first_offset);
+        }
+        if let Some(entry) = undo.verification {
+            self.verifications.put_back(undo.producer_id, entry);
         }
     }
 
@@ -298,93 +374,11 @@ impl Producers {
         }
     }
 
-    /// Forgets producers silent for `expiration_ms`.
+    /// Forgets producers silent for `expiration_ms`, and verifications that old.
     pub(crate) fn remove_expired(&mut self, now_ms: i64, expiration_ms: i64) {
+        self.verifications.remove_expired(now_ms, expiration_ms);
         self.entries.retain(|_, entry| !entry.expired(now_ms, expiration_ms));
     }
-}
-
-fn check_epoch(entry: &ProducerEntry, header: &BatchHeader, origin: AppendOrigin) -> Result<(), Rejected> {
-    if header.producer_epoch >= entry.epoch || origin == AppendOrigin::Replication {
-        return Ok(());
-    }
-    Err(stale_epoch(entry, header))
-}
-
-fn stale_epoch(entry: &ProducerEntry, header: &BatchHeader) -> Rejected {
-    Rejected {
-        error: ErrorCode::INVALID_PRODUCER_EPOCH,
-        message: format!(
-            "Epoch of producer {} is {}, which is smaller than the last seen epoch {}",
-            header.producer_id, header.producer_epoch, entry.epoch
-        ),
-    }
-}
-
-/// `ProducerAppendInfo.checkSequence`. An unknown producer may begin with any sequence (KIP-360).
-fn check_sequence(entry: &ProducerEntry, header: &BatchHeader) -> Result<(), Rejected> {
-    let first = header.base_sequence;
-    let refused = |why: String| {
-        Err(Rejected {
-            error: ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
-            message: format!("Out of order sequence number for producer {}: {why}", header.producer_id),
-        })
-    };
-    if header.producer_epoch != entry.epoch {
-        if first != 0 && entry.epoch != ProducerEpoch::NONE {
-            return refused(format!("{first} begins epoch {} after {}", header.producer_epoch, entry.epoch));
-        }
-        return Ok(());
-    }
-    let last = entry.last_sequence();
-    if i64::from(first) == i64::from(last) + 1 || first == 0 && last == i32::MAX {
-        return Ok(());
-    }
-    refused(format!("{first} (incoming seq. number), {last} (current end sequence number)"))
-}
-
-fn end_transaction(
-    entry: &mut ProducerEntry,
-    header: &BatchHeader,
-    base_offset: Offset,
-    origin: AppendOrigin,
-    marker: Marker,
-) -> Result<Option<CompletedTransaction>, Rejected> {
-    let open = entry.current_transaction_first_offset;
-    if let AppendOrigin::Coordinator { transaction_version } = origin {
-        // From transaction version 2 on each transaction has its own epoch; a repeated marker of an ended one is let
-        // through.
-        let repeated = header.producer_epoch == entry.epoch && open.is_none();
-        let stale = if transaction_version >= 2 {
-            header.producer_epoch <= entry.epoch && !repeated
-        } else {
-            header.producer_epoch < entry.epoch
-        };
-        if stale {
-            return Err(stale_epoch(entry, header));
-        }
-        if entry.coordinator_epoch > marker.coordinator_epoch {
-            return Err(Rejected {
-                error: ErrorCode::TRANSACTION_COORDINATOR_FENCED,
-                message: format!(
-                    "Invalid coordinator epoch for producerId {}: {} (zombie), {} (current)",
-                    header.producer_id, marker.coordinator_epoch, entry.coordinator_epoch
-                ),
-            });
-        }
-    } else {
-        check_epoch(entry, header, origin)?;
-    }
-    entry.set_epoch(header.producer_epoch);
-    entry.coordinator_epoch = marker.coordinator_epoch;
-    entry.current_transaction_first_offset = None;
-    entry.last_timestamp = header.max_timestamp;
-    Ok(open.map(|first_offset| CompletedTransaction {
-        producer_id: ProducerId::get(header.producer_id),
-        first_offset,
-        last_offset: base_offset.0,
-        aborted: marker.kind == ControlType::Abort,
-    }))
 }
 
 #[cfg(test)]

@@ -130,3 +130,60 @@ fn silent_producers_are_forgotten_unless_a_transaction_is_open() {
     producers.remove_expired(2000, 1000);
     assert_eq!(producers.entries().keys().copied().collect::<Vec<_>>(), [10]);
 }
+
+fn verified(guard: Option<VerificationGuard>) -> Terms {
+    Terms { origin: CLIENT, verify: true, guard }
+}
+
+#[test]
+fn records_of_a_transaction_need_the_guard_of_a_verification_that_nothing_ended() {
+    let mut producers = Producers::default();
+    let first = header(0, 0, 5, true);
+    let unverified = producers.apply(&first, Offset(0), verified(None), None).unwrap_err();
+    assert_eq!(unverified.error, ErrorCode::INVALID_TXN_STATE);
+    let guard = producers.start_verification(&first, false, 0).unwrap();
+    assert!(guard.is_some());
+    // The transaction is aborted while its coordinator is asked (KAFKA-14402).
+    producers.apply(&marker(1), Offset(0), AppendOrigin::Coordinator { transaction_version: 1 }, abort(3)).unwrap();
+    let late = producers.apply(&header(1, 0, 5, true), Offset(1), verified(guard), None).unwrap_err();
+    assert_eq!(late.error, ErrorCode::INVALID_TXN_STATE);
+    let next = header(1, 0, 5, true);
+    let guard = producers.start_verification(&next, false, 0).unwrap();
+    producers.apply(&next, Offset(1), verified(guard), None).unwrap();
+    assert_eq!(producers.start_verification(&header(1, 5, 5, true), false, 0).unwrap(), None, "it is open");
+    producers.apply(&header(1, 5, 5, true), Offset(6), verified(None), None).unwrap();
+    let stale = producers.start_verification(&first, false, 0).unwrap_err();
+    assert_eq!(stale.error, ErrorCode::INVALID_PRODUCER_EPOCH);
+}
+
+#[test]
+fn a_write_that_failed_leaves_its_verification() {
+    let mut producers = Producers::default();
+    let first = header(0, 0, 5, true);
+    let guard = producers.start_verification(&first, false, 0).unwrap();
+    let (undo, _) = producers.apply(&first, Offset(0), verified(guard), None).unwrap();
+    producers.undo(&undo);
+    producers.apply(&first, Offset(0), verified(guard), None).unwrap();
+}
+
+#[test]
+fn of_batches_that_are_verified_the_first_is_written_first() {
+    let mut producers = Producers::default();
+    let guard = producers.start_verification(&header(0, 5, 5, true), false, 0).unwrap();
+    assert_eq!(producers.start_verification(&header(0, 0, 5, true), false, 0).unwrap(), guard);
+    let second = producers.apply(&header(0, 5, 5, true), Offset(0), verified(guard), None).unwrap_err();
+    assert_eq!(second.error, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+    producers.apply(&header(0, 0, 5, true), Offset(0), verified(guard), None).unwrap();
+    let other = BatchHeader { producer_id: ProducerId(10), ..header(0, 5, 5, true) };
+    let guard = producers.start_verification(&other, true, 0).unwrap();
+    let unknown = producers.apply(&other, Offset(5), verified(guard), None).unwrap_err();
+    assert_eq!(unknown.error, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, "version 2 begins with 0");
+}
+
+#[test]
+fn a_marker_of_the_last_epoch_can_be_repeated_though_the_transaction_is_open() {
+    let mut producers = Producers::default();
+    let coordinator = AppendOrigin::Coordinator { transaction_version: 2 };
+    producers.apply(&header(i16::MAX, 0, 5, true), Offset(0), CLIENT, None).unwrap();
+    assert!(producers.apply(&marker(i16::MAX), Offset(5), coordinator, abort(0)).unwrap().1.is_some());
+}

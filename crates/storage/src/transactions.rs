@@ -57,13 +57,14 @@ pub(crate) fn read<D: Disk>(files: &Files<D>, base_offset: i64) -> Result<Vec<Ab
     Ok(contents.chunks_exact(ENTRY_BYTES).filter_map(AbortedTransaction::decode).collect())
 }
 
-/// Adds an entry at the end.
-pub(crate) fn append<D: Disk>(files: &Files<D>, base_offset: i64, entry: &AbortedTransaction) -> Result<()> {
+/// Adds an entry at the end. Whether it is the first, whose file has a name that is not durable yet.
+pub(crate) fn append<D: Disk>(files: &Files<D>, base_offset: i64, entry: &AbortedTransaction) -> Result<bool> {
     let path = files.path(base_offset, TXN_INDEX_SUFFIX);
     let file = files.disk().open(&path, OpenMode::Create).at("open", &path)?;
     let len = file.len().at("look at", &path)?;
     let whole = len - len % ENTRY_BYTES as u64;
-    file.write_vectored_at(&[IoSlice::new(&entry.encode())], whole).at("write", &path)
+    file.write_vectored_at(&[IoSlice::new(&entry.encode())], whole).at("write", &path)?;
+    Ok(whole == 0)
 }
 
 /// Removes entries whose marker is at `offset` or beyond.

@@ -176,7 +176,7 @@ fn the_same_batches_appended_here_give_the_same_files_to_the_byte() {
         } else {
             AppendOrigin::Client
         };
-        let context = AppendContext { leader_epoch: LeaderEpoch(0), now: NOW, origin };
+        let context = AppendContext { leader_epoch: LeaderEpoch(0), now: NOW, origin, verify: false };
         log.append_with_origin(&[ValidBatch::trusted(&batch.bytes).unwrap()], context).unwrap();
     }
     check(&log);

@@ -1,11 +1,11 @@
-//! FindCoordinator, versions 0 to 6: the broker that leads the partition a group is on; from version 4 for several groups
-//! (KIP-699). The groups' topic is made when it is first asked for; until it is there the coordinator is not available.
-//! Transaction and share coordinators are never available yet. Kafka: `KafkaApis.getCoordinator`.
+//! FindCoordinator, versions 0 to 6: the broker a coordinator is on; from version 4 for several keys (KIP-699). A group's coordinator leads the partition of `__consumer_offsets` the group is on, a transactional id's that of
+//! `__transaction_state`; the topic is made when it is first asked for, and until it is there the coordinator is not
+//! available. Share coordinators never are. Kafka: `KafkaApis.getCoordinator`.
 
 use super::{Api, Lane};
 use crate::broker::Broker;
 use crate::call::{Call, Outcome};
-use crate::hosts::{OFFSETS_TOPIC, group_partition};
+use crate::hosts::{OFFSETS_TOPIC, TRANSACTION_TOPIC, group_partition, transaction_partition};
 use milena_protocol::messages::find_coordinator_response::Coordinator;
 use milena_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
 use milena_protocol::{ApiKey, Text};
@@ -82,18 +82,22 @@ fn handle(call: &mut Call<'_, '_>) -> Outcome {
 fn find(broker: &Arc<Broker>, listener: &str, version: i16, key_type: i8, key: &Text) -> (ErrorCode, Node) {
     let not_available = (ErrorCode::COORDINATOR_NOT_AVAILABLE, Node::none());
     match key_type {
-        KEY_TYPE_TRANSACTION => return not_available,
         KEY_TYPE_SHARE if version < SHARE_FROM_VERSION => return (ErrorCode::INVALID_REQUEST, Node::none()),
         KEY_TYPE_SHARE => return not_available,
         _ => {}
     }
+    let (name, index) = if key_type == KEY_TYPE_TRANSACTION {
+        (TRANSACTION_TOPIC, transaction_partition(broker, key))
+    } else {
+        (OFFSETS_TOPIC, group_partition(broker, key))
+    };
     let image = broker.image();
-    let Some(topic) = image.topics.named(OFFSETS_TOPIC) else {
+    let Some(topic) = image.topics.named(name) else {
         drop(image);
-        broker.create_on_use(vec![Text::from_static(OFFSETS_TOPIC)]);
+        broker.create_on_use(vec![Text::from_static(name)]);
         return not_available;
     };
-    let index = PartitionIndex(group_partition(broker, key));
+    let index = PartitionIndex(index);
     let leader = topic.partition(index).map(|partition| partition.leader);
     let endpoint = leader.and_then(|leader| Some((leader, broker.endpoint_of(leader, listener)?)));
     match endpoint {

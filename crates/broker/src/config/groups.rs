@@ -64,11 +64,11 @@ impl ServerConfig {
         }
     }
 
-    fn number(&self, key: &str) -> i64 {
+    pub(super) fn number(&self, key: &str) -> i64 {
         self.values.get(key).and_then(|value| value.as_i64()).unwrap_or(0)
     }
 
-    fn int(&self, key: &str) -> i32 {
+    pub(super) fn int(&self, key: &str) -> i32 {
         i32::try_from(self.number(key)).unwrap_or(i32::MAX)
     }
 

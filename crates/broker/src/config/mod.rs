@@ -11,6 +11,7 @@ mod parts;
 mod properties;
 mod rules;
 mod server_config;
+mod transactions;
 mod values;
 
 pub use built_in::built_in_defaults;

@@ -58,6 +58,7 @@ impl ServerConfig {
             num_recovery_threads_per_data_dir: size(self.log.num_recovery_threads_per_data_dir),
             rebuilt_bytes_max: self.request_memory_bytes() / 4,
             groups: self.group_settings(),
+            transactions: self.transaction_settings(),
         }
     }
 

@@ -3,7 +3,8 @@
 //! `KafkaApis.handleProduceRequest` and `ReplicaManager.appendRecords`; error codes, offsets and messages of the answers
 //! follow them.
 
-use super::partition::{Inner, Partition};
+use super::held::{self, HeldProduces};
+use super::partition::{AppendTerms, Inner, Partition};
 use super::refusal;
 use super::waiting::{AckWaiter, ParkedProduce, Place, Wakes};
 use crate::broker::Broker;
@@ -18,7 +19,7 @@ use milena_protocol::messages::{ProduceRequest, ProduceResponse, produce_request
 use milena_protocol::{Message, Reader, Records, RequestHeader, Text, encode_response};
 use milena_records::{Reject, RejectReason, TimestampType, ValidBatch};
 use milena_replication::AckState;
-use milena_storage::Appended;
+use milena_storage::{AppendOrigin, Appended, VerificationGuard};
 use milena_types::{ErrorCode, Offset, PartitionIndex, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,10 +39,12 @@ pub(crate) struct AppendGroup<'a> {
     now: Timestamp,
     /// The client's listener: where it is told to find other brokers.
     listener: Arc<str>,
+    /// What of the connection's earlier requests waits.
+    held: Arc<HeldProduces>,
 }
 
 /// One request, its answer filled in as its partitions are done.
-struct PendingProduce {
+pub(super) struct PendingProduce {
     header: RequestHeader,
     acks: i16,
     timeout: Duration,
@@ -52,17 +55,42 @@ struct PendingProduce {
 }
 
 /// One partition of one request.
-struct Part {
+pub(super) struct Part {
     request: usize,
-    place: Place,
-    partition: Arc<Partition>,
-    batch: Result<ValidBatch, RejectReason>,
+    pub(super) place: Place,
+    pub(super) partition: Arc<Partition>,
+    pub(super) batch: Result<ValidBatch, RejectReason>,
+    /// What verifying its transaction gave.
+    pub(super) guard: Option<VerificationGuard>,
+}
+
+/// Where an answer goes.
+enum Out<'a, 'r> {
+    Now(&'a mut Replies<'r>),
+    Later(Later),
 }
 
 impl<'a> AppendGroup<'a> {
-    pub(crate) fn new(broker: &'a Arc<Broker>, listener: &Arc<str>) -> Self {
-        let listener = Arc::clone(listener);
-        Self { broker, requests: Vec::new(), parts: Vec::new(), now: Timestamp::NONE, listener }
+    pub(crate) fn new(broker: &'a Arc<Broker>, listener: &Arc<str>, held: &Arc<HeldProduces>) -> Self {
+        let (listener, held) = (Arc::clone(listener), Arc::clone(held));
+        Self { broker, requests: Vec::new(), parts: Vec::new(), now: Timestamp::NONE, listener, held }
+    }
+
+    /// Appends a request that was held and answers it.
+    pub(super) fn append_held(
+        broker: &Arc<Broker>,
+        listener: &Arc<str>,
+        (pending, parts): (PendingProduce, Vec<Part>),
+        later: Later,
+    ) {
+        let mut group = AppendGroup::new(broker, listener, &Arc::default());
+        group.now = broker.now();
+        group.requests.push(pending);
+        group.parts = parts;
+        group.append();
+        if let Some(pending) = group.requests.pop() {
+            group.answer(pending, Out::Later(later));
+        }
     }
 
     /// Takes one more request. If it cannot be read, the ones before are answered and the connection is closed.
@@ -89,6 +117,7 @@ impl<'a> AppendGroup<'a> {
         };
         let refusal = refusal::of(&request);
         pending.failed = refusal.is_some();
+        let first_part = self.parts.len();
         for topic in request.topic_data {
             let by_id = pending.header.api_version >= TOPIC_IDS_FROM_VERSION;
             let found = if by_id {
@@ -120,7 +149,50 @@ impl<'a> AppendGroup<'a> {
             }
             pending.response.responses.push(answers);
         }
-        self.requests.push(pending);
+        let transaction = held::transaction_of(
+            self.broker,
+            request.transactional_id.as_ref(),
+            pending.header.api_version,
+            self.parts.get(first_part..).unwrap_or_default(),
+        );
+        if matches!(transaction, Ok(None)) && self.held.is_empty() {
+            self.requests.push(pending);
+        } else {
+            let parts = self.parts.split_off(first_part);
+            self.verify(pending, parts, transaction, replies);
+        }
+    }
+
+    /// Takes a request of a transaction, or one that comes while such a request waits.
+    fn verify(
+        &mut self,
+        mut pending: PendingProduce,
+        mut parts: Vec<Part>,
+        transaction: Result<Option<held::Transaction>, ErrorCode>,
+        replies: &mut Replies<'_>,
+    ) {
+        let waits_for = match transaction {
+            Ok(None) => None,
+            Ok(Some(transaction)) => {
+                let partitions = held::start(self.broker, &transaction, &mut pending, &mut parts);
+                (!partitions.is_empty()).then_some((transaction, partitions))
+            }
+            Err(error) => {
+                parts.drain(..).for_each(|part| pending.refuse(part.place, error, Offset(-1)));
+                None
+            }
+        };
+        if waits_for.is_none() && self.held.is_empty() {
+            self.parts.append(&mut parts);
+            self.requests.push(pending);
+            return;
+        }
+        self.flush(replies);
+        let bytes = parts.iter().filter_map(|part| part.batch.as_ref().ok()).map(|batch| batch.bytes.len()).sum();
+        let Some(reply) = replies.park_holding(bytes) else { return replies.close() };
+        let later = Later::new(&pending.header, reply);
+        parts.iter_mut().for_each(|part| part.request = 0);
+        self.held.hold(self.broker, (pending, parts, later), &self.listener, waits_for);
     }
 
     /// Checks one partition's records and keeps them for the append, or answers at once.
@@ -159,7 +231,7 @@ impl<'a> AppendGroup<'a> {
             let mut rules = partition.settings().produce;
             rules.request_version = pending.header.api_version;
             let batch = self.broker.rebuilding().validate(bytes, &rules, self.now);
-            self.parts.push(Part { request: self.requests.len(), place, partition, batch });
+            self.parts.push(Part { request: self.requests.len(), place, partition, batch, guard: None });
         }
         answer
     }
@@ -171,7 +243,7 @@ impl<'a> AppendGroup<'a> {
         }
         self.append();
         for request in std::mem::take(&mut self.requests) {
-            self.answer(request, replies);
+            self.answer(request, Out::Now(replies));
         }
     }
 
@@ -200,7 +272,10 @@ impl<'a> AppendGroup<'a> {
         }
         let batches: Vec<&[ValidBatch]> =
             ready.iter().filter_map(|at| group.get(*at)?.batch.as_ref().ok()).map(std::slice::from_ref).collect();
-        let results = inner.append(&batches, self.now);
+        let guards: Vec<_> = ready.iter().map(|at| group.get(*at).and_then(|part| part.guard)).collect();
+        let verify = self.broker.verifies_transactions();
+        let terms = AppendTerms { origin: AppendOrigin::Client, verify, now: self.now };
+        let results = inner.append(&batches, &guards, terms);
         let log_start = inner.log.log_start_offset();
         let mut appended_any = false;
         for (at, result) in ready.iter().zip(results) {
@@ -221,15 +296,19 @@ impl<'a> AppendGroup<'a> {
         wakes.run();
     }
 
-    fn answer(&self, request: PendingProduce, replies: &mut Replies<'_>) {
+    fn answer(&self, request: PendingProduce, out: Out<'_, '_>) {
         let PendingProduce { header, acks, timeout, mut response, parked, failed } = request;
         if acks == 0 {
             if failed {
                 // The producer expects no answer: closing tells it to look where the leader is.
                 tracing::debug!(client = header.client_id.as_deref(), "closed: a produce with acks=0 failed");
-                replies.close();
-            } else {
-                replies.nothing();
+            }
+            match out {
+                Out::Now(replies) if failed => replies.close(),
+                Out::Now(replies) => replies.nothing(),
+                // Dropped, it closes the connection.
+                Out::Later(_) if failed => {}
+                Out::Later(later) => later.nothing(),
             }
             return;
         }
@@ -238,13 +317,22 @@ impl<'a> AppendGroup<'a> {
         }
         if let Some(parked) = parked {
             let partitions: usize = response.responses.iter().map(|topic| topic.partition_responses.len()).sum();
-            let Some(reply) = replies.park_holding(partitions * size_of::<PartitionProduceResponse>()) else {
-                return replies.close();
+            let later = match out {
+                Out::Later(later) => later,
+                Out::Now(replies) => {
+                    let Some(reply) = replies.park_holding(partitions * size_of::<PartitionProduceResponse>()) else {
+                        return replies.close();
+                    };
+                    Later::new(&header, reply)
+                }
             };
-            let later = Later::new(&header, reply);
             parked.arm(later, response, self.broker.deadlines(), timeout);
             return;
         }
+        let replies = match out {
+            Out::Later(later) => return later.answer(&response),
+            Out::Now(replies) => replies,
+        };
         match encode_response(header.api_key, header.api_version, header.correlation_id, &response) {
             Ok(segments) => replies.ready(segments),
             Err(error) => {
@@ -270,11 +358,11 @@ impl Part {
 }
 
 impl PendingProduce {
-    fn answer_at(&mut self, place: Place) -> Option<&mut PartitionProduceResponse> {
+    pub(super) fn answer_at(&mut self, place: Place) -> Option<&mut PartitionProduceResponse> {
         self.response.responses.get_mut(place.topic)?.partition_responses.get_mut(place.partition)
     }
 
-    fn refuse(&mut self, place: Place, error: ErrorCode, log_start: Offset) {
+    pub(super) fn refuse(&mut self, place: Place, error: ErrorCode, log_start: Offset) {
         self.failed = true;
         if let Some(answer) = self.answer_at(place) {
             answer.error_code = error.0;

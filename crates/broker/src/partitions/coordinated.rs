@@ -1,12 +1,14 @@
 //! A partition as the coordinator that lives on it uses it: appended to as a produce with `acks=all` does it, read from
 //! its start to its end when the coordinator loads. Kafka: `CoordinatorPartitionWriter`, `CoordinatorLoaderImpl`.
 
-use super::partition::Partition;
+use super::partition::{AppendTerms, Partition};
 use super::waiting::{CommitListener, CommitWaiter};
 use crate::broker::Broker;
 use bytes::Bytes;
+use milena_coordinator::runtime::AppendTerms as CoordinatorTerms;
 use milena_protocol::Records;
 use milena_records::{Batch, Batches, ValidBatch};
+use milena_storage::{AppendOrigin, VerificationGuard};
 use milena_types::{ErrorCode, LeaderEpoch, Offset};
 use std::sync::{Arc, Weak};
 
@@ -35,7 +37,7 @@ impl Partition {
         self: &Arc<Self>,
         broker: &Broker,
         epoch: LeaderEpoch,
-        batch: &Bytes,
+        (batch, terms): (&Bytes, CoordinatorTerms),
         listener: Weak<dyn CommitListener>,
     ) -> Result<Written, ErrorCode> {
         let batch = [ValidBatch::trusted(batch).map_err(|_| ErrorCode::CORRUPT_MESSAGE)?];
@@ -44,7 +46,10 @@ impl Partition {
             return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
         }
         inner.state.check_append(-1)?;
-        let appended = inner.append(&[&batch], broker.now()).pop().ok_or(ErrorCode::UNKNOWN_SERVER_ERROR)??;
+        let origin = AppendOrigin::Coordinator { transaction_version: terms.transaction_version };
+        let append = AppendTerms { origin, verify: broker.verifies_transactions(), now: broker.now() };
+        let guard = [terms.guard.map(VerificationGuard)];
+        let appended = inner.append(&[&batch], &guard, append).pop().ok_or(ErrorCode::UNKNOWN_SERVER_ERROR)??;
         let wakes = inner.wakes_after_append(self, broker);
         let required = appended.last_offset + 1;
         let high_watermark = inner.state.high_watermark();

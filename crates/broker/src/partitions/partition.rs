@@ -14,7 +14,7 @@ use milena_protocol::messages::fetch_response::AbortedTransaction;
 use milena_records::ValidBatch;
 use milena_replication::{AckState, Assignment, Durability, Isolation, PartitionState};
 use milena_storage::disk::RealDisk;
-use milena_storage::{AppendContext, AppendOrigin, Flushed, Log, ReadError, ReadResult};
+use milena_storage::{AppendContext, AppendOrigin, Flushed, Log, ReadError, ReadResult, VerificationGuard};
 use milena_types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
 use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -25,6 +25,11 @@ const INTERNAL_TOPICS: [&str; 3] = ["__consumer_offsets", "__transaction_state",
 /// Whether a topic is one of Kafka's own.
 pub(crate) fn is_internal(topic: &str) -> bool {
     INTERNAL_TOPICS.contains(&topic)
+}
+
+/// Whether the group coordinators write the topic.
+pub(crate) fn is_groups_topic(topic: &str) -> bool {
+    INTERNAL_TOPICS.first().is_some_and(|groups| topic == *groups)
 }
 
 /// A list of waiting fetches is swept when it has grown by this much.
@@ -58,6 +63,14 @@ pub(crate) struct Inner {
     commits: Vec<CommitWaiter>,
     fetches: Vec<Arc<ParkedFetch>>,
     sweep_at: usize,
+}
+
+/// Who appends when, and whether transactions are verified.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AppendTerms {
+    pub(crate) origin: AppendOrigin,
+    pub(crate) verify: bool,
+    pub(crate) now: Timestamp,
 }
 
 impl std::fmt::Debug for Partition {
@@ -189,17 +202,20 @@ impl Inner {
         self.fetches.push(Arc::clone(fetch));
     }
 
-    /// Appends several requests' batches with one write; an outcome for each.
+    /// Appends several requests' batches with one write; an outcome for each. `guards` are those of transactions that were
+    /// verified, in the same order.
     pub(crate) fn append(
         &mut self,
         groups: &[&[ValidBatch]],
-        now: Timestamp,
+        guards: &[Option<VerificationGuard>],
+        terms: AppendTerms,
     ) -> Vec<Result<milena_storage::Appended, ErrorCode>> {
         if groups.is_empty() {
             return Vec::new();
         }
-        let context = AppendContext { leader_epoch: self.state.leader_epoch(), now, origin: AppendOrigin::Client };
-        match self.log.append_groups(groups, context) {
+        let AppendTerms { origin, verify, now } = terms;
+        let context = AppendContext { leader_epoch: self.state.leader_epoch(), now, origin, verify };
+        match self.log.append_groups(groups, guards, context) {
             Ok(outcomes) => outcomes.into_iter().map(|outcome| outcome.map_err(|rejected| rejected.error)).collect(),
             Err(error) => {
                 self.storage_failed(&error, "an append failed");

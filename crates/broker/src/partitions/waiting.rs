@@ -52,6 +52,14 @@ impl Deadlines {
         deadline
     }
 
+    /// Calls `call` after this time.
+    pub(crate) fn call_after(&self, after: Duration, call: impl FnOnce() + Send + 'static) {
+        let alarm = Arc::new(Alarm { call: Mutex::new(None) });
+        *alarm.call.lock().unwrap_or_else(PoisonError::into_inner) = Some((Box::new(call), Arc::clone(&alarm)));
+        let parked: Weak<Alarm> = Arc::downgrade(&alarm);
+        self.add(after, parked);
+    }
+
     /// The deadline is no longer wanted.
     pub(crate) fn remove(&self, deadline: Deadline) {
         self.queue().remove(&deadline);
@@ -73,6 +81,22 @@ impl Deadlines {
                 }
                 None => self.earlier.notified().await,
             }
+        }
+    }
+}
+
+/// A call that waits for its time. It holds itself until then: nobody else does.
+struct Alarm {
+    call: Mutex<Option<AlarmCall>>,
+}
+
+type AlarmCall = (Box<dyn FnOnce() + Send>, Arc<Alarm>);
+
+impl Parked for Alarm {
+    fn expire(self: Arc<Self>) {
+        let call = self.call.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((call, _itself)) = call {
+            call();
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::{directories, fetcher, isr_changes};
 use crate::broker::Broker;
 use crate::controller_handle::ControllerHandle;
+use crate::hosts::run_errands;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +27,8 @@ impl ReplicationTasks {
         let places = tokio::spawn(directories::run(Arc::clone(broker), Arc::clone(&controller)));
         let changes = tokio::spawn(isr_changes::run(Arc::clone(broker), controller));
         let looking = tokio::spawn(look(Arc::clone(broker)));
-        Self { stop, fetchers, beside: vec![changes, looking, places] }
+        let errands = tokio::spawn(run_errands(Arc::clone(broker)));
+        Self { stop, fetchers, beside: vec![changes, looking, places, errands] }
     }
 
     /// Ends them. When this returns, nothing more is appended by fetchers.

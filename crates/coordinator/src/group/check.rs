@@ -3,6 +3,7 @@
 
 use super::config::GroupConfig;
 use super::event::{GroupReply, GroupRequest};
+use super::offsets::refused_transactional;
 use milena_protocol::Text;
 use milena_protocol::messages::consumer_group_describe_response;
 use milena_protocol::messages::delete_groups_response::DeletableGroupResult;
@@ -29,7 +30,9 @@ impl GroupRequest {
             GroupRequest::OffsetFetch { group, .. } => Some(&group.group_id),
             GroupRequest::OffsetDelete(request) => Some(&request.group_id),
             GroupRequest::ConsumerGroupHeartbeat(request) => Some(&request.group_id),
-            GroupRequest::ListGroups { .. }
+            GroupRequest::TxnOffsetCommit(request, _) => Some(&request.group_id),
+            GroupRequest::EndTransaction(_)
+            | GroupRequest::ListGroups { .. }
             | GroupRequest::DescribeGroups(_)
             | GroupRequest::DeleteGroups(_)
             | GroupRequest::ConsumerGroupDescribe(_) => None,
@@ -46,6 +49,7 @@ impl GroupRequest {
                 | GroupRequest::Heartbeat(_)
                 | GroupRequest::LeaveGroup(_)
                 | GroupRequest::OffsetDelete(_)
+                | GroupRequest::TxnOffsetCommit(..)
         );
         let error = if needs_group && self.group_id().is_none_or(|group| group.is_empty()) {
             ErrorCode::INVALID_GROUP_ID
@@ -103,6 +107,10 @@ impl GroupRequest {
             GroupRequest::OffsetDelete(_) => {
                 GroupReply::OffsetDelete(OffsetDeleteResponse { error_code, ..Default::default() })
             }
+            GroupRequest::TxnOffsetCommit(request, _) => {
+                GroupReply::TxnOffsetCommit(Box::new(refused_transactional(request, error)))
+            }
+            GroupRequest::EndTransaction(_) => GroupReply::EndTransaction(marker_error(error)),
             GroupRequest::ListGroups { .. } => GroupReply::ListGroups(Err(error)),
             GroupRequest::DescribeGroups(groups) => {
                 let described =
@@ -151,6 +159,16 @@ pub(crate) fn refused_commit(request: &OffsetCommitRequest, error: ErrorCode) ->
     OffsetCommitResponse { topics: topics.collect(), ..Default::default() }
 }
 
+/// Whoever sends markers knows partitions, not their coordinators (`KafkaApis.handleWriteTxnMarkersRequest`).
+fn marker_error(error: ErrorCode) -> ErrorCode {
+    match error {
+        ErrorCode::COORDINATOR_NOT_AVAILABLE
+        | ErrorCode::COORDINATOR_LOAD_IN_PROGRESS
+        | ErrorCode::NOT_COORDINATOR => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        error => error,
+    }
+}
+
 impl GroupReply {
     /// The answer when its records could not be written.
     #[must_use]
@@ -170,6 +188,12 @@ impl GroupReply {
                     partition.error_code = error_code;
                 }
             }
+            GroupReply::TxnOffsetCommit(response) => {
+                for partition in response.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+                    partition.error_code = error_code;
+                }
+            }
+            GroupReply::EndTransaction(outcome) => *outcome = marker_error(error),
             GroupReply::OffsetFetch(group) => {
                 group.topics.clear();
                 group.error_code = error_code;

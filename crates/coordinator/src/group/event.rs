@@ -1,5 +1,6 @@
 //! Requests to the coordinator of one partition, and their answers. A request for several groups is split by the host.
 
+use crate::runtime::EndOfTransaction;
 use milena_metadata::Image;
 use milena_protocol::Text;
 use milena_protocol::messages::*;
@@ -35,6 +36,10 @@ pub enum GroupRequest {
     OffsetCommit(Box<OffsetCommitRequest>),
     OffsetFetch { group: offset_fetch_request::OffsetFetchRequestGroup, require_stable: bool },
     OffsetDelete(OffsetDeleteRequest),
+    /// Offsets of a transaction, with the guard that verifying the transaction gave.
+    TxnOffsetCommit(Box<TxnOffsetCommitRequest>, Option<u64>),
+    /// A transaction with offsets here ended.
+    EndTransaction(EndOfTransaction),
     ListGroups { states: Vec<Text>, types: Vec<Text> },
     DescribeGroups(Vec<Text>),
     DeleteGroups(Vec<Text>),
@@ -52,6 +57,8 @@ pub enum GroupReply {
     OffsetCommit(Box<OffsetCommitResponse>),
     OffsetFetch(offset_fetch_response::OffsetFetchResponseGroup),
     OffsetDelete(OffsetDeleteResponse),
+    TxnOffsetCommit(Box<TxnOffsetCommitResponse>),
+    EndTransaction(ErrorCode),
     ListGroups(Result<Vec<list_groups_response::ListedGroup>, ErrorCode>),
     DescribeGroups(Vec<describe_groups_response::DescribedGroup>),
     DeleteGroups(Vec<delete_groups_response::DeletableGroupResult>),

@@ -8,12 +8,12 @@ use super::records::GroupRecord;
 use super::state::{Group, Groups};
 use super::timer::{After, Timer};
 use super::{admin, check, classic, consumer, offsets};
-use crate::runtime::{Decision, Machine, Ticket};
+use crate::runtime::{Decision, Machine, Producer, Scope, Ticket};
 use bytes::Bytes;
 use milena_metadata::Image;
-use milena_protocol::messages::OffsetDeleteResponse;
+use milena_protocol::messages::{OffsetDeleteResponse, TxnOffsetCommitRequest};
 use milena_protocol::{DecodeError, Text};
-use milena_types::{ErrorCode, Timestamp};
+use milena_types::{ErrorCode, ProducerEpoch, ProducerId, Timestamp};
 use std::sync::Arc;
 
 /// A decision about groups.
@@ -153,6 +153,11 @@ fn handle(context: &mut Context<'_>, ticket: Ticket, caller: &Caller, request: G
         }
         GroupRequest::LeaveGroup(request) => classic::leave(context, ticket, &request),
         GroupRequest::ConsumerGroupHeartbeat(request) => consumer::heartbeat(context, ticket, caller, &request),
+        GroupRequest::TxnOffsetCommit(request, guard) => commit_transactional(context, ticket, &request, guard),
+        GroupRequest::EndTransaction(end) => {
+            let scope = Scope::End(end);
+            Decision { scope, ..Decision::reply(ticket, GroupReply::EndTransaction(ErrorCode::NONE), Vec::new()) }
+        }
         GroupRequest::OffsetCommit(_) | GroupRequest::OffsetFetch { .. } | GroupRequest::OffsetDelete(_) => {
             handle_offsets(context, ticket, caller, request)
         }
@@ -161,6 +166,20 @@ fn handle(context: &mut Context<'_>, ticket: Ticket, caller: &Caller, request: G
         | GroupRequest::DeleteGroups(_)
         | GroupRequest::ConsumerGroupDescribe(_) => handle_admin(context, ticket, caller, request),
     }
+}
+
+/// The offsets go into a batch of their own, which is part of the transaction.
+fn commit_transactional(
+    context: &mut Context<'_>,
+    ticket: Ticket,
+    request: &TxnOffsetCommitRequest,
+    guard: Option<u64>,
+) -> GroupDecision {
+    let (records, response) = offsets::commit_transactional(context, request)
+        .unwrap_or_else(|refusal| (Vec::new(), offsets::refused_transactional(request, refusal.error)));
+    let producer = Producer { id: ProducerId(request.producer_id), epoch: ProducerEpoch(request.producer_epoch) };
+    let scope = Scope::Transaction { producer, guard };
+    Decision { scope, ..Decision::reply(ticket, GroupReply::TxnOffsetCommit(Box::new(response)), records) }
 }
 
 fn handle_offsets(context: &mut Context<'_>, ticket: Ticket, caller: &Caller, request: GroupRequest) -> GroupDecision {

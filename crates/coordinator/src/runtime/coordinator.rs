@@ -7,10 +7,11 @@
 //! The host appends the batches of `Effect::Append` in their order and reports each with `appended`; nothing else may write
 //! the partition's log meanwhile. It then tells of the high watermark with `committed`. Kafka: `CoordinatorRuntime`.
 
-use super::machine::{Decision, DecisionOf, Machine, RecordPlace, Replicated, Ticket};
+use super::collect::record_size;
+use super::machine::{Decision, DecisionOf, Machine, Replicated, Scope, Ticket};
 use bytes::Bytes;
-use milena_records::{BatchBuilder, BuilderConfig, Codec};
-use milena_types::{ErrorCode, LeaderEpoch, Offset, ProducerId, Timestamp};
+use milena_records::{BatchBuilder, Codec};
+use milena_types::{ErrorCode, LeaderEpoch, Offset, Timestamp};
 use std::collections::VecDeque;
 
 /// How batches are made.
@@ -26,11 +27,20 @@ pub struct RuntimeConfig {
     pub codec: Codec,
 }
 
+/// What the log is told with a batch of a transaction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct AppendTerms {
+    /// Of a marker.
+    pub transaction_version: i16,
+    /// Of records: what verifying the transaction gave.
+    pub guard: Option<u64>,
+}
+
 /// What the host does for a coordinator.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Effect<Y> {
     /// To be appended to the partition's log, then reported with `Coordinator::appended`.
-    Append { round: u64, batch: Bytes },
+    Append { round: u64, batch: Bytes, terms: AppendTerms },
     /// To be sent. A ticket is answered once.
     Reply(Ticket, Y),
 }
@@ -47,43 +57,41 @@ pub enum Phase {
 }
 
 /// Answers and what else waits for records.
-struct Completion<M: Machine> {
+pub(super) struct Completion<M: Machine> {
     replies: Vec<(Ticket, M::Reply)>,
     after: Vec<M::After>,
 }
 
 /// Records on their way.
-struct Round<M: Machine> {
-    number: u64,
-    first_offset: Offset,
-    end_offset: Offset,
-    opened_at: Timestamp,
-    completions: Vec<Completion<M>>,
+pub(super) struct Round<M: Machine> {
+    pub(super) number: u64,
+    pub(super) first_offset: Offset,
+    pub(super) end_offset: Offset,
+    pub(super) opened_at: Timestamp,
+    pub(super) completions: Vec<Completion<M>>,
 }
 
 /// The round that is being filled.
-struct OpenRound<M: Machine> {
-    round: Round<M>,
-    builder: BatchBuilder,
+pub(super) struct OpenRound<M: Machine> {
+    pub(super) round: Round<M>,
+    pub(super) builder: BatchBuilder,
+    pub(super) scope: Scope,
 }
 
 /// A machine on a log.
 pub struct Coordinator<M: Machine> {
-    config: RuntimeConfig,
-    epoch: LeaderEpoch,
+    pub(super) config: RuntimeConfig,
+    pub(super) epoch: LeaderEpoch,
     pub(super) phase: Phase,
     pub(super) machine: M,
     pub(super) state: M::State,
     pub(super) next_offset: Offset,
-    last_round: u64,
-    open: Option<OpenRound<M>>,
+    pub(super) last_round: u64,
+    pub(super) open: Option<OpenRound<M>>,
     /// Oldest first; handed to the host, and not committed.
-    pending: VecDeque<Round<M>>,
-    effects: VecDeque<Effect<M::Reply>>,
+    pub(super) pending: VecDeque<Round<M>>,
+    pub(super) effects: VecDeque<Effect<M::Reply>>,
 }
-
-/// More than a record takes beside its key and value: length, attributes, deltas, field lengths, count of headers.
-const RECORD_OVERHEAD_BYTES: usize = 32;
 
 impl<M: Machine> Coordinator<M> {
     /// A coordinator whose log is to be loaded, for the leader of `epoch`.
@@ -119,6 +127,11 @@ impl<M: Machine> Coordinator<M> {
     #[must_use]
     pub fn state(&self) -> &M::State {
         &self.state
+    }
+
+    /// The machine, for what it wants done beside its log.
+    pub fn machine_mut(&mut self) -> &mut M {
+        &mut self.machine
     }
 
     /// Where the next record goes.
@@ -202,9 +215,11 @@ impl<M: Machine> Coordinator<M> {
 
     /// Appends what was collected.
     pub fn flush(&mut self) {
-        let Some(OpenRound { round, builder }) = self.open.take() else { return };
+        let Some(OpenRound { round, builder, scope }) = self.open.take() else { return };
+        let guard = if let Scope::Transaction { guard, .. } = scope { guard } else { None };
+        let terms = AppendTerms { guard, ..AppendTerms::default() };
         match builder.build(round.first_offset, self.epoch) {
-            Ok(batch) => self.effects.push_back(Effect::Append { round: round.number, batch }),
+            Ok(batch) => self.effects.push_back(Effect::Append { round: round.number, batch, terms }),
             // The sizes were checked before.
             Err(error) => panic!("a batch of a coordinator cannot be built: {error}"),
         }
@@ -252,9 +267,12 @@ impl<M: Machine> Coordinator<M> {
 
     /// Replays and collects what was decided.
     pub(super) fn carry_out(&mut self, decision: DecisionOf<M>, now: Timestamp) {
-        let Decision { records, is_separable, replies, at_once, after } = decision;
+        let Decision { records, scope, is_separable, replies, at_once, after } = decision;
         self.reply_all(at_once);
         let completion = Completion { replies, after };
+        if let Scope::End(end) = scope {
+            return self.end_transaction(&end, completion, now);
+        }
         if records.is_empty() {
             return self.complete_after_all_before(completion, now);
         }
@@ -263,6 +281,9 @@ impl<M: Machine> Coordinator<M> {
         if !fits {
             return self.fail(vec![completion], ErrorCode::RECORD_LIST_TOO_LARGE, now);
         }
+        if scope != Scope::Shared {
+            self.flush();
+        }
         if !is_separable {
             self.make_room(encoded.iter().map(|(key, value)| record_size(key, value.as_ref())).sum());
         }
@@ -270,74 +291,14 @@ impl<M: Machine> Coordinator<M> {
             if is_separable {
                 self.make_room(record_size(key, value.as_ref()));
             }
-            self.collect(record, key, value.as_ref(), now);
+            self.collect(record, (key, value.as_ref()), scope, now);
         }
         if let Some(open) = &mut self.open {
             open.round.completions.push(completion);
         }
-        if self.config.append_linger_ms == 0 {
+        if self.config.append_linger_ms == 0 || scope != Scope::Shared {
             self.flush();
         }
-    }
-
-    /// Whether a batch of their own would hold these records.
-    fn fits(&self, records: &[(Bytes, Option<Bytes>)], is_separable: bool) -> bool {
-        let sizes = records.iter().map(|(key, value)| record_size(key, value.as_ref()));
-        if is_separable {
-            return sizes.max().unwrap_or(0) <= self.room();
-        }
-        if sizes.sum::<usize>() <= self.room() {
-            return true;
-        }
-        // The sizes are upper bounds: near the limit the batch itself tells.
-        let mut batch = BatchBuilder::new(BuilderConfig::default());
-        let all = records.iter().all(|(key, value)| batch.append(0, Some(key), value.as_deref(), &[]).is_ok());
-        all && batch.size_bytes() <= self.config.max_batch_bytes
-    }
-
-    /// Bytes for records in an empty batch.
-    fn room(&self) -> usize {
-        self.config.max_batch_bytes.saturating_sub(milena_records::BATCH_OVERHEAD_BYTES)
-    }
-
-    /// Flushes if the open round cannot take this much more.
-    fn make_room(&mut self, size_bytes: usize) {
-        let max = self.config.max_batch_bytes;
-        if self.open.as_ref().is_some_and(|open| open.builder.size_bytes() + size_bytes > max) {
-            self.flush();
-        }
-    }
-
-    fn collect(
-        &mut self,
-        record: &<M::State as Replicated>::Record,
-        key: &Bytes,
-        value: Option<&Bytes>,
-        now: Timestamp,
-    ) {
-        if self.open.is_none() {
-            self.last_round += 1;
-            self.state.begin(self.last_round);
-            let round = Round {
-                number: self.last_round,
-                first_offset: self.next_offset,
-                end_offset: self.next_offset,
-                opened_at: now,
-                completions: Vec::new(),
-            };
-            // Apache Kafka's coordinators count a sequence from 0 though there is no producer.
-            let config = BuilderConfig { codec: self.config.codec, base_sequence: 0, ..BuilderConfig::default() };
-            let builder = BatchBuilder::new(config);
-            self.open = Some(OpenRound { round, builder });
-        }
-        let Some(open) = &mut self.open else { return };
-        if let Err(error) = open.builder.append(now.0.max(0), Some(key), value.map(|value| &value[..]), &[]) {
-            panic!("a record of a coordinator does not fit in a batch: {error}");
-        }
-        let place = RecordPlace { offset: self.next_offset, producer_id: ProducerId::NONE };
-        self.state.replay(place, record);
-        self.next_offset = self.next_offset + 1;
-        open.round.end_offset = self.next_offset;
     }
 
     /// An answer that needs no records of its own may still tell of others' that are not committed.
@@ -394,7 +355,3 @@ impl<M: Machine> Coordinator<M> {
 
 /// Timers handled at once; what is left is due in the next tick.
 const TIMERS_PER_TICK: usize = 1000;
-
-fn record_size(key: &Bytes, value: Option<&Bytes>) -> usize {
-    key.len() + value.map_or(0, Bytes::len) + RECORD_OVERHEAD_BYTES
-}

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use milena_protocol::DecodeError;
-use milena_types::{ErrorCode, Offset, ProducerId, Timestamp};
+use milena_types::{ErrorCode, Offset, ProducerEpoch, ProducerId, Timestamp};
 
 /// A caller that waits for an answer. The host knows what it stands for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -41,11 +41,43 @@ pub trait Replicated: Default {
     fn revert(&mut self, round: u64);
 }
 
+/// A producer of transactions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Producer {
+    pub id: ProducerId,
+    pub epoch: ProducerEpoch,
+}
+
+/// The end of a transaction in this log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EndOfTransaction {
+    pub producer: Producer,
+    /// The epoch of the transaction's coordinator.
+    pub coordinator_epoch: i32,
+    pub is_committed: bool,
+    /// The version of the protocol the transaction was made with (KIP-890).
+    pub transaction_version: i16,
+}
+
+/// What kind of batch a decision's records go into.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Scope {
+    /// One with others' records.
+    #[default]
+    Shared,
+    /// One of their own, which is part of this producer's transaction. The guard is what verifying the transaction gave.
+    Transaction { producer: Producer, guard: Option<u64> },
+    /// There are no records; the marker that ends a transaction is a batch of its own.
+    End(EndOfTransaction),
+}
+
 /// What was decided. Nothing of it has happened yet.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Decision<R, Y, A> {
     /// In order. They are appended in one batch, with others' if there is room.
     pub records: Vec<R>,
+    /// Where the records go.
+    pub scope: Scope,
     /// The records may be spread over several batches; nothing else depends on them.
     pub is_separable: bool,
     /// Sent once the records are committed; without records, once everything before them is.
@@ -60,6 +92,7 @@ impl<R, Y, A> Default for Decision<R, Y, A> {
     fn default() -> Self {
         Decision {
             records: Vec::new(),
+            scope: Scope::Shared,
             is_separable: false,
             replies: Vec::new(),
             at_once: Vec::new(),
@@ -96,11 +129,16 @@ impl<R, Y, A> Decision<R, Y, A> {
     /// Whether nothing is to be done.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.replies.is_empty() && self.at_once.is_empty() && self.after.is_empty()
+        self.records.is_empty()
+            && self.scope == Scope::Shared
+            && self.replies.is_empty()
+            && self.at_once.is_empty()
+            && self.after.is_empty()
     }
 
-    /// Both, this first.
+    /// Both, this first. Decisions of a transaction stand alone.
     pub fn extend(&mut self, other: Self) {
+        assert_eq!((self.scope, other.scope), (Scope::Shared, Scope::Shared), "a transaction's records are their own");
         self.is_separable &= other.is_separable;
         self.records.extend(other.records);
         self.replies.extend(other.replies);

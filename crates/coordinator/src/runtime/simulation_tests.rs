@@ -314,7 +314,7 @@ impl World {
     fn take_effects(&mut self) {
         while let Some(effect) = self.coordinator.next_effect() {
             match effect {
-                Effect::Append { round, batch } => self.slow.push_back((round, batch)),
+                Effect::Append { round, batch, .. } => self.slow.push_back((round, batch)),
                 Effect::Reply(ticket, answer) => self.answered(ticket, answer),
             }
         }

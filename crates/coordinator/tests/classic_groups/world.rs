@@ -99,7 +99,7 @@ impl World {
                 Effect::Reply(ticket, reply) => {
                     assert!(self.answers.insert(ticket, reply).is_none(), "{ticket:?} is answered twice");
                 }
-                Effect::Append { round, batch } => {
+                Effect::Append { round, batch, .. } => {
                     if let Some(error) = self.failure.take() {
                         self.coordinator.appended(round, Err(error), self.now);
                     } else {

@@ -10,7 +10,8 @@ use super::Log;
 use super::plan::{Changes, Planned, marker_of};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
-use crate::producers::{AppendOrigin, Rejected};
+use crate::producers::{AppendOrigin, Rejected, Terms};
+use crate::verification::VerificationGuard;
 
 /// What holds for a whole append.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,9 @@ pub struct AppendContext {
     pub now: Timestamp,
     /// Who appends.
     pub origin: AppendOrigin,
+    /// `transaction.partition.verification.enable`: the first records of a transaction here need the guard that
+    /// `Log::start_verification` gave.
+    pub verify: bool,
 }
 
 /// Where one request's batches are in the log.
@@ -58,7 +62,8 @@ impl<D: Disk> Log<D> {
         leader_epoch: LeaderEpoch,
         now: Timestamp,
     ) -> Result<Appended, AppendError> {
-        self.append_with_origin(batches, AppendContext { leader_epoch, now, origin: AppendOrigin::Client })
+        let context = AppendContext { leader_epoch, now, origin: AppendOrigin::Client, verify: false };
+        self.append_with_origin(batches, context)
     }
 
     /// As `append_as_leader`, for any origin.
@@ -70,7 +75,7 @@ impl<D: Disk> Log<D> {
         batches: &[ValidBatch],
         context: AppendContext,
     ) -> Result<Appended, AppendError> {
-        let mut outcomes = self.append_groups(&[batches], context)?;
+        let mut outcomes = self.append_groups(&[batches], &[], context)?;
         match outcomes.pop() {
             Some(Ok(appended)) => Ok(appended),
             Some(Err(rejected)) => Err(AppendError::Rejected(rejected)),
@@ -79,13 +84,15 @@ impl<D: Disk> Log<D> {
     }
 
     /// Appends the batches of several requests with one write; an outcome for each group, in their order. A group is
-    /// refused whole if one of its batches is; the others are not touched by that.
+    /// refused whole if one of its batches is; the others are not touched by that. `guards` are those of the groups, in
+    /// the same order; groups past their end have none.
     ///
     /// # Errors
     /// The disk failed: none of the groups may be acknowledged.
     pub fn append_groups(
         &mut self,
         groups: &[&[ValidBatch]],
+        guards: &[Option<VerificationGuard>],
         context: AppendContext,
     ) -> Result<Vec<Result<Appended, Rejected>>> {
         if self.failed {
@@ -95,9 +102,11 @@ impl<D: Disk> Log<D> {
         let mut changes = Changes::default();
         let mut next = self.log_end_offset;
         let mut outcomes = Vec::with_capacity(groups.len());
-        for group in groups {
+        for (at, group) in groups.iter().enumerate() {
+            let guard = guards.get(at).copied().flatten();
+            let terms = Terms { origin: context.origin, verify: context.verify, guard };
             let (planned_before, undo_before, ended) = (planned.len(), changes.undo.len(), changes.completed.len());
-            let outcome = self.plan_group(group, context, &mut next, &mut planned, &mut changes);
+            let outcome = self.plan_group(group, (terms, context.leader_epoch), &mut next, &mut planned, &mut changes);
             let written = matches!(&outcome, Ok(appended) if !appended.duplicate);
             if !written {
                 planned.truncate(planned_before);
@@ -128,7 +137,7 @@ impl<D: Disk> Log<D> {
             let changes_before = changes.undo.len();
             let marker = marker_of(batch).map_err(AppendError::Rejected);
             let applied = marker.and_then(|marker| {
-                self.apply(&header, header.base_offset, AppendOrigin::Replication, marker, &mut changes)
+                self.apply(&header, header.base_offset, AppendOrigin::Replication.into(), marker, &mut changes)
                     .map_err(AppendError::Rejected)
             });
             if let Err(error) = applied {

@@ -143,9 +143,9 @@ fn small_and_large_batches_of_several_requests_are_written_in_one_call() {
     assert!(large.bytes.len() > 4096);
     let small = batch(0, 2, None);
     let (first, second) = ([small.clone(), large.clone()], [large, small]);
-    let context = AppendContext { leader_epoch: EPOCH, now: NOW, origin: AppendOrigin::Client };
+    let context = AppendContext { leader_epoch: EPOCH, now: NOW, origin: AppendOrigin::Client, verify: false };
     let calls = disk.calls();
-    let outcomes = log.append_groups(&[&first, &second], context).unwrap();
+    let outcomes = log.append_groups(&[&first, &second], &[], context).unwrap();
     assert_eq!(disk.calls() - calls, 1, "one write and nothing else");
     let offsets: Vec<_> = outcomes
         .iter()
@@ -166,8 +166,8 @@ fn a_refused_request_leaves_no_trace_and_a_repeated_one_answers_with_its_old_off
         [batch(0, 3, Some((7, 0, 0)))],
     ];
     let groups: Vec<&[ValidBatch]> = groups.iter().map(|group| group.as_slice()).collect();
-    let context = AppendContext { leader_epoch: EPOCH, now: NOW, origin: AppendOrigin::Client };
-    let outcomes = log.append_groups(&groups, context).unwrap();
+    let context = AppendContext { leader_epoch: EPOCH, now: NOW, origin: AppendOrigin::Client, verify: false };
+    let outcomes = log.append_groups(&groups, &[], context).unwrap();
     assert_eq!(outcomes[1].as_ref().unwrap_err().error, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
     assert_eq!(outcomes[2].as_ref().unwrap().first_offset.0, 3);
     let repeated = outcomes[3].as_ref().unwrap();
@@ -309,7 +309,7 @@ fn an_aborted_transaction_is_listed_for_the_reads_it_touches() {
     assert_eq!(log.last_stable_offset(Offset(7)).0, 6);
     let marker = end_transaction_marker(ProducerId(7), ProducerEpoch(0), false, 0, 9).unwrap();
     let origin = AppendOrigin::Coordinator { transaction_version: 1 };
-    let context = AppendContext { leader_epoch: EPOCH, now: NOW, origin };
+    let context = AppendContext { leader_epoch: EPOCH, now: NOW, origin, verify: false };
     log.append_with_origin(&[ValidBatch::trusted(&marker).unwrap()], context).unwrap();
     assert_eq!(log.last_stable_offset(Offset(8)).0, 6, "the marker is not replicated yet");
     log.on_high_watermark(Offset(8));

@@ -3,11 +3,11 @@
 
 use bytes::Bytes;
 use milena_records::{Batch, BatchHeader, Batches, STAMP_BYTES, ValidBatch, control_type};
-use milena_types::{ErrorCode, Offset};
+use milena_types::{ErrorCode, LeaderEpoch, Offset};
 
-use super::{AppendContext, AppendError, Appended, Log};
+use super::{AppendError, Appended, Log};
 use crate::disk::Disk;
-use crate::producers::{AppendOrigin, CompletedTransaction, Marker, Rejected, Undo};
+use crate::producers::{AppendOrigin, CompletedTransaction, Marker, Rejected, Terms, Undo};
 
 /// A batch with its offset, about to be written.
 pub(super) struct Planned<'batch> {
@@ -48,7 +48,7 @@ impl<D: Disk> Log<D> {
     pub(super) fn plan_group<'batch>(
         &mut self,
         group: &'batch [ValidBatch],
-        context: AppendContext,
+        (terms, leader_epoch): (Terms, LeaderEpoch),
         next: &mut i64,
         planned: &mut Vec<Planned<'batch>>,
         changes: &mut Changes,
@@ -67,7 +67,7 @@ impl<D: Disk> Log<D> {
                 );
                 return Err(Rejected { error: ErrorCode::RECORD_LIST_TOO_LARGE, message });
             }
-            if context.origin == AppendOrigin::Client
+            if terms.origin == AppendOrigin::Client
                 && batch.header.has_producer_id()
                 && let Some(known) = self.producers.duplicate_of(&batch.header)
             {
@@ -81,11 +81,11 @@ impl<D: Disk> Log<D> {
                 None
             };
             let changes_before = changes.undo.len();
-            self.apply(&batch.header, base_offset, context.origin, marker, changes)?;
-            let header = BatchHeader { base_offset, partition_leader_epoch: context.leader_epoch, ..batch.header };
+            self.apply(&batch.header, base_offset, terms, marker, changes)?;
+            let header = BatchHeader { base_offset, partition_leader_epoch: leader_epoch, ..batch.header };
             last_offset = header.last_offset();
             max_timestamp = max_timestamp.max(header.max_timestamp);
-            let prefix = Some(batch.stamped_prefix(base_offset, context.leader_epoch));
+            let prefix = Some(batch.stamped_prefix(base_offset, leader_epoch));
             planned.push(Planned { header, prefix, bytes: &batch.bytes, changes_before });
         }
         *next = last_offset.0 + 1;
@@ -96,14 +96,14 @@ impl<D: Disk> Log<D> {
         &mut self,
         header: &BatchHeader,
         base_offset: Offset,
-        origin: AppendOrigin,
+        terms: Terms,
         marker: Option<Marker>,
         changes: &mut Changes,
     ) -> Result<(), Rejected> {
         if !header.has_producer_id() {
             return Ok(());
         }
-        let (undo, completed) = self.producers.apply(header, base_offset, origin, marker)?;
+        let (undo, completed) = self.producers.apply(header, base_offset, terms, marker)?;
         changes.undo.push(undo);
         changes.completed.extend(completed);
         Ok(())

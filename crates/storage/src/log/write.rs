@@ -59,9 +59,13 @@ impl<D: Disk> Log<D> {
                 last_offset: Offset(completed.last_offset),
                 last_stable_offset: Offset(last_stable_offset),
             };
-            if let Err(error) = transactions::append(&self.files, base_offset, &entry) {
-                self.failed = true;
-                return Err(error);
+            match transactions::append(&self.files, base_offset, &entry) {
+                Ok(false) => {}
+                Ok(true) => self.unsynced.directory_changed(),
+                Err(error) => {
+                    self.failed = true;
+                    return Err(error);
+                }
             }
         }
         self.producers.complete(completed);

@@ -42,7 +42,7 @@ impl GroupCoordinators {
     }
 
     /// A request of groups of one partition.
-    pub(super) fn submit_to(&self, partition: i32, caller: Caller, request: GroupRequest, done: GroupDone) {
+    pub(crate) fn submit_to(&self, partition: i32, caller: Caller, request: GroupRequest, done: GroupDone) {
         let host = self.hosts().get(&partition).cloned();
         match host {
             Some(host) => host.request(caller, request, done),

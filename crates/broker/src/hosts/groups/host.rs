@@ -146,10 +146,10 @@ impl Host {
                         answers.push((done, reply));
                     }
                 }
-                Effect::Append { round, batch } => {
+                Effect::Append { round, batch, terms } => {
                     let now = broker.now();
                     let listener: Weak<dyn CommitListener> = self.this.clone();
-                    match self.partition.append_coordinated(broker, self.epoch, &batch, listener) {
+                    match self.partition.append_coordinated(broker, self.epoch, (&batch, terms), listener) {
                         Ok(written) => {
                             core.coordinator.appended(round, Ok(written.first_offset), now);
                             core.coordinator.committed(written.high_watermark, now);

@@ -62,7 +62,7 @@ pub(crate) fn commit(
     Ok((records, response))
 }
 
-fn value(
+pub(super) fn value(
     topic: &OffsetCommitRequestTopic,
     partition: &OffsetCommitRequestPartition,
     now: i64,
@@ -80,7 +80,7 @@ fn value(
 }
 
 /// Kafka counts Java's characters.
-fn is_too_long(metadata: Option<&Text>, max: usize) -> bool {
+pub(super) fn is_too_long(metadata: Option<&Text>, max: usize) -> bool {
     metadata.is_some_and(|metadata| metadata.len() > max && metadata.encode_utf16().count() > max)
 }
 
