@@ -33,6 +33,7 @@ public final class Conformance {
         GroupCases.add(cases);
         ConsumerGroupCases.add(cases);
         SequenceCases.add(cases);
+        TransactionCases.add(cases);
         PrintStream out = new PrintStream(System.out, false, StandardCharsets.UTF_8);
         ExecutorService threads = Executors.newCachedThreadPool();
         Map<String, Object> config = Map.of(
