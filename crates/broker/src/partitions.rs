@@ -16,6 +16,7 @@ mod maintenance;
 mod markers;
 mod parked_fetch;
 mod partition;
+mod pending_produce;
 mod rebuilding;
 mod refusal;
 mod settings;

@@ -8,7 +8,9 @@ use crate::call::{Call, Later, Outcome};
 use milena_coordinator::runtime::Producer;
 use milena_coordinator::transaction::{PartitionKey, TransactionReply, TransactionRequest};
 use milena_metadata::Image;
-use milena_protocol::messages::add_partitions_to_txn_request::{AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction};
+use milena_protocol::messages::add_partitions_to_txn_request::{
+    AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
+};
 use milena_protocol::messages::add_partitions_to_txn_response::{
     AddPartitionsToTxnPartitionResult, AddPartitionsToTxnResult, AddPartitionsToTxnTopicResult,
 };

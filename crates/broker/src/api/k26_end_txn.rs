@@ -37,11 +37,9 @@ fn handle(call: &mut Call<'_, '_>) -> Outcome {
         let TransactionReply::End(result) = reply else { return };
         later.answer(&match result {
             Ok(None) => EndTxnResponse::default(),
-            Ok(Some(next)) => EndTxnResponse {
-                producer_id: next.id.0,
-                producer_epoch: next.epoch.0,
-                ..EndTxnResponse::default()
-            },
+            Ok(Some(next)) => {
+                EndTxnResponse { producer_id: next.id.0, producer_epoch: next.epoch.0, ..EndTxnResponse::default() }
+            }
             Err(error) => failed(super::fenced_before(FENCED_FROM_VERSION, version, error)),
         });
     });

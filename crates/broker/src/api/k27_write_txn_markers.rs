@@ -85,11 +85,8 @@ fn response(outcomes: Outcomes) -> WriteTxnMarkersResponse {
             markers.push(WritableTxnMarkerResult { producer_id, ..Default::default() });
         }
         let Some(marker) = markers.last_mut() else { continue };
-        let partition = WritableTxnMarkerPartitionResult {
-            partition_index: index,
-            error_code: error.0,
-            ..Default::default()
-        };
+        let partition =
+            WritableTxnMarkerPartitionResult { partition_index: index, error_code: error.0, ..Default::default() };
         match marker.topics.last_mut() {
             Some(last) if last.name == topic => last.partitions.push(partition),
             _ => marker.topics.push(WritableTxnMarkerTopicResult {

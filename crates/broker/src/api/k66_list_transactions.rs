@@ -6,9 +6,9 @@ use super::{Api, Lane};
 use crate::call::{Call, Outcome};
 use milena_coordinator::transaction::ListFilter;
 use milena_protocol::ApiKey;
+use milena_protocol::Text;
 use milena_protocol::messages::list_transactions_response::TransactionState;
 use milena_protocol::messages::{ListTransactionsRequest, ListTransactionsResponse};
-use milena_protocol::Text;
 use std::sync::Arc;
 
 /// The row of the table.

@@ -4,22 +4,20 @@
 //! follow them.
 
 use super::held::{self, HeldProduces};
-use super::partition::{AppendTerms, Inner, Partition};
+use super::partition::{AppendTerms, Partition};
+use super::pending_produce::PendingProduce;
 use super::refusal;
-use super::waiting::{AckWaiter, ParkedProduce, Place, Wakes};
+use super::waiting::{Place, Wakes};
 use crate::broker::Broker;
 use crate::call::Later;
 use crate::partitions::Lookup;
 use bytes::Bytes;
 use milena_network::Replies;
-use milena_protocol::messages::produce_response::{
-    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
-};
+use milena_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use milena_protocol::messages::{ProduceRequest, ProduceResponse, produce_request::PartitionProduceData};
 use milena_protocol::{Message, Reader, Records, RequestHeader, Text, encode_response};
-use milena_records::{Reject, RejectReason, TimestampType, ValidBatch};
-use milena_replication::AckState;
-use milena_storage::{AppendOrigin, Appended, VerificationGuard};
+use milena_records::{RejectReason, TimestampType, ValidBatch};
+use milena_storage::{AppendOrigin, VerificationGuard};
 use milena_types::{ErrorCode, Offset, PartitionIndex, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,17 +39,6 @@ pub(crate) struct AppendGroup<'a> {
     listener: Arc<str>,
     /// What of the connection's earlier requests waits.
     held: Arc<HeldProduces>,
-}
-
-/// One request, its answer filled in as its partitions are done.
-pub(super) struct PendingProduce {
-    header: RequestHeader,
-    acks: i16,
-    timeout: Duration,
-    response: ProduceResponse,
-    /// Set once a partition has to wait for replication.
-    parked: Option<Arc<ParkedProduce>>,
-    failed: bool,
 }
 
 /// One partition of one request.
@@ -355,78 +342,4 @@ impl Part {
             _ => -1,
         }
     }
-}
-
-impl PendingProduce {
-    pub(super) fn answer_at(&mut self, place: Place) -> Option<&mut PartitionProduceResponse> {
-        self.response.responses.get_mut(place.topic)?.partition_responses.get_mut(place.partition)
-    }
-
-    pub(super) fn refuse(&mut self, place: Place, error: ErrorCode, log_start: Offset) {
-        self.failed = true;
-        if let Some(answer) = self.answer_at(place) {
-            answer.error_code = error.0;
-            answer.log_start_offset = if is_known_failure(error) { -1 } else { log_start.0 };
-        }
-    }
-
-    fn reject(&mut self, place: Place, reason: &RejectReason, partition: &Partition, inner: &Inner) {
-        let is_request_check = matches!(
-            reason.reject,
-            Reject::NoBatch { .. } | Reject::ManyBatches { .. } | Reject::OldMagic { .. } | Reject::ZstdTooEarly { .. }
-        );
-        let log_start = if is_request_check { Offset(-1) } else { inner.log.log_start_offset() };
-        self.refuse(place, reason.error, log_start);
-        if reason.reject != Reject::Records {
-            return;
-        }
-        if let Some(answer) = self.answer_at(place) {
-            answer.error_message = Some(reason.message(partition).into());
-            answer.record_errors = reason
-                .record_errors
-                .iter()
-                .map(|error| BatchIndexAndErrorMessage {
-                    batch_index: error.index,
-                    batch_index_error_message: Some(error.fault.message(partition).into()),
-                    ..Default::default()
-                })
-                .collect();
-        }
-    }
-
-    fn appended(&mut self, place: Place, appended: &Appended, append_time: i64, inner: &mut Inner) {
-        let log_start = inner.log.log_start_offset();
-        let mut error = ErrorCode::NONE;
-        if self.acks == -1 {
-            let required = appended.last_offset + 1;
-            match inner.state.ack_state(required) {
-                AckState::Done(result) => error = result.err().unwrap_or(ErrorCode::NONE),
-                AckState::Pending => {
-                    let produce = Arc::clone(self.parked.get_or_insert_default());
-                    produce.expect();
-                    inner.wait_for_ack(AckWaiter { required, produce, place });
-                    error = ErrorCode::REQUEST_TIMED_OUT;
-                }
-            }
-        }
-        if let Some(answer) = self.answer_at(place) {
-            answer.error_code = error.0;
-            answer.base_offset = appended.first_offset.0;
-            answer.log_append_time_ms = append_time;
-            answer.log_start_offset = log_start.0;
-        }
-    }
-}
-
-/// Failures for which Kafka answers no log start offset (`ReplicaManager.appendToLocalLog`).
-fn is_known_failure(error: ErrorCode) -> bool {
-    matches!(
-        error,
-        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
-            | ErrorCode::NOT_LEADER_OR_FOLLOWER
-            | ErrorCode::MESSAGE_TOO_LARGE
-            | ErrorCode::RECORD_LIST_TOO_LARGE
-            | ErrorCode::CORRUPT_MESSAGE
-            | ErrorCode::KAFKA_STORAGE_ERROR
-    )
 }

@@ -2,7 +2,8 @@
 //! connection sends after one waits behind it, so that everything is appended in the order it was sent. Kafka:
 //! `ReplicaManager.handleProduceAppend`, `maybeSendPartitionsToTransactionCoordinator`.
 
-use super::append::{AppendGroup, Part, PendingProduce};
+use super::append::{AppendGroup, Part};
+use super::pending_produce::PendingProduce;
 use crate::broker::Broker;
 use crate::call::Later;
 use crate::hosts::{Query, Verified, ask_coordinator};
@@ -88,9 +89,8 @@ impl HeldProduces {
         waits_for: Option<(Transaction, BTreeSet<PartitionKey>)>,
     ) {
         let settings = &broker.settings.transactions;
-        let wait_ms = settings
-            .add_partitions_retry_backoff_max_ms
-            .min(u64::try_from(settings.request_timeout_ms).unwrap_or(0));
+        let wait_ms =
+            settings.add_partitions_retry_backoff_max_ms.min(u64::try_from(settings.request_timeout_ms).unwrap_or(0));
         let mut state = self.state();
         state.last_number += 1;
         let number = state.last_number;

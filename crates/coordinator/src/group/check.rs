@@ -162,9 +162,9 @@ pub(crate) fn refused_commit(request: &OffsetCommitRequest, error: ErrorCode) ->
 /// Whoever sends markers knows partitions, not their coordinators (`KafkaApis.handleWriteTxnMarkersRequest`).
 fn marker_error(error: ErrorCode) -> ErrorCode {
     match error {
-        ErrorCode::COORDINATOR_NOT_AVAILABLE
-        | ErrorCode::COORDINATOR_LOAD_IN_PROGRESS
-        | ErrorCode::NOT_COORDINATOR => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        ErrorCode::COORDINATOR_NOT_AVAILABLE | ErrorCode::COORDINATOR_LOAD_IN_PROGRESS | ErrorCode::NOT_COORDINATOR => {
+            ErrorCode::NOT_LEADER_OR_FOLLOWER
+        }
         error => error,
     }
 }

@@ -34,13 +34,19 @@ pub enum GroupRequest {
     Heartbeat(HeartbeatRequest),
     LeaveGroup(LeaveGroupRequest),
     OffsetCommit(Box<OffsetCommitRequest>),
-    OffsetFetch { group: offset_fetch_request::OffsetFetchRequestGroup, require_stable: bool },
+    OffsetFetch {
+        group: offset_fetch_request::OffsetFetchRequestGroup,
+        require_stable: bool,
+    },
     OffsetDelete(OffsetDeleteRequest),
     /// Offsets of a transaction, with the guard that verifying the transaction gave.
     TxnOffsetCommit(Box<TxnOffsetCommitRequest>, Option<u64>),
     /// A transaction with offsets here ended.
     EndTransaction(EndOfTransaction),
-    ListGroups { states: Vec<Text>, types: Vec<Text> },
+    ListGroups {
+        states: Vec<Text>,
+        types: Vec<Text>,
+    },
     DescribeGroups(Vec<Text>),
     DeleteGroups(Vec<Text>),
     ConsumerGroupHeartbeat(Box<ConsumerGroupHeartbeatRequest>),

@@ -12,8 +12,6 @@ mod timers;
 
 pub use coordinator::{AppendTerms, Coordinator, Effect, Phase, RuntimeConfig};
 pub use load::LoadError;
-pub use machine::{
-    Decision, DecisionOf, EndOfTransaction, Machine, Producer, RecordPlace, Replicated, Scope, Ticket,
-};
+pub use machine::{Decision, DecisionOf, EndOfTransaction, Machine, Producer, RecordPlace, Replicated, Scope, Ticket};
 pub use timeline::Timeline;
 pub use timers::Timers;

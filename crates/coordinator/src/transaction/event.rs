@@ -31,12 +31,32 @@ pub enum TransactionEvent {
 /// Requests. `fresh` is a producer id that nobody has; the answer `NeedsProducerId` asks to come again with one.
 #[derive(Clone, PartialEq, Debug)]
 pub enum TransactionRequest {
-    InitProducerId { id: Text, timeout_ms: i32, expected: Option<Producer>, fresh: Option<ProducerId> },
+    InitProducerId {
+        id: Text,
+        timeout_ms: i32,
+        expected: Option<Producer>,
+        fresh: Option<ProducerId>,
+    },
     /// Adds partitions to the transaction; begins it if need be.
-    AddPartitions { id: Text, producer: Producer, partitions: BTreeSet<PartitionKey>, client_version: i16 },
+    AddPartitions {
+        id: Text,
+        producer: Producer,
+        partitions: BTreeSet<PartitionKey>,
+        client_version: i16,
+    },
     /// Asks whether partitions are in the transaction.
-    Verify { id: Text, producer: Producer, partitions: BTreeSet<PartitionKey> },
-    End { id: Text, producer: Producer, is_committed: bool, client_version: i16, fresh: Option<ProducerId> },
+    Verify {
+        id: Text,
+        producer: Producer,
+        partitions: BTreeSet<PartitionKey>,
+    },
+    End {
+        id: Text,
+        producer: Producer,
+        is_committed: bool,
+        client_version: i16,
+        fresh: Option<ProducerId>,
+    },
     Describe(Vec<Text>),
     List(ListFilter),
 }

@@ -35,11 +35,7 @@ pub(super) fn abort_all_timed_out(context: &mut Context<'_>) -> TransactionDecis
 }
 
 /// Aborts one transaction if it is late; asks for a producer id if that takes one.
-pub(super) fn abort_timed_out(
-    context: &mut Context<'_>,
-    id: &Text,
-    fresh: Option<ProducerId>,
-) -> TransactionDecision {
+pub(super) fn abort_timed_out(context: &mut Context<'_>, id: &Text, fresh: Option<ProducerId>) -> TransactionDecision {
     let state = context.state;
     let Some(current) = state.get(id).filter(|one| is_late(one, context.now)) else {
         return TransactionDecision::default();

@@ -17,7 +17,10 @@ pub(super) fn init(context: &mut Context<'_>, ticket: Ticket, id: &Text, asked: 
     let (timeout_ms, expected, fresh) = asked;
     let refused = |error| Decision::reply(ticket, TransactionReply::InitProducerId(Err(error)), Vec::new());
     if !(1..=context.machine.config.transaction_max_timeout_ms).contains(&timeout_ms) {
-        return Decision::at_once(ticket, TransactionReply::InitProducerId(Err(ErrorCode::INVALID_TRANSACTION_TIMEOUT)));
+        return Decision::at_once(
+            ticket,
+            TransactionReply::InitProducerId(Err(ErrorCode::INVALID_TRANSACTION_TIMEOUT)),
+        );
     }
     let state = context.state;
     let Some(current) = state.get(id) else {
@@ -102,10 +105,7 @@ fn may_go_on(current: &Transaction, expected: Producer) -> bool {
 }
 
 /// `TransactionMetadata.prepareIncrementProducerEpoch`: the producer and the epoch it is recognised by when it asks again.
-fn next_epoch(
-    current: &Transaction,
-    expected: Option<Producer>,
-) -> Result<(Producer, ProducerEpoch), ErrorCode> {
+fn next_epoch(current: &Transaction, expected: Option<Producer>) -> Result<(Producer, ProducerEpoch), ErrorCode> {
     if current.is_exhausted() {
         // There is no epoch to give, and the request's own says that another producer was here.
         return Err(ErrorCode::UNKNOWN_SERVER_ERROR);

@@ -94,7 +94,11 @@ pub(super) fn complete(context: &mut Context<'_>, id: &Text) -> TransactionDecis
         return TransactionDecision::default();
     };
     let record = context.record(id, completed(current, context.now));
-    TransactionDecision { records: vec![record], after: vec![After::Completed { id: id.clone() }], ..Decision::default() }
+    TransactionDecision {
+        records: vec![record],
+        after: vec![After::Completed { id: id.clone() }],
+        ..Decision::default()
+    }
 }
 
 /// The end could not be written.

@@ -23,9 +23,7 @@ mod record;
 mod state;
 
 pub use config::TransactionConfig;
-pub use event::{
-    Action, ListFilter, Marking, PartitionKey, TransactionEvent, TransactionReply, TransactionRequest,
-};
+pub use event::{Action, ListFilter, Marking, PartitionKey, TransactionEvent, TransactionReply, TransactionRequest};
 pub use machine::{TransactionDecision, TransactionMachine};
 pub use record::TransactionRecord;
 pub use state::{Status, Transaction, Transactions};

@@ -4,10 +4,10 @@
 use super::event::PartitionKey;
 use super::state::{Status, Transaction};
 use bytes::Bytes;
+use milena_protocol::Message;
 use milena_protocol::messages::transaction_log_value::PartitionsSchema;
 use milena_protocol::messages::{TransactionLogKey, TransactionLogValue};
 use milena_protocol::{DecodeError, EncodeError, Reader, Text, decode_versioned, encode_key, encode_versioned};
-use milena_protocol::Message;
 use milena_types::{ProducerEpoch, ProducerId, Timestamp};
 use std::collections::BTreeSet;
 

@@ -67,7 +67,7 @@ pub(super) const NO_TIERS: &str =
     "tiered storage is not built yet: records that lie in the remote tier could not be read";
 pub(super) const SHARE_GROUPS: &str = "share groups are not built yet";
 pub(super) const STREAMS_GROUPS: &str = "streams groups are not built yet";
-pub(super) const TRANSACTIONS: &str = "transactions are not built yet";
+pub(super) const TWO_PHASE: &str = "no stable version of InitProducerId can ask for two-phase commit";
 pub(super) const TIERED: &str = "tiered storage is not built yet";
 pub(super) const FETCHERS: &str = "one connection copies from each leader, with the buffers of the system";
 pub(super) const LEAVING: &str = "a broker that stops always hands over what it leads";

@@ -51,8 +51,7 @@ impl TransactionCoordinators {
 
     /// A request of one transactional id; `done` gets its answer, now or later.
     pub(crate) fn submit(&self, broker: &Arc<Broker>, request: TransactionRequest, done: TransactionDone) {
-        let may_need_id =
-            matches!(request, TransactionRequest::InitProducerId { .. } | TransactionRequest::End { .. });
+        let may_need_id = matches!(request, TransactionRequest::InitProducerId { .. } | TransactionRequest::End { .. });
         if !may_need_id {
             return self.submit_once(broker, request, done);
         }
@@ -75,11 +74,7 @@ impl TransactionCoordinators {
     }
 
     /// All transactional ids here that pass the filter. One coordinator that loads makes the list incomplete.
-    pub(crate) fn list(
-        &self,
-        filter: &ListFilter,
-        done: impl FnOnce(Result<Vec<Listed>, ErrorCode>) + Send + 'static,
-    ) {
+    pub(crate) fn list(&self, filter: &ListFilter, done: impl FnOnce(Result<Vec<Listed>, ErrorCode>) + Send + 'static) {
         let hosts: Vec<_> = self.hosts().values().cloned().collect();
         let gather = Gather::new(hosts.len(), move |replies| done(listed(replies)));
         for host in hosts {
@@ -89,12 +84,7 @@ impl TransactionCoordinators {
     }
 
     /// Describes each of `ids`, in any order.
-    pub(crate) fn describe(
-        &self,
-        broker: &Broker,
-        ids: Vec<Text>,
-        done: impl FnOnce(Vec<Described>) + Send + 'static,
-    ) {
+    pub(crate) fn describe(&self, broker: &Broker, ids: Vec<Text>, done: impl FnOnce(Vec<Described>) + Send + 'static) {
         let mut by_partition: BTreeMap<i32, Vec<Text>> = BTreeMap::new();
         for id in ids {
             by_partition.entry(partition_of(broker, &id)).or_default().push(id);

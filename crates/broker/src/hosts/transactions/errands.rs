@@ -8,7 +8,9 @@ use crate::broker::Broker;
 use crate::hosts::{Address, Link};
 use milena_coordinator::transaction::{Marking, PartitionKey};
 use milena_protocol::Text;
-use milena_protocol::messages::add_partitions_to_txn_request::{AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction};
+use milena_protocol::messages::add_partitions_to_txn_request::{
+    AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
+};
 use milena_protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 use milena_protocol::messages::{
     AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, WriteTxnMarkersRequest, WriteTxnMarkersResponse,

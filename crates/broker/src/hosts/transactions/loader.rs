@@ -41,7 +41,8 @@ impl Loader {
         state.threads += 1;
         drop(state);
         let (loader, broker) = (Arc::clone(self), Arc::downgrade(broker));
-        let spawned = std::thread::Builder::new().name("transaction-loader".to_owned()).spawn(move || loader.run(&broker));
+        let spawned =
+            std::thread::Builder::new().name("transaction-loader".to_owned()).spawn(move || loader.run(&broker));
         if let Err(error) = spawned {
             tracing::error!(%error, "cannot start a thread; transactions are not available");
             self.state().threads -= 1;

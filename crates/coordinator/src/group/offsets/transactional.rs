@@ -9,13 +9,15 @@ use crate::group::context::Context;
 use crate::group::error::Refusal;
 use crate::group::records::GroupRecord;
 use crate::group::state::Group;
+use milena_protocol::Message;
 use milena_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use milena_protocol::messages::txn_offset_commit_request::TxnOffsetCommitRequestTopic;
 use milena_protocol::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
-use milena_protocol::Message;
-use milena_protocol::messages::{OffsetCommitKey, OffsetCommitRequest, TxnOffsetCommitRequest, TxnOffsetCommitResponse};
+use milena_protocol::messages::{
+    OffsetCommitKey, OffsetCommitRequest, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
+};
 use milena_types::ErrorCode;
 
 /// TxnOffsetCommit. Offsets whose metadata are too long are refused one by one.
