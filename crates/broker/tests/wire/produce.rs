@@ -105,7 +105,7 @@ fn sequences_of_an_idempotent_producer_are_kept_in_order_and_apart() {
         transaction_timeout_ms: 1000,
         ..Default::default()
     };
-    assert_eq!(ErrorCode(client.call(4, &transactional).error_code), ErrorCode::COORDINATOR_NOT_AVAILABLE);
+    assert_eq!(ErrorCode(client.call(4, &transactional).error_code), ErrorCode::NOT_COORDINATOR);
 }
 
 #[test]
