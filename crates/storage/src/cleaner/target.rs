@@ -70,7 +70,7 @@ impl<D: Disk> Target<D> {
     /// Keeps an aborted transaction in the index: some of its batches are still there.
     pub(super) fn keep_aborted(&mut self, transaction: &AbortedTransaction) -> Result<()> {
         self.aborted += 1;
-        transactions::append(&self.files, self.segment.base_offset, transaction)
+        transactions::append(&self.files, self.segment.base_offset, transaction).map(drop)
     }
 
     /// Makes the files durable.

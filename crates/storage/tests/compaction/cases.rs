@@ -26,7 +26,7 @@ fn log(directory: &Path, segment_bytes: u32) -> Log<RealDisk> {
 }
 
 fn append(log: &mut Log<RealDisk>, batch: &Bytes, origin: AppendOrigin) {
-    let context = AppendContext { leader_epoch: LeaderEpoch(0), now: NOW, origin };
+    let context = AppendContext { leader_epoch: LeaderEpoch(0), now: NOW, origin, verify: false };
     log.append_with_origin(&[ValidBatch::trusted(batch).unwrap()], context).unwrap();
 }
 
