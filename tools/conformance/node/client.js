@@ -92,9 +92,11 @@ CompressionCodecs[CompressionTypes.LZ4] = () => ({
   compress: async encoder => lz4Frame(encoder.buffer),
   decompress: async buffer => Buffer.from(lz4.decompress(buffer)),
 })
+// The room the decoder gets for a frame that does not say how much is in it, such as those of the Java client.
+const EXPANDED_BYTES_MAX = 64 << 20
 CompressionCodecs[CompressionTypes.ZSTD] = () => ({
   compress: async encoder => Buffer.from(zstd.compress(encoder.buffer)),
-  decompress: async buffer => Buffer.from(zstd.decompress(buffer)),
+  decompress: async buffer => Buffer.from(zstd.decompress(buffer, { defaultHeapSize: EXPANDED_BYTES_MAX })),
 })
 
 const codecs = { none: 'None', gzip: 'GZIP', snappy: 'Snappy', lz4: 'LZ4', zstd: 'ZSTD' }
