@@ -161,7 +161,7 @@ pub struct BrokerSettings {
     pub producer_id_expiration_check_interval_ms: u64,
     /// `num.recovery.threads.per.data.dir`.
     pub num_recovery_threads_per_data_dir: usize,
-    /// Bytes that a batch may inflate to if its topic wants another codec: a quarter of the memory for requests.
+    /// Bytes that a batch may inflate to if its topic wants another codec: an eighth of the memory for requests.
     pub rebuilt_bytes_max: u64,
     /// The group coordinators.
     pub groups: GroupSettings,

@@ -20,6 +20,9 @@ use crate::settings::BrokerSettings;
 /// bounded, by this many bytes unless one request may be larger.
 const DEFAULT_MEMORY_BYTES: u64 = 512 << 20;
 
+/// A batch written anew may inflate to this part of the memory for requests: while buffers grow it is there several times.
+const REBUILT_SHARE: u64 = 8;
+
 /// A count of a config as a size; negative counts were refused or mean "none".
 fn size<T: TryInto<u64>>(count: T) -> usize {
     count.try_into().ok().and_then(|count: u64| usize::try_from(count).ok()).unwrap_or_default()
@@ -56,7 +59,7 @@ impl ServerConfig {
             producer_id_expiration_check_interval_ms: span(self.log.producer_id_expiration_check_interval_ms),
             producer_id_expiration_ms: i64::from(self.log.producer_id_expiration_ms),
             num_recovery_threads_per_data_dir: size(self.log.num_recovery_threads_per_data_dir),
-            rebuilt_bytes_max: self.request_memory_bytes() / 4,
+            rebuilt_bytes_max: self.request_memory_bytes() / REBUILT_SHARE,
             groups: self.group_settings(),
             transactions: self.transaction_settings(),
         }
