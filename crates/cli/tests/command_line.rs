@@ -41,7 +41,8 @@ fn a_start_that_fails_ends_with_1_and_says_why() {
         ),
         (
             &["start", "--override", "log.dirs=a-file"],
-            "milena: read a-file/meta.properties: Not a directory (os error 20)",
+            "milena: Encountered I/O error in metadata log directory a-file. Cannot continue. read a-file/meta.properties: Not a \
+             directory (os error 20)",
         ),
         (
             &["start", "--override", "log.dirs=/proc/x"],
