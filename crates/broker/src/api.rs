@@ -28,6 +28,7 @@ mod k27_write_txn_markers;
 mod k28_txn_offset_commit;
 mod k32_describe_configs;
 mod k33_alter_configs;
+mod k34_alter_replica_log_dirs;
 mod k35_describe_log_dirs;
 mod k37_create_partitions;
 mod k42_delete_groups;
@@ -107,6 +108,7 @@ static TABLE: &[Api] = &[
     k28_txn_offset_commit::API,
     k32_describe_configs::API,
     k33_alter_configs::API,
+    k34_alter_replica_log_dirs::API,
     k35_describe_log_dirs::API,
     k37_create_partitions::API,
     k42_delete_groups::API,

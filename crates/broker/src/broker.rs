@@ -6,7 +6,7 @@ use crate::controller_handle::{ControllerHandle, ForController};
 use crate::hosts::{GroupCoordinators, TransactionCoordinators};
 use crate::log_dirs::LogDirs;
 use crate::partitions::{
-    Assigner, Checkpoints, Deadlines, FlushQueue, LocalTopic, Lookup, Partitions, Rebuilding, broker_texts,
+    Assigner, Checkpoints, Deadlines, FlushQueue, LocalTopic, Lookup, Moves, Partitions, Rebuilding, broker_texts,
 };
 use crate::producer_ids::ProducerIds;
 use crate::replication::{Following, IsrChanges, ReplicaDirectories};
@@ -52,6 +52,7 @@ pub struct Broker {
     replica_directories: ReplicaDirectories,
     producer_ids: ProducerIds,
     rebuilding: Rebuilding,
+    moves: Moves,
     groups: GroupCoordinators,
     transactions: TransactionCoordinators,
     /// `transaction.partition.verification.enable`.
@@ -91,6 +92,7 @@ impl Broker {
             replica_directories: ReplicaDirectories::default(),
             producer_ids: ProducerIds::default(),
             rebuilding: Rebuilding::default(),
+            moves: Moves::default(),
             groups: GroupCoordinators::default(),
             transactions: TransactionCoordinators::default(),
             verifies_transactions: AtomicBool::new(true),
@@ -158,6 +160,9 @@ impl Broker {
         }
         if delta.is_none_or(|delta| delta.has_topics() || !delta.configs.is_empty()) {
             assigner.apply(&self.partitions, &self.settings, &image, delta, self.now());
+            for (partition, log, log_dir) in assigner.take_resumed() {
+                self.resume_move(&partition, log, log_dir);
+            }
             // What was opened in a directory that failed meanwhile.
             self.settle_failed_log_dirs();
             self.tell_directories(&image, delta);
@@ -191,6 +196,9 @@ impl Broker {
         let texts = broker_texts(&self.settings, image);
         let verifies = texts.get("transaction.partition.verification.enable").map(|text| text.trim());
         self.verifies_transactions.store(verifies != Some("false"), Ordering::Relaxed);
+        let rate =
+            texts.get("replica.alter.log.dirs.io.max.bytes.per.second").and_then(|text| text.trim().parse().ok());
+        self.moves.set_rate(rate.unwrap_or(i64::MAX));
         let quotas = connection_quotas(&texts);
         for handle in self.connection_quotas.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             handle.set(quotas.clone());
@@ -271,6 +279,10 @@ impl Broker {
 
     pub(crate) fn groups(&self) -> &GroupCoordinators {
         &self.groups
+    }
+
+    pub(crate) fn moves(&self) -> &Moves {
+        &self.moves
     }
 
     pub(crate) fn rebuilding(&self) -> &Rebuilding {

@@ -7,7 +7,7 @@
 //! leader is not elected while this one still serves.
 
 use milena_storage::disk::RealDisk;
-use milena_storage::{Error, FileCache, LogDir};
+use milena_storage::{Error, FileCache, LogDir, TopicPartition};
 use milena_types::Uuid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -98,6 +98,8 @@ pub struct LogDirs {
     directories: Vec<Arc<Directory>>,
     unusable: Vec<PathBuf>,
     metadata_dir: PathBuf,
+    /// Where partitions that are not here yet shall go.
+    preferred: Mutex<BTreeMap<TopicPartition, Uuid>>,
     failures: Arc<Failures>,
     news: watch::Sender<DirectoryNews>,
 }
@@ -118,7 +120,9 @@ impl LogDirs {
             })
         };
         let directories = usable.into_iter().map(directory).collect();
-        Self { directories, unusable, metadata_dir, failures, news: watch::channel(DirectoryNews::default()).0 }
+        let preferred = Mutex::default();
+        let news = watch::channel(DirectoryNews::default()).0;
+        Self { directories, unusable, metadata_dir, preferred, failures, news }
     }
 
     /// Those that can be used.
@@ -132,6 +136,16 @@ impl LogDirs {
         let usable =
             usable.map(|directory| (directory.path(), Some(directory).filter(|directory| directory.is_online())));
         usable.chain(self.unusable.iter().map(|path| (path.as_path(), None)))
+    }
+
+    /// A partition shall go into `directory` when it comes here.
+    pub(crate) fn prefer(&self, partition: TopicPartition, directory: Uuid) {
+        self.preferred.lock().unwrap_or_else(PoisonError::into_inner).insert(partition, directory);
+    }
+
+    /// Where a partition shall go that comes here now.
+    pub(crate) fn take_preferred(&self, partition: &TopicPartition) -> Option<Uuid> {
+        self.preferred.lock().unwrap_or_else(PoisonError::into_inner).remove(partition)
     }
 
     /// Whether logs may be where nobody can look.

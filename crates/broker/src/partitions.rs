@@ -14,6 +14,8 @@ mod follower;
 mod held;
 mod maintenance;
 mod markers;
+mod moving;
+
 mod parked_fetch;
 mod partition;
 mod pending_produce;
@@ -31,6 +33,7 @@ pub(crate) use held::HeldProduces;
 pub(crate) use maintenance::FlushQueue;
 pub use maintenance::Maintenance;
 pub(crate) use markers::{MarkerToWrite, write_marker};
+pub(crate) use moving::Moves;
 pub(crate) use parked_fetch::ParkedFetch;
 pub use partition::Partition;
 pub(crate) use partition::{Inner, is_groups_topic, is_internal};

@@ -135,6 +135,26 @@ impl<D: Disk> Log<D> {
         self.config = config;
     }
 
+    /// Counts truncations: what was read before one may not be in the log any more.
+    #[must_use]
+    pub fn truncations(&self) -> u64 {
+        self.truncations
+    }
+
+    /// Takes the place of `before`, a log with the same records elsewhere: the directory of this one was renamed to
+    /// `directory`. What still runs on `before`, flushes and cleanings, has nothing to say here.
+    pub fn succeed(&mut self, before: &Log<D>, directory: &Path) {
+        self.truncations = self.truncations.max(before.truncations) + 1;
+        self.files.directory = directory.into();
+        self.config = Arc::clone(&before.config);
+        self.unsynced.name = true;
+        self.unsynced.directory_changed();
+        for entry in before.epochs() {
+            self.assign_epoch_start(entry.epoch, entry.start_offset);
+        }
+        self.close_files();
+    }
+
     /// Whether an earlier failure stopped this log; it must be opened again.
     #[must_use]
     pub fn is_failed(&self) -> bool {

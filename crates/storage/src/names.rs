@@ -64,6 +64,12 @@ impl TopicPartition {
         format!("{}{suffix}", self.topic.get(..room).unwrap_or(&self.topic))
     }
 
+    /// `topic-0.<unique>-future`.
+    #[must_use]
+    pub fn future_name(&self, unique: Uuid) -> String {
+        self.name_with(unique, "future")
+    }
+
     /// `topic-0.<unique>-stray`.
     #[must_use]
     pub fn stray_name(&self, unique: Uuid) -> String {

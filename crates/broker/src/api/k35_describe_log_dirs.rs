@@ -1,6 +1,6 @@
 //! DescribeLogDirs, versions 1 to 5: the log directories with the sizes of the partitions in them, the size of their
 //! file system from version 4 (KIP-827), whether they are cordoned from version 5 (KIP-1066). A directory that is offline
-//! is listed with `KAFKA_STORAGE_ERROR`. Kafka: `ReplicaManager.describeLogDirs`. There are no future replicas.
+//! is listed with `KAFKA_STORAGE_ERROR`. Kafka: `ReplicaManager.describeLogDirs`.
 
 use super::{Api, Lane};
 use crate::call::{Call, Outcome};
@@ -56,28 +56,36 @@ fn describe(path: &Path, log_dir: Option<&Arc<Directory>>, partitions: &[Arc<Par
     result.total_bytes = total_bytes;
     result.usable_bytes = usable_bytes;
     result.is_cordoned = log_dir.is_cordoned();
-    let here: Vec<&Arc<Partition>> =
-        partitions.iter().filter(|partition| partition.log_dir().id() == log_dir.id()).collect();
-    for topic in here.chunk_by(|one, other| one.topic == other.topic) {
-        result.topics.push(DescribeLogDirsTopic {
-            name: topic.first().map(|partition| partition.topic.clone()).unwrap_or_default(),
-            partitions: topic.iter().map(|partition| measure(partition)).collect(),
-            ..Default::default()
-        });
+    for topic in partitions.chunk_by(|one, other| one.topic == other.topic) {
+        let held: Vec<_> = topic.iter().flat_map(|partition| measure(partition, log_dir)).collect();
+        if !held.is_empty() {
+            result.topics.push(DescribeLogDirsTopic {
+                name: topic.first().map(|partition| partition.topic.clone()).unwrap_or_default(),
+                partitions: held,
+                ..Default::default()
+            });
+        }
     }
     result
 }
 
-fn measure(partition: &Partition) -> DescribeLogDirsPartition {
+/// What of a partition is in a directory: its log, or the copy that will take its place.
+fn measure(partition: &Partition, log_dir: &Directory) -> Option<DescribeLogDirsPartition> {
+    let future = partition.future_copy();
     let inner = partition.lock();
-    let lag = inner.state.high_watermark() - inner.log.log_end_offset();
-    DescribeLogDirsPartition {
+    let end = inner.log.log_end_offset();
+    let (size, lag, is_future_key) = match future {
+        _ if inner.log_dir.id() == log_dir.id() => (inner.log.size_bytes(), inner.state.high_watermark() - end, false),
+        Some((directory, size, copied_to)) if directory.id() == log_dir.id() => (size, end - copied_to, true),
+        _ => return None,
+    };
+    Some(DescribeLogDirsPartition {
         partition_index: partition.index.0,
-        partition_size: i64::try_from(inner.log.size_bytes()).unwrap_or(i64::MAX),
+        partition_size: i64::try_from(size).unwrap_or(i64::MAX),
         offset_lag: lag.max(0),
-        is_future_key: false,
+        is_future_key,
         ..Default::default()
-    }
+    })
 }
 
 /// Total and usable bytes of the file system of `path`, at most `i64::MAX` (`adjustForLargeFileSystems`).

@@ -31,6 +31,8 @@ pub(crate) struct Assigner {
     found: Found,
     /// Whether an image was applied: what was found and is in no image is then a stray.
     is_settled: bool,
+    /// Copies that were found, of partitions that are being moved.
+    resumed: Vec<ResumedMove>,
     /// Directories of deleted partitions and when they may go.
     doomed: Vec<(Timestamp, PathBuf)>,
     /// A log that was compacted was deleted: the cleaner's checkpoint must not speak of its successor.
@@ -38,6 +40,9 @@ pub(crate) struct Assigner {
     /// `num.recovery.threads.per.data.dir`, of the file or as it was changed since.
     recovery_threads: usize,
 }
+
+/// A partition, the copy of its log that was found, and where that is.
+pub(crate) type ResumedMove = (Arc<Partition>, Log<RealDisk>, Arc<Directory>);
 
 /// A partition to be opened.
 struct Opening {
@@ -88,7 +93,7 @@ impl Assigner {
         let doomed = found.deleted.iter().map(|path| (now, path.clone())).collect();
         let files = log_dirs.files().map_or_else(|| FileCache::new(RealDisk, 0), Arc::clone);
         let log_dirs = Arc::clone(log_dirs);
-        Self { files, log_dirs, clock, found, is_settled: false, doomed, cleaned_deleted: false, recovery_threads: 1 }
+        Self { files, log_dirs, clock, found, is_settled: false, resumed: Vec::new(), doomed, cleaned_deleted: false, recovery_threads: 1 }
     }
 
     /// Brings the partitions to where `image` is; `delta` says what changed. Without a delta everything is looked at.
@@ -178,7 +183,9 @@ impl Assigner {
             let slot =
                 locals.get_mut(at).and_then(|(local, _)| local.partitions.get_mut(usize::try_from(index.0).ok()?));
             if let Some(slot) = slot {
-                *slot = Some(Arc::new(partition));
+                let partition = Arc::new(partition);
+                self.resume_move(&partition, now);
+                *slot = Some(partition);
             }
         }
         for (local, _) in locals {
@@ -199,7 +206,11 @@ impl Assigner {
     ) -> Option<(Option<FoundLog>, Arc<Directory>)> {
         let found = self.found.take(name, Some(assigned)).filter(|found| found.log_dir.is_online());
         let found_in = found.as_ref().map(|found| Arc::clone(&found.log_dir));
-        let log_dir = found_in.or_else(|| directories::choose(&self.log_dirs, assigned, counts).map(Arc::clone));
+        // Where somebody asked for it before it was here (`LogManager.preferredLogDirs`).
+        let asked_for = self.log_dirs.take_preferred(name);
+        let log_dir = found_in
+            .or_else(|| self.log_dirs.by_id(asked_for?).map(Arc::clone))
+            .or_else(|| directories::choose(&self.log_dirs, assigned, counts).map(Arc::clone));
         if log_dir.is_none() {
             tracing::warn!(log = %name, "the log is not made: it may be in a log directory that is offline");
         }
@@ -217,6 +228,33 @@ impl Assigner {
             Some(Opening { found, log_dir, ..opening })
         });
         again.collect()
+    }
+
+    /// Opens the copy of a partition's log, if one was found; what is of no use goes.
+    fn resume_move(&mut self, partition: &Arc<Partition>, now: Timestamp) {
+        let name = directories::directory_name(&partition.topic, partition.index);
+        for (log_dir, path) in self.found.futures.remove(&name).unwrap_or_default() {
+            let is_wanted = log_dir.is_online()
+                && log_dir.id() != partition.log_dir().id()
+                && is_of_topic(&path, partition.topic_id)
+                && !self.resumed.iter().any(|(other, ..)| Arc::ptr_eq(other, partition));
+            let config = Arc::clone(&partition.settings().log);
+            let open = LogOpen { recovery_point: Offset(0), log_start_offset: Offset(0), clean_shutdown: false, now };
+            match is_wanted.then(|| Log::open(&self.files, &path, &config, open)) {
+                Some(Ok((log, _))) => self.resumed.push((Arc::clone(partition), log, log_dir)),
+                Some(Err(error)) => {
+                    tracing::warn!(%partition, %error, "the copy of a log cannot be opened; it is given up");
+                    log_dir.fail(&error);
+                    self.doomed.push((now, path));
+                }
+                None => self.doomed.push((now, path)),
+            }
+        }
+    }
+
+    /// The moves that go on.
+    pub(crate) fn take_resumed(&mut self) -> Vec<ResumedMove> {
+        std::mem::take(&mut self.resumed)
     }
 
     fn open_all(
@@ -288,20 +326,24 @@ impl Assigner {
             self.cleaned_deleted |= inner.log.cleaned_to().is_some();
             (inner.log.directory().to_owned(), Arc::clone(&inner.log_dir))
         };
-        if !log_dir.is_online() {
-            return;
-        }
         let name = directories::directory_name(&partition.topic, partition.index);
-        let to = log_dir.path().join(name.delete_name(crate::random::uuid()));
         let delay = partition.settings().log.file_delete_delay_ms;
-        match RealDisk.rename(&from, &to) {
-            Ok(()) => self.doomed.push((Timestamp(now.0.saturating_add(delay)), to)),
-            Err(source) => log_dir.fail(&Error::Io { operation: "rename", path: from, source }),
+        for (from, log_dir) in std::iter::once((from, log_dir)).chain(partition.drop_future()) {
+            if !log_dir.is_online() {
+                continue;
+            }
+            let to = log_dir.path().join(name.delete_name(crate::random::uuid()));
+            match RealDisk.rename(&from, &to) {
+                Ok(()) => self.doomed.push((Timestamp(now.0.saturating_add(delay)), to)),
+                Err(source) => log_dir.fail(&Error::Io { operation: "rename", path: from, source }),
+            }
         }
     }
 
     /// Logs that no image knows are kept, under a name that says so (`LogManager.STRAY_DIR_SUFFIX`).
     fn set_strays_aside(&mut self) {
+        let copies = std::mem::take(&mut self.found.futures).into_values().flatten();
+        self.doomed.extend(copies.map(|(_, path)| (Timestamp(0), path)));
         for (name, found) in std::mem::take(&mut self.found.logs) {
             for found in found {
                 directories::set_aside(&name, &found.log_dir, "no topic of the cluster has it");

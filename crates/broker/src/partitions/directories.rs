@@ -31,6 +31,8 @@ pub(crate) struct FoundLog {
 pub(crate) struct Found {
     /// A partition may be in two directories if one was offline for a time.
     pub(crate) logs: BTreeMap<TopicPartition, Vec<FoundLog>>,
+    /// Copies of logs that were being moved to another directory.
+    pub(crate) futures: BTreeMap<TopicPartition, Vec<(Arc<Directory>, PathBuf)>>,
     /// Directories that were to be deleted when the last broker stopped.
     pub(crate) deleted: Vec<PathBuf>,
 }
@@ -85,8 +87,7 @@ fn look_into(directory: &Arc<Directory>, found: &mut Found) -> Result<(), Error>
                 tracing::warn!(directory = entry.name, log = %name, "passed over a log that was set aside");
             }
             Some(DirectoryKind::Future(name)) => {
-                // Moving logs between directories is not served; the copy's original is complete.
-                tracing::warn!(directory = entry.name, log = %name, "passed over an unfinished move of a log");
+                found.futures.entry(name).or_default().push((Arc::clone(directory), path.join(&entry.name)));
             }
             Some(DirectoryKind::Log(_)) => {}
             None if NO_LOGS.contains(&entry.name.as_str()) => {}

@@ -214,7 +214,7 @@ impl Inner {
 }
 
 /// The first offset of the records, if their first batch holds `end` without beginning there.
-fn first_offset_around(records: &Bytes, end: Offset) -> Option<Offset> {
+pub(super) fn first_offset_around(records: &Bytes, end: Offset) -> Option<Offset> {
     let first = Batches::new(records.clone()).next()?.ok()?;
     let header = first.header;
     (header.base_offset < end && header.last_offset() >= end).then_some(header.base_offset)

@@ -3,6 +3,7 @@
 use super::checkpoints::Checkpoints;
 use super::cleaner::LogCleaner;
 use super::durability;
+use super::moving;
 use super::partition::Partition;
 use crate::broker::Broker;
 use milena_storage::disk::{Disk, RealDisk};
@@ -88,6 +89,8 @@ impl Maintenance {
         threads.extend(spawn("sync", move || durability::bound_tails(&tail, &stop)));
         let (cleaned, stop) = (Arc::clone(broker), Arc::clone(&stopping));
         threads.extend(spawn("log-cleaner-0", move || LogCleaner::run(&cleaned, &stop)));
+        let mover = Arc::clone(broker);
+        threads.extend(spawn("move", move || moving::run(&mover)));
         let (ticker, stop) = (Arc::clone(broker), Arc::clone(&stopping));
         threads.extend(spawn("maintenance", move || tick(&ticker, &stop)));
         Self { broker: Arc::clone(broker), threads, tasks: [deadlines, failures], stopping }
@@ -98,6 +101,7 @@ impl Maintenance {
     pub fn stop(self, broker_epoch: i64) {
         self.stopping.store(true, Ordering::Relaxed);
         self.broker.flush_queue().stop();
+        self.broker.moves().stop();
         self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
         for thread in self.threads {
             thread.thread().unpark();
@@ -239,7 +243,8 @@ pub(super) fn retain(broker: &Broker, partition: &Partition) {
 /// Removes renamed files and directories whose time has come.
 fn remove_files(broker: &Broker) {
     let now = broker.now();
-    for path in broker.take_doomed(now) {
+    let copies = broker.moves().take_doomed(now);
+    for path in broker.take_doomed(now).into_iter().chain(copies) {
         if let Err(error) = RealDisk.remove_directory(&path) {
             tracing::error!(path = %path.display(), %error, "a deleted partition's directory cannot be removed");
         }

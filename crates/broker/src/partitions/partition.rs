@@ -1,6 +1,7 @@
 //! One partition: replication core, log, and what waits on it, behind one lock that is never held over an await or an
 //! fsync. Kafka's counterpart is `Partition`.
 
+use super::moving::FutureLog;
 use super::parked_fetch::ParkedFetch;
 use super::settings::TopicSettings;
 use super::waiting::{AckWaiter, CommitListener, CommitWaiter, Wakes};
@@ -47,6 +48,10 @@ pub struct Partition {
     pub(crate) flush_asked: AtomicBool,
     /// When the last flush began, milliseconds since 1970.
     pub(crate) flushed_at_ms: AtomicI64,
+    /// Whether there is a copy in another log directory.
+    pub(super) is_moving: AtomicBool,
+    /// Locked before `inner`.
+    pub(super) future: Mutex<Option<FutureLog>>,
     settings: ArcSwap<TopicSettings>,
     inner: Mutex<Inner>,
 }
@@ -111,6 +116,8 @@ impl Partition {
             index,
             flush_asked: AtomicBool::new(false),
             flushed_at_ms: AtomicI64::new(0),
+            is_moving: AtomicBool::new(false),
+            future: Mutex::new(None),
             settings: ArcSwap::from_pointee(settings),
             inner: Mutex::new(inner),
         }
@@ -222,6 +229,11 @@ impl Inner {
                 groups.iter().map(|_| Err(ErrorCode::KAFKA_STORAGE_ERROR)).collect()
             }
         }
+    }
+
+    /// Whether the partition is being deleted.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.is_leaving
     }
 
     /// Something of the log failed. If that was the device, the whole log directory goes offline.

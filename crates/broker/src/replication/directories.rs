@@ -74,6 +74,7 @@ impl Broker {
             for (index, assigned) in topic.iter() {
                 let Some(told) = assigned.directory(self.settings.node_id) else { continue };
                 let actual = match local.as_ref().and_then(|local| local.get(index)) {
+                    Some(partition) if partition.moves_to(told) => None,
                     Some(partition) => Some(partition.log_dir()).filter(|dir| dir.is_online()).map(|dir| dir.id()),
                     // In a directory that is offline, of which the controller hears by the heartbeat.
                     None if self.log_dirs().has_offline() && told != DIRECTORY_UNASSIGNED => None,

@@ -1,12 +1,13 @@
 //! Log directories that fail, at the start and while the node runs, and cordoned ones. The answers are those of Apache
 //! Kafka 4.3.1 in the same situations.
 
-use crate::client::{Client, TestNode, batch};
+use crate::client::{Client, TestNode, batch, values};
 use crate::fetch::fetch_request;
+use milena_protocol::messages::alter_replica_log_dirs_request::{AlterReplicaLogDir, AlterReplicaLogDirTopic};
 use milena_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use milena_protocol::messages::{
-    CreateTopicsRequest, DescribeLogDirsRequest, IncrementalAlterConfigsRequest, MetadataRequest,
-    create_topics_request::CreatableTopic, describe_log_dirs_response::DescribeLogDirsResult,
+    AlterReplicaLogDirsRequest, CreateTopicsRequest, DescribeLogDirsRequest, IncrementalAlterConfigsRequest,
+    MetadataRequest, create_topics_request::CreatableTopic, describe_log_dirs_response::DescribeLogDirsResult,
 };
 use milena_types::ErrorCode;
 use std::path::Path;
@@ -199,4 +200,134 @@ fn a_cordoned_directory_takes_no_new_partitions_until_it_is_released() {
     assert_eq!(cordon(&mut client, None).0, 0);
     wait_until("it takes partitions again", || create(&mut client, "after").0 == 0);
     assert!(!described(&mut client, &b).is_cordoned);
+}
+
+fn move_to(client: &mut Client, path: &Path, topic: &str, partition: i32) -> ErrorCode {
+    let topic = AlterReplicaLogDirTopic { name: topic.into(), partitions: vec![partition], ..Default::default() };
+    let dir = AlterReplicaLogDir { path: path.to_str().unwrap().into(), topics: vec![topic], ..Default::default() };
+    let response = client.call(2, &AlterReplicaLogDirsRequest { dirs: vec![dir], ..Default::default() });
+    ErrorCode(response.results[0].partitions[0].error_code)
+}
+
+/// Sizes of a partition's log and of its copy in a directory.
+fn sizes(client: &mut Client, path: &Path, topic: &str) -> (Option<i64>, Option<i64>) {
+    let result = described(client, path);
+    let partitions =
+        || result.topics.iter().filter(|described| &*described.name == topic).flat_map(|it| &it.partitions);
+    let size = |is_future| partitions().find(|it| it.is_future_key == is_future).map(|it| it.partition_size);
+    (size(false), size(true))
+}
+
+fn all_values(client: &mut Client, topic: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    loop {
+        let response = client.call(11, &fetch_request(topic, 0, all.len() as i64));
+        let partition = &response.responses[0].partitions[0];
+        assert_eq!(partition.error_code, 0);
+        let some = values(&partition.records);
+        if some.is_empty() {
+            return all;
+        }
+        for (offset, value) in some {
+            assert_eq!(offset, all.len() as i64);
+            all.push(value);
+        }
+    }
+}
+
+fn set_broker_config(client: &mut Client, name: &str, value: Option<&str>) {
+    let config = AlterableConfig {
+        name: name.into(),
+        config_operation: i8::from(value.is_none()),
+        value: value.map(Into::into),
+        ..Default::default()
+    };
+    let resource = AlterConfigsResource { resource_type: 4, configs: vec![config], ..Default::default() };
+    let request = IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+    assert_eq!(client.call(1, &request).responses[0].error_code, 0);
+}
+
+#[test]
+fn a_replica_moves_to_another_directory_while_it_is_written_and_read() {
+    let mut node = TestNode::with_log_dirs(&["a", "b"], &[("log.segment.bytes", "1048576")]);
+    let mut client = node.connect();
+    client.create_topic("t", 1, &[]);
+    let (mut from, mut to) = (node.log_dir("a"), node.log_dir("b"));
+    if sizes(&mut client, &from, "t").0.is_none() {
+        std::mem::swap(&mut from, &mut to);
+    }
+    let big = "x".repeat(100_000);
+    let mut expected = Vec::new();
+    let mut add = |client: &mut Client, expected: &mut Vec<String>| {
+        let value = format!("{}-{big}", expected.len());
+        assert_eq!(client.produce("t", 0, batch(&[&value])).base_offset, expected.len() as i64);
+        expected.push(value);
+    };
+    for _ in 0..40 {
+        add(&mut client, &mut expected);
+    }
+    assert_eq!(move_to(&mut client, &to, "t", 0), ErrorCode::NONE);
+    wait_until("the replica is in the other directory only", || {
+        add(&mut client, &mut expected);
+        sizes(&mut client, &from, "t") == (None, None) && matches!(sizes(&mut client, &to, "t"), (Some(_), None))
+    });
+    add(&mut client, &mut expected);
+    assert_eq!(all_values(&mut client, "t"), expected);
+    assert!(to.join("t-0").is_dir() && !from.join("t-0").exists());
+    drop(client);
+    node.restart();
+    let mut client = node.connect();
+    assert!(sizes(&mut client, &to, "t").0.is_some());
+    assert_eq!(all_values(&mut client, "t"), expected);
+    assert_eq!(leaders(&mut client, "t"), [(1, false)]);
+}
+
+#[test]
+fn a_move_that_is_throttled_goes_on_after_a_restart_and_can_be_called_off() {
+    let mut node = TestNode::with_log_dirs(&["a", "b", "c"], &[("file.delete.delay.ms", "0")]);
+    let mut client = node.connect();
+    client.create_topic("t", 1, &[]);
+    let dirs = ["a", "b", "c"].map(|name| node.log_dir(name));
+    let at = dirs.iter().position(|dir| sizes(&mut client, dir, "t").0.is_some()).unwrap();
+    let (from, to, other) = (&dirs[at], &dirs[(at + 1) % 3], &dirs[(at + 2) % 3]);
+    let big = "x".repeat(500_000);
+    for _ in 0..6 {
+        client.produce("t", 0, batch(&[&big]));
+    }
+    set_broker_config(&mut client, "replica.alter.log.dirs.io.max.bytes.per.second", Some("1000"));
+    assert_eq!(move_to(&mut client, to, "t", 0), ErrorCode::NONE);
+    let is_part = |sizes: (Option<i64>, Option<i64>)| sizes.0.is_none() && sizes.1.is_some_and(|size| size < 3_000_000);
+    assert!(is_part(sizes(&mut client, to, "t")), "there is a copy at once, and not of all");
+    assert_eq!(move_to(&mut client, other, "t", 0), ErrorCode::NONE, "it may be sent elsewhere");
+    assert_eq!(sizes(&mut client, to, "t"), (None, None));
+    assert!(is_part(sizes(&mut client, other, "t")));
+    assert_eq!(move_to(&mut client, from, "t", 0), ErrorCode::NONE, "or stay");
+    assert!(dirs.iter().all(|dir| sizes(&mut client, dir, "t").1.is_none()));
+    assert_eq!(move_to(&mut client, to, "t", 0), ErrorCode::NONE);
+    drop(client);
+    node.restart();
+    let mut client = node.connect();
+    assert!(is_part(sizes(&mut client, to, "t")) && sizes(&mut client, from, "t").0.is_some());
+    set_broker_config(&mut client, "replica.alter.log.dirs.io.max.bytes.per.second", None);
+    drop(client);
+    // The wait that was begun under the throttle ends with the broker.
+    node.restart();
+    let mut client = node.connect();
+    wait_until("the replica has moved", || {
+        sizes(&mut client, from, "t") == (None, None) && matches!(sizes(&mut client, to, "t"), (Some(_), None))
+    });
+    assert_eq!(all_values(&mut client, "t"), vec![big; 6]);
+}
+
+#[test]
+fn moves_that_cannot_be_are_refused_with_kafkas_codes() {
+    let node = TestNode::with_log_dirs(&["a", "b"], &[]);
+    let mut client = node.connect();
+    let (a, b) = (node.log_dir("a"), node.log_dir("b"));
+    assert_eq!(move_to(&mut client, &node.log_dir("c"), "later", 0), ErrorCode::LOG_DIR_NOT_FOUND);
+    assert_eq!(move_to(&mut client, &b, "later", 0), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+    client.create_topic("later", 1, &[]);
+    assert_eq!(held(&mut client, &b, "later"), [0], "where it was asked for before it was there");
+    assert_eq!(cordon(&mut client, a.to_str()).0, 0);
+    wait_until("it is cordoned", || move_to(&mut client, &a, "later", 0) == ErrorCode::INVALID_REPLICA_ASSIGNMENT);
 }
