@@ -19,13 +19,16 @@ use milena_types::{ErrorCode, Offset, Timestamp, Uuid};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Read at a time; the rest of a copy is taken over under the partition's lock if it is not larger.
 const PIECE_BYTES: u32 = 1 << 20;
 
 /// Between two looks at copies that wait for the controller or for more records.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// Shorter waits are not worth it.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
 
 /// A copy that will take the log's place.
 #[derive(Debug)]
@@ -102,20 +105,23 @@ impl Moves {
         (!state.is_stopping).then(|| state.partitions.clone())
     }
 
-    /// Waits for as long as what was copied may take.
+    /// Waits for as long as what was copied may take; the rate may change meanwhile.
     fn pace(&self, bytes: usize) {
-        let per_second = self.bytes_per_second_max.load(Ordering::Relaxed).max(1);
-        let time = Duration::from_secs_f64((bytes as f64 / per_second as f64).min(3600.0));
-        if time >= Duration::from_millis(1) {
-            let state = self.state();
-            let pausing = |state: &mut MovesState| !state.is_stopping;
-            drop(self.added.wait_timeout_while(state, time, pausing).unwrap_or_else(PoisonError::into_inner));
+        let began = Instant::now();
+        let mut state = self.state();
+        while !state.is_stopping {
+            let per_second = self.bytes_per_second_max.load(Ordering::Relaxed).max(1);
+            let time = Duration::from_secs_f64((bytes as f64 / per_second as f64).min(1e6));
+            let Some(left) = time.checked_sub(began.elapsed()).filter(|left| *left >= PAUSE_MIN) else { return };
+            state = self.added.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
     /// Follows `replica.alter.log.dirs.io.max.bytes.per.second`.
     pub(crate) fn set_rate(&self, bytes_per_second_max: i64) {
         self.bytes_per_second_max.store(bytes_per_second_max, Ordering::Relaxed);
+        drop(self.state());
+        self.added.notify_all();
     }
 
     /// The directories whose time has come.

@@ -79,7 +79,8 @@ pub(super) const TELEMETRY: &str = "client telemetry is not built yet";
 pub(super) const THREADS: &str = "Milena runs on one pool with a worker thread per core";
 pub(super) const PURGATORY: &str =
     "a request that waits is forgotten when it completes, so nothing piles up to be purged";
-pub(super) const MOVES: &str = "moving replicas between log directories is not built yet";
+pub(super) const MOVES: &str =
+    "one thread moves replicas between log directories, and waits after each piece for as long as it may take";
 pub(super) const PREALLOCATE: &str = "segments are not preallocated yet";
 pub(super) const PROVIDERS: &str = "they are Java classes, and Milena loads none: write the values themselves";
 pub(super) const UNSTABLE: &str = "Milena serves stable versions only";
