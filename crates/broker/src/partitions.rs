@@ -11,10 +11,12 @@ mod directories;
 mod durability;
 mod fetch;
 mod follower;
+mod future_log;
 mod held;
 mod maintenance;
 mod markers;
 mod moving;
+mod opening;
 
 mod parked_fetch;
 mod partition;

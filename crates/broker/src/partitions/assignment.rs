@@ -2,6 +2,7 @@
 //! counterparts are `BrokerMetadataPublisher`, `ReplicaManager.applyDelta` and `LogManager`.
 
 use super::directories::{self, Found, FoundLog};
+use super::opening::{Opening, Summary};
 use super::partition::Partition;
 use super::settings::{TopicSettings, broker_texts, own_configs};
 use super::{LocalTopic, Partitions};
@@ -17,7 +18,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 
 /// From this many partitions on, opening them is spread over threads.
 const PARALLEL_FROM: usize = 8;
@@ -43,47 +43,6 @@ pub(crate) struct Assigner {
 
 /// A partition, the copy of its log that was found, and where that is.
 pub(crate) type ResumedMove = (Arc<Partition>, Log<RealDisk>, Arc<Directory>);
-
-/// A partition to be opened.
-struct Opening {
-    topic: usize,
-    index: PartitionIndex,
-    name: TopicPartition,
-    /// Where the controller says the replica is.
-    assigned: Uuid,
-    found: Option<FoundLog>,
-    log_dir: Arc<Directory>,
-}
-
-/// What opening the logs of earlier runs took: the first thing a person asks after a crash.
-struct Summary {
-    began: Instant,
-    /// Partitions whose logs were here before.
-    found: usize,
-    /// Those among them that were not closed cleanly.
-    recovered: usize,
-}
-
-impl Summary {
-    fn of(openings: &[Opening]) -> Self {
-        let found = || openings.iter().filter_map(|opening| opening.found.as_ref());
-        Self {
-            began: Instant::now(),
-            found: found().count(),
-            recovered: found().filter(|found| !found.clean_shutdown).count(),
-        }
-    }
-
-    fn log(&self, opened: usize) {
-        if self.found > 0 {
-            let ms = self.began.elapsed().as_millis();
-            tracing::info!(
-                "{opened} partitions opened in {ms} ms, {} of them recovered after an unclean stop",
-                self.recovered
-            );
-        }
-    }
-}
 
 impl Assigner {
     /// Looks at the log directories.

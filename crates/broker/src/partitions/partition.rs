@@ -1,7 +1,7 @@
 //! One partition: replication core, log, and what waits on it, behind one lock that is never held over an await or an
 //! fsync. Kafka's counterpart is `Partition`.
 
-use super::moving::FutureLog;
+use super::future_log::FutureLog;
 use super::parked_fetch::ParkedFetch;
 use super::settings::TopicSettings;
 use super::waiting::{AckWaiter, CommitListener, CommitWaiter, Wakes};
