@@ -52,7 +52,17 @@ impl Assigner {
         let doomed = found.deleted.iter().map(|path| (now, path.clone())).collect();
         let files = log_dirs.files().map_or_else(|| FileCache::new(RealDisk, 0), Arc::clone);
         let log_dirs = Arc::clone(log_dirs);
-        Self { files, log_dirs, clock, found, is_settled: false, resumed: Vec::new(), doomed, cleaned_deleted: false, recovery_threads: 1 }
+        Self {
+            files,
+            log_dirs,
+            clock,
+            found,
+            is_settled: false,
+            resumed: Vec::new(),
+            doomed,
+            cleaned_deleted: false,
+            recovery_threads: 1,
+        }
     }
 
     /// Brings the partitions to where `image` is; `delta` says what changed. Without a delta everything is looked at.
@@ -198,7 +208,13 @@ impl Assigner {
                 && is_of_topic(&path, partition.topic_id)
                 && !self.resumed.iter().any(|(other, ..)| Arc::ptr_eq(other, partition));
             let config = Arc::clone(&partition.settings().log);
-            let open = LogOpen { recovery_point: Offset(0), log_start_offset: Offset(0), clean_shutdown: false, now };
+            let open = LogOpen {
+                recovery_point: Offset(0),
+                log_start_offset: Offset(0),
+                clean_shutdown: false,
+                cleaned_to: None,
+                now,
+            };
             match is_wanted.then(|| Log::open(&self.files, &path, &config, open)) {
                 Some(Ok((log, _))) => self.resumed.push((Arc::clone(partition), log, log_dir)),
                 Some(Err(error)) => {

@@ -141,6 +141,7 @@ impl LogCleaner {
         let began = Instant::now();
         let first_dirty = candidate.plan.first_dirty_offset;
         let outcome = self.clean(settings, candidate);
+        partition.is_cleaning.store(false, Ordering::SeqCst);
         self.state().busy.remove(&key);
         match outcome {
             Ok((end, stats)) => {
@@ -162,7 +163,8 @@ impl LogCleaner {
         let keys: BTreeSet<Key> = partitions.iter().map(|partition| (partition.topic_id, partition.index)).collect();
         self.state().failing.retain(|key, _| keys.contains(key));
         for partition in partitions {
-            if !partition.settings().log.cleanup_compact || !self.is_free(&partition) {
+            let is_moving = partition.is_moving.load(Ordering::SeqCst);
+            if is_moving || !partition.settings().log.cleanup_compact || !self.is_free(&partition) {
                 continue;
             }
             match self.look_at(&partition, now) {
@@ -177,6 +179,11 @@ impl LogCleaner {
             }
         }
         let best = best?;
+        best.partition.is_cleaning.store(true, Ordering::SeqCst);
+        if best.partition.is_moving.load(Ordering::SeqCst) {
+            best.partition.is_cleaning.store(false, Ordering::SeqCst);
+            return None;
+        }
         self.state().busy.insert((best.partition.topic_id, best.partition.index));
         Some(best)
     }

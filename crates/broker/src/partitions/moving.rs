@@ -151,7 +151,7 @@ impl Broker {
         if let Some(other) = future.take_if(|future| future.log_dir.id() != to.id()) {
             self.abandon(partition, other);
         }
-        partition.is_moving.store(future.is_some(), Ordering::Release);
+        partition.is_moving.store(future.is_some(), Ordering::SeqCst);
         let from = partition.log_dir();
         if from.id() == to.id() || future.is_some() {
             return Ok(());
@@ -169,7 +169,7 @@ impl Broker {
         })?;
         tracing::info!(%partition, from = %from.path().display(), to = %to.path().display(), "the replica moves");
         *future = Some(FutureLog { log, log_dir: Arc::clone(to), compared_at: None, is_told: false });
-        partition.is_moving.store(true, Ordering::Release);
+        partition.is_moving.store(true, Ordering::SeqCst);
         drop(future);
         self.moves().add(partition);
         Ok(())
@@ -178,7 +178,7 @@ impl Broker {
     /// Goes on with a copy that was found at the start.
     pub(crate) fn resume_move(&self, partition: &Arc<Partition>, log: Log<RealDisk>, log_dir: Arc<Directory>) {
         *partition.future() = Some(FutureLog { log, log_dir, compared_at: None, is_told: false });
-        partition.is_moving.store(true, Ordering::Release);
+        partition.is_moving.store(true, Ordering::SeqCst);
         self.moves().add(partition);
     }
 
@@ -232,7 +232,7 @@ impl Partition {
     /// The partition is deleted: so is its copy. The directory that is left.
     pub(crate) fn drop_future(&self) -> Option<(PathBuf, Arc<Directory>)> {
         let future = self.future().take()?;
-        self.is_moving.store(false, Ordering::Release);
+        self.is_moving.store(false, Ordering::SeqCst);
         future.log.close_files();
         Some((future.log.directory().to_owned(), future.log_dir))
     }
@@ -244,7 +244,7 @@ impl Partition {
         if !future.log_dir.is_online() || self.lock().state.role() == Role::Offline {
             future.log.close_files();
             *slot = None;
-            self.is_moving.store(false, Ordering::Release);
+            self.is_moving.store(false, Ordering::SeqCst);
             return Step::Ended;
         }
         match self.copy_piece(broker.now(), future) {
@@ -256,7 +256,7 @@ impl Partition {
                 if !matches!(error, Error::Io { .. })
                     && let Some(future) = slot.take()
                 {
-                    self.is_moving.store(false, Ordering::Release);
+                    self.is_moving.store(false, Ordering::SeqCst);
                     broker.abandon(self, future);
                 }
                 return Step::Waits;
@@ -310,7 +310,8 @@ impl Partition {
         }
         let now = broker.now();
         let mut inner = self.lock();
-        if inner.is_leaving() || inner.state.role() == Role::Offline {
+        let is_cleaning = self.is_cleaning.load(Ordering::SeqCst);
+        if is_cleaning || inner.is_leaving || inner.state.role() == Role::Offline {
             return None;
         }
         let outcome = future.finish(&inner, broker.settings.durability, now);
@@ -334,7 +335,7 @@ impl Partition {
         let before = std::mem::replace(&mut inner.log, future.log);
         let log_dir = std::mem::replace(&mut inner.log_dir, future.log_dir);
         drop(inner);
-        self.is_moving.store(false, Ordering::Release);
+        self.is_moving.store(false, Ordering::SeqCst);
         before.close_files();
         let now_in = self.log_dir();
         tracing::info!(partition = %self, from = %log_dir.path().display(), to = %now_in.path().display(), "the replica has moved");

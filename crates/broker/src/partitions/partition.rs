@@ -48,8 +48,10 @@ pub struct Partition {
     pub(crate) flush_asked: AtomicBool,
     /// When the last flush began, milliseconds since 1970.
     pub(crate) flushed_at_ms: AtomicI64,
-    /// Whether there is a copy in another log directory.
+    /// Whether there is a copy in another log directory. Set before `is_cleaning` is looked at, and the reverse.
     pub(super) is_moving: AtomicBool,
+    /// Whether the log is being compacted: it stays where it is meanwhile.
+    pub(super) is_cleaning: AtomicBool,
     /// Locked before `inner`.
     pub(super) future: Mutex<Option<FutureLog>>,
     settings: ArcSwap<TopicSettings>,
@@ -117,6 +119,7 @@ impl Partition {
             flush_asked: AtomicBool::new(false),
             flushed_at_ms: AtomicI64::new(0),
             is_moving: AtomicBool::new(false),
+            is_cleaning: AtomicBool::new(false),
             future: Mutex::new(None),
             settings: ArcSwap::from_pointee(settings),
             inner: Mutex::new(inner),
@@ -229,11 +232,6 @@ impl Inner {
                 groups.iter().map(|_| Err(ErrorCode::KAFKA_STORAGE_ERROR)).collect()
             }
         }
-    }
-
-    /// Whether the partition is being deleted.
-    pub(crate) fn is_leaving(&self) -> bool {
-        self.is_leaving
     }
 
     /// Something of the log failed. If that was the device, the whole log directory goes offline.
