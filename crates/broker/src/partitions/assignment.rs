@@ -2,7 +2,7 @@
 //! counterparts are `BrokerMetadataPublisher`, `ReplicaManager.applyDelta` and `LogManager`.
 
 use super::directories::{self, Found, FoundLog};
-use super::opening::{Opening, Summary};
+use super::opening::{Opening, Summary, is_of_topic};
 use super::partition::Partition;
 use super::settings::{TopicSettings, broker_texts, own_configs};
 use super::{LocalTopic, Partitions};
@@ -13,9 +13,9 @@ use milena_metadata::{ConfigResource, DIRECTORY_UNASSIGNED, Delta, Image, Topic}
 use milena_replication::{Assignment, PartitionState};
 use milena_storage::disk::{Disk, RealDisk};
 use milena_storage::{Error, FileCache, Log, LogOpen, TopicPartition};
-use milena_types::{Offset, PartitionIndex, Timestamp, TopicId, Uuid};
+use milena_types::{Offset, PartitionIndex, Timestamp, Uuid};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -384,14 +384,6 @@ fn open_one(
     let state = PartitionState::new(topic_settings.replication(settings), log.log_end_offset(), high_watermark);
     let identity = (local.name.clone(), local.id, opening.index);
     Ok(Partition::new(identity, Arc::clone(&opening.log_dir), topic_settings.clone(), state, log))
-}
-
-/// Whether the log on disk is of this topic; a log without `partition.metadata` is taken to be.
-fn is_of_topic(directory: &Path, id: TopicId) -> bool {
-    match milena_storage::checkpoint::read_topic_id(&RealDisk, directory) {
-        Ok(Some(found)) => found == id,
-        Ok(None) | Err(_) => true,
-    }
 }
 
 /// Tells the replication core what the controller decided.

@@ -3,7 +3,9 @@
 use super::directories::FoundLog;
 use crate::log_dirs::Directory;
 use milena_storage::TopicPartition;
-use milena_types::{PartitionIndex, Uuid};
+use milena_storage::disk::RealDisk;
+use milena_types::{PartitionIndex, TopicId, Uuid};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -45,5 +47,13 @@ impl Summary {
                 self.recovered
             );
         }
+    }
+}
+
+/// Whether the log on disk is of this topic; a log without `partition.metadata` is taken to be.
+pub(super) fn is_of_topic(directory: &Path, id: TopicId) -> bool {
+    match milena_storage::checkpoint::read_topic_id(&RealDisk, directory) {
+        Ok(Some(found)) => found == id,
+        Ok(None) | Err(_) => true,
     }
 }
