@@ -2,13 +2,16 @@
  *
  *   c-client produce BOOTSTRAP TOPIC PARTITIONS CODEC lines|files keyed|unkeyed PATH
  *   c-client consume BOOTSTRAP OUT_DIR PARTITIONS TOPIC...
+ *   c-client group BOOTSTRAP GROUP TOPIC      a member until its input ends: prints each record, commits what it has read
  *
  * As the other clients: record i goes to partition i modulo PARTITIONS; what is consumed is framed into OUT_DIR/TOPIC-PARTITION. */
 #include <arpa/inet.h>
 #include <librdkafka/rdkafka.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int failures = 0;
 
@@ -132,9 +135,50 @@ static void consume(char **args, int topics) {
     rd_kafka_destroy(client);
 }
 
+static int is_over(void) {
+    struct pollfd input = {.fd = 0, .events = POLLIN};
+    char byte;
+    return poll(&input, 1, 0) > 0 && read(0, &byte, 1) <= 0;
+}
+
+static void group(char **args) {
+    char error[512];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    set(conf, "bootstrap.servers", args[0]);
+    set(conf, "group.id", args[1]);
+    set(conf, "enable.auto.commit", "false");
+    set(conf, "auto.offset.reset", "earliest");
+    rd_kafka_t *client = rd_kafka_new(RD_KAFKA_CONSUMER, conf, error, sizeof error);
+    if (!client) die("member", error);
+    rd_kafka_poll_set_consumer(client);
+    rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(topics, args[2], RD_KAFKA_PARTITION_UA);
+    rd_kafka_resp_err_t failed = rd_kafka_subscribe(client, topics);
+    if (failed) die("subscribe", rd_kafka_err2str(failed));
+    while (!is_over()) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(client, 100);
+        if (!message) continue;
+        if (message->err) {
+            printf("# %s\n", rd_kafka_message_errstr(message));
+        } else {
+            printf("record %d %lld\n", message->partition, (long long)message->offset);
+            /* A commit that comes too late is no harm: whoever has the partition now reads it again. */
+            failed = rd_kafka_commit_message(client, message, 0);
+            if (failed) printf("# %s\n", rd_kafka_err2str(failed));
+        }
+        fflush(stdout);
+        rd_kafka_message_destroy(message);
+    }
+    rd_kafka_topic_partition_list_destroy(topics);
+    rd_kafka_consumer_close(client);
+    rd_kafka_destroy(client);
+}
+
 int main(int count, char **args) {
-    if (count < 6) die("usage", "produce|consume ...");
-    if (!strcmp(args[1], "produce")) {
+    if (count < 5) die("usage", "produce|consume|group ...");
+    if (!strcmp(args[1], "group")) {
+        group(args + 2);
+    } else if (!strcmp(args[1], "produce")) {
         produce(args + 2);
     } else {
         consume(args + 2, count - 5);

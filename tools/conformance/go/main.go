@@ -2,6 +2,9 @@
 //
 //	go-client produce BOOTSTRAP TOPIC PARTITIONS CODEC lines|files keyed|unkeyed PATH
 //	go-client consume BOOTSTRAP OUT_DIR PARTITIONS TOPIC...
+//	go-client group|sarama BOOTSTRAP GROUP TOPIC
+//
+// A member, of franz-go or of Sarama, lives until its input ends: it prints each record and commits what it has read.
 //
 // Record i goes to partition i modulo PARTITIONS, with the key i if keyed. What is consumed is written to OUT_DIR/TOPIC-PARTITION,
 // each record as key and value, each of them as a 32-bit big-endian length (-1: null) and its bytes.
@@ -135,9 +138,6 @@ func consume(args []string) {
 }
 
 func main() {
-	if os.Args[1] == "produce" {
-		produce(os.Args[2:])
-	} else {
-		consume(os.Args[2:])
-	}
+	roles := map[string]func([]string){"produce": produce, "consume": consume, "group": group, "sarama": sarama}
+	roles[os.Args[1]](os.Args[2:])
 }

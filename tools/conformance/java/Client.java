@@ -26,6 +26,7 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  * <pre>
  *   Client produce BOOTSTRAP TOPIC PARTITIONS CODEC lines|files keyed|unkeyed PATH
  *   Client consume BOOTSTRAP OUT_DIR PARTITIONS TOPIC...
+ *   Client group BOOTSTRAP GROUP TOPIC classic|consumer   a member until its input ends: prints each record, commits what it has read
  *   Client create BOOTSTRAP PARTITIONS TOPIC...
  *   Client fill BOOTSTRAP TOPIC...       records of fixed content and time, every codec, one partition
  *   Client dump BOOTSTRAP TOPIC...       every record with all it carries, one line each
@@ -37,6 +38,7 @@ public final class Client {
         switch (args[0]) {
             case "produce" -> produce(args);
             case "consume" -> consume(args);
+            case "group" -> group(args);
             case "create" -> create(args[1], Integer.parseInt(rest.get(0)), 1, rest.subList(1, rest.size()));
             case "fill" -> fill(args[1], rest);
             case "dump" -> dump(args[1], rest);
@@ -138,6 +140,37 @@ public final class Client {
         });
         for (var file : files.values()) {
             file.close();
+        }
+    }
+
+    private static void group(String[] args) throws Exception {
+        Map<String, Object> configs = Map.of("bootstrap.servers", args[1], "group.id", args[2], "group.protocol", args[4],
+            "auto.offset.reset", "earliest", "enable.auto.commit", false);
+        var isOver = new java.util.concurrent.atomic.AtomicBoolean();
+        var listener = new Thread(() -> {
+            try {
+                while (System.in.read() >= 0) { }
+            } catch (java.io.IOException closed) {
+                // the same as its end
+            }
+            isOver.set(true);
+        });
+        listener.setDaemon(true);
+        listener.start();
+        try (var consumer = new KafkaConsumer<>(configs, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
+            consumer.subscribe(List.of(args[3]));
+            while (!isOver.get()) {
+                var records = consumer.poll(Duration.ofMillis(100));
+                if (records.isEmpty()) {
+                    continue;
+                }
+                records.forEach(r -> System.out.println("record " + r.partition() + " " + r.offset()));
+                try {
+                    consumer.commitSync();
+                } catch (org.apache.kafka.clients.consumer.CommitFailedException | org.apache.kafka.common.errors.RebalanceInProgressException late) {
+                    // whoever has the partitions now reads them again
+                }
+            }
         }
     }
 

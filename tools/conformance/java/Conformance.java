@@ -32,6 +32,7 @@ public final class Conformance {
         WireCases.add(cases);
         GroupCases.add(cases);
         ConsumerGroupCases.add(cases);
+        GroupToolCases.add(cases);
         SequenceCases.add(cases);
         TransactionCases.add(cases);
         PrintStream out = new PrintStream(System.out, false, StandardCharsets.UTF_8);

@@ -2,6 +2,7 @@
 //
 //   client.js produce BOOTSTRAP TOPIC PARTITIONS CODEC lines|files keyed|unkeyed PATH
 //   client.js consume BOOTSTRAP OUT_DIR PARTITIONS TOPIC...
+//   client.js group BOOTSTRAP GROUP TOPIC      a member until its input ends: prints each record, commits what it has read
 //
 // As the other clients: record i goes to partition i modulo PARTITIONS; what is consumed is framed into OUT_DIR/TOPIC-PARTITION.
 // KafkaJS consumes through groups only, so consuming asks its own brokers layer for Fetch, and its own decoder for the records.
@@ -181,10 +182,24 @@ async function consume([bootstrap, out, partitions, ...topics]) {
   await admin.disconnect()
 }
 
+async function group([bootstrap, groupId, topic]) {
+  const kafka = new Kafka({ brokers: [bootstrap], logLevel: logLevel.ERROR })
+  const consumer = kafka.consumer({ groupId, heartbeatInterval: 500 })
+  await consumer.connect()
+  await consumer.subscribe({ topics: [topic], fromBeginning: true })
+  await consumer.run({
+    autoCommit: true,
+    autoCommitThreshold: 1,
+    eachMessage: async ({ partition, message }) => { process.stdout.write(`record ${partition} ${message.offset}\n`) },
+  })
+  await new Promise(resolve => { process.stdin.on('end', resolve); process.stdin.resume() })
+  await consumer.disconnect()
+}
+
 async function main() {
   await zstd.init()
   const [role, ...args] = process.argv.slice(2)
-  await (role === 'produce' ? produce(args) : consume(args))
+  await { produce, consume, group }[role](args)
 }
 
 main().then(() => process.exit(0), error => {

@@ -2,15 +2,19 @@
 
     client.py produce BOOTSTRAP TOPIC PARTITIONS CODEC lines|files keyed|unkeyed PATH
     client.py consume BOOTSTRAP OUT_DIR PARTITIONS TOPIC...
+    client.py group BOOTSTRAP GROUP TOPIC classic|consumer   a member until its input ends: prints each record, commits what it has read
+    client.py aiokafka BOOTSTRAP GROUP TOPIC                 the same with aiokafka
 
 As the other clients: record i goes to partition i modulo PARTITIONS; what is consumed is framed into OUT_DIR/TOPIC-PARTITION.
 """
 
+import asyncio
 import os
 import struct
 import sys
+import threading
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Producer, TopicPartition
 
 
 def values(mode, path):
@@ -79,5 +83,53 @@ def consume(bootstrap, out, partitions, *topics):
     consumer.close()
 
 
+def group(bootstrap, name, topic, protocol):
+    configs = {"bootstrap.servers": bootstrap, "group.id": name, "group.protocol": protocol, "enable.auto.commit": False, "auto.offset.reset": "earliest"}
+    over = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+    consumer = Consumer(configs)
+    consumer.subscribe([topic])
+    while not over.is_set():
+        message = consumer.poll(0.1)
+        if message is None:
+            continue
+        if message.error():
+            print(f"# {message.error()}", flush=True)
+            continue
+        print(f"record {message.partition()} {message.offset()}", flush=True)
+        try:
+            consumer.commit(message, asynchronous=False)
+        except KafkaException as late:
+            # Whoever has the partition now reads it again.
+            print(f"# {late}", flush=True)
+    consumer.close()
+
+
+async def member(bootstrap, name, topic):
+    from aiokafka import AIOKafkaConsumer
+    from aiokafka.errors import CommitFailedError
+
+    consumer = AIOKafkaConsumer(
+        topic, bootstrap_servers=bootstrap, group_id=name, enable_auto_commit=False, auto_offset_reset="earliest", heartbeat_interval_ms=500
+    )
+    await consumer.start()
+    over = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    try:
+        while not over.done():
+            for partition, messages in (await consumer.getmany(timeout_ms=100)).items():
+                for message in messages:
+                    print(f"record {message.partition} {message.offset}", flush=True)
+                try:
+                    await consumer.commit({partition: messages[-1].offset + 1})
+                except CommitFailedError as late:
+                    print(f"# {late}", flush=True)
+    finally:
+        await consumer.stop()
+
+
+def aiokafka(*args):
+    asyncio.run(member(*args))
+
+
 if __name__ == "__main__":
-    {"produce": produce, "consume": consume}[sys.argv[1]](*sys.argv[2:])
+    {"produce": produce, "consume": consume, "group": group, "aiokafka": aiokafka}[sys.argv[1]](*sys.argv[2:])

@@ -10,7 +10,7 @@ use crate::server::Kind;
 const USAGE: &str = "usage: milena-conformance run|kill|restart|abuse|bench-groups [flags]
   --milena PATH        the milena binary (default: target/release/milena)
   --servers A,B        the servers compared, of kafka and milena (default kafka,milena; kafka,kafka checks the scripts themselves)
-  --parts NAMES        of scripts, separate, tools, clients, disks, mixed, cluster (default all)
+  --parts NAMES        of scripts, separate, tools, clients, disks, mixed, cluster (default all), members
   --only PREFIX        only the cases whose name starts with it (scripts: a list of such)
   --without NAMES      all parts but these
   --gigabytes N        send N GB of the machine's own files through the clients
@@ -29,7 +29,7 @@ const USAGE: &str = "usage: milena-conformance run|kill|restart|abuse|bench-grou
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Task {
-    /// Scripts, tools, clients, disks, mixed, cluster.
+    /// Scripts, tools, clients, members of groups, disks, mixed, cluster.
     Run,
     /// Kill rounds.
     Kill,
@@ -138,6 +138,11 @@ impl Flags {
     pub(crate) fn wants(&self, part: &str) -> bool {
         let is_named = |names: &[String]| names.iter().any(|name| name == part);
         (self.parts.is_empty() || is_named(&self.parts)) && !is_named(&self.without)
+    }
+
+    /// True if this part was asked for by its name.
+    pub(crate) fn asks_for(&self, part: &str) -> bool {
+        self.parts.iter().any(|wanted| wanted == part)
     }
 
     /// True if a case's name was asked for.

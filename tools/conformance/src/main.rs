@@ -15,11 +15,13 @@ mod cpu;
 mod data;
 mod disks;
 mod flags;
+mod group_clients;
 mod kafka;
 mod kill;
 mod layout;
 mod load;
 mod matrix;
+mod member_program;
 mod members;
 mod mixed;
 mod ports;
@@ -72,6 +74,9 @@ fn parts(flags: &flags::Flags, report: &mut report::Report) -> anyhow::Result<()
     }
     if flags.wants("clients") {
         matrix::run(flags, report)?;
+    }
+    if flags.asks_for("members") {
+        group_clients::run(flags, report)?;
     }
     if flags.wants("disks") {
         disks::run(flags, report)?;
