@@ -33,6 +33,7 @@ const USAGE: &str = "usage: cargo xtask <task>
   bench groups [--rounds N]  large groups and offset commits, beside Apache Kafka
   bench [--side-by-side PATH] [flags]  drive an external side-by-side benchmark
   oracle compaction [--logs N] [--seed N]  random logs cleaned by Kafka's cleaner and by ours (default 1000)
+  oracle cleaner [--megabytes N] [--rounds N] [--codec C]  how long Kafka's cleaner and ours take (default 1000, 3, none)
   schemas [--check]       import the message schemas from Kafka's jars, or compare with them
   setup                   install what the tests need (jars, clients) under target/
 ";

@@ -29,6 +29,7 @@ public final class Conformance {
         ProduceCases.add(cases);
         ConsumeCases.add(cases);
         OffsetCases.add(cases);
+        CompactionCases.add(cases);
         WireCases.add(cases);
         GroupCases.add(cases);
         ConsumerGroupCases.add(cases);
