@@ -27,7 +27,17 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
     let mut command = match what.as_str() {
         "compaction" => {
             let mut test = process::cargo();
-            test.args(["test", "--locked", "-p", "milena-storage", "--test", "compaction", "oracle", "--", "--nocapture"]);
+            test.args([
+                "test",
+                "--locked",
+                "-p",
+                "milena-storage",
+                "--test",
+                "compaction",
+                "oracle",
+                "--",
+                "--nocapture",
+            ]);
             test.env("MILENA_LOGS", "1000");
             test
         }

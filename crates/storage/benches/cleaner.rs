@@ -105,8 +105,7 @@ fn clean(directory: &Path) -> Took {
     let now = Timestamp(THEN);
     let view = log.clean_view(log.log_end_offset());
     let plan = view.plan(now).unwrap();
-    let mut cleaning =
-        Cleaner::new(limits, [1, 2]).begin(view, plan, log.last_records(), now, &mut |_| true).unwrap();
+    let mut cleaning = Cleaner::new(limits, [1, 2]).begin(view, plan, log.last_records(), now, &mut |_| true).unwrap();
     while let Some(group) = cleaning.next_group(&mut |_| true).unwrap() {
         assert!(log.replace_segments(group, now).unwrap().is_none());
     }
@@ -117,7 +116,12 @@ fn clean(directory: &Path) -> Took {
         bytes: (plan.clean_bytes + plan.cleanable_bytes) as f64,
     };
     let stats = cleaning.stats();
-    println!("           {} of {} records left, {} MB", stats.records_written, stats.records_read, stats.bytes_written / 1_000_000);
+    println!(
+        "           {} of {} records left, {} MB",
+        stats.records_written,
+        stats.records_read,
+        stats.bytes_written / 1_000_000
+    );
     took
 }
 

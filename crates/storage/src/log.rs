@@ -7,6 +7,7 @@
 
 mod append;
 mod close;
+mod damage;
 mod flush;
 mod load;
 mod lookup;

@@ -122,6 +122,24 @@ impl<'file, F: DiskFile> ValidBatches<'file, F> {
         Ok(self.buffer.get(start..start + size).map(|batch| (place, batch)))
     }
 
+    /// Passes over a batch that is damaged but whose length holds: an undamaged one with greater offsets, or the end,
+    /// follows where it says to end.
+    pub(crate) fn pass_damaged(&mut self) -> std::io::Result<Option<BatchPlace>> {
+        self.fill(BATCH_OVERHEAD_BYTES)?;
+        let Ok(header) = BatchHeader::parse(self.ahead()) else { return Ok(None) };
+        let place = BatchPlace { position: self.position, header };
+        if place.end() > self.end {
+            return Ok(None);
+        }
+        let mut after = ValidBatches::new(self.file, place.end(), self.end);
+        let follows = after.next()?.is_some_and(|(next, _)| next.header.base_offset > header.last_offset());
+        if !follows && place.end() < self.end {
+            return Ok(None);
+        }
+        *self = ValidBatches::new(self.file, place.end(), self.end);
+        Ok(Some(place))
+    }
+
     fn ahead(&self) -> &[u8] {
         self.buffer.get(self.start..self.filled).unwrap_or_default()
     }

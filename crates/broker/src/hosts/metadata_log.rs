@@ -73,7 +73,15 @@ impl<D: Disk> MetadataLog<D> {
             cleaned_to: None,
             now,
         };
-        let (mut log, report) = Log::open(cache, &directory, &Arc::new(log_config(settings)), open)?;
+        let config = Arc::new(log_config(settings));
+        let (mut log, report) = match Log::open(cache, &directory, &config, open) {
+            // What the snapshot says need not be in the log: it is cut before the damage and goes on behind the snapshot.
+            Err(error @ Error::Corrupt { .. }) if latest > Offset(0) => {
+                tracing::error!(%error, "the metadata log is damaged");
+                Log::open(cache, &directory, &config, LogOpen { recovery_point: Offset(0), ..open })?
+            }
+            opened => opened?,
+        };
         if report.bytes_truncated > 0 {
             tracing::warn!(bytes = report.bytes_truncated, "cut a torn tail off the metadata log");
         }

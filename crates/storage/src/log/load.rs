@@ -44,6 +44,9 @@ pub struct RecoveryReport {
     pub segments_scanned: u32,
     /// Bytes of whole, undamaged batches found there.
     pub bytes_scanned: u64,
+    /// Batches below the recovery point that are damaged. They were on disk once, so that is no torn end: they are left
+    /// where they are.
+    pub batches_damaged: u32,
     /// Bytes cut off: a torn or damaged tail, and segments after it.
     pub bytes_truncated: u64,
 }

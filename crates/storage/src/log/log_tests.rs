@@ -442,3 +442,55 @@ fn recovery_reads_only_what_follows_the_last_checkpoint() {
     assert_eq!(again.producer(ProducerId(7)).unwrap().last_sequence(), 599);
     assert_eq!(again.offset_of_max_timestamp().unwrap().unwrap().offset.0, 599);
 }
+
+/// A closed log of ten batches, in which a byte of the fifth is changed; where the fifth begins, and the log's size.
+fn damaged_in_the_fifth_batch(disk: &SimulatedDisk, byte: u64) -> (u64, u64) {
+    let mut log = create(disk, &Arc::new(LogConfig::default()));
+    fill(&mut log, 10);
+    log.close().unwrap();
+    let start = log.segments[0].find(&log.files, 12).unwrap().unwrap().position;
+    disk.flip_byte(&directory().join("00000000000000000000.log"), start + byte);
+    (start, log.size_bytes())
+}
+
+#[test]
+fn a_damaged_batch_that_was_durable_is_left_and_nothing_after_it_is_cut() {
+    for (clean_shutdown, recovery_point) in [(false, 27), (false, 15), (true, 0)] {
+        let disk = SimulatedDisk::new(1);
+        let (_, size) = damaged_in_the_fifth_batch(&disk, 70);
+        // Without its index the segment is read, also after a clean shutdown.
+        disk.remove(&directory().join("00000000000000000000.index")).unwrap();
+        let (mut again, report) =
+            open(&disk, &Arc::new(LogConfig::default()), LogOpen { clean_shutdown, ..unclean(recovery_point) });
+        assert_eq!((again.log_end_offset().0, again.size_bytes()), (30, size));
+        assert_eq!((report.batches_damaged, report.bytes_truncated), (1, 0));
+        fill(&mut again, 1);
+        assert_eq!(again.log_end_offset().0, 33);
+    }
+}
+
+#[test]
+fn a_log_whose_durable_batches_cannot_be_told_apart_is_not_opened_and_not_cut() {
+    // Bytes of its base offset and of its length.
+    for byte in [3, 10] {
+        let disk = SimulatedDisk::new(1);
+        let (start, size) = damaged_in_the_fifth_batch(&disk, byte);
+        let cache = FileCache::new(disk.clone(), 100);
+        let opened = Log::open(&cache, directory(), &Arc::new(LogConfig::default()), unclean(30)).map(|_| ());
+        assert!(matches!(&opened, Err(Error::Corrupt { position, .. }) if *position == start), "{opened:?}");
+        let path = directory().join("00000000000000000000.log");
+        assert_eq!(disk.metadata(&path).unwrap().unwrap().len, size);
+    }
+}
+
+#[test]
+fn retention_by_size_passes_over_a_segment_that_compaction_emptied() {
+    let disk = SimulatedDisk::new(1);
+    let config = Arc::new(LogConfig { retention_bytes: 700, ..LogConfig::clone(&small_config()) });
+    let mut log = create(&disk, &config);
+    fill(&mut log, 60);
+    assert!(log.segments.len() > 3);
+    log.segments[0].size = 0;
+    log.delete_old_segments(log.log_end_offset(), NOW).unwrap();
+    assert!(log.segments.len() < 3, "{}", log.segments.len());
+}

@@ -9,10 +9,11 @@ use bytes::Bytes;
 use milena_records::{Batch, BatchHeader};
 use milena_types::{Offset, Timestamp};
 
+use super::damage::pass_damaged;
 use super::plan::marker_of;
 use super::{Log, LogOpen, RecoveryReport};
 use crate::disk::{Disk, DiskFile, read_whole};
-use crate::error::{At, Result};
+use crate::error::{At, Result, corrupt};
 use crate::files::file_name;
 use crate::index::TimeEntry;
 use crate::producer_snapshot::{self, SNAPSHOT_SUFFIX};
@@ -50,7 +51,7 @@ impl<D: Disk> Log<D> {
             let doubtful = at >= first_doubtful;
             if doubtful || unindexed.contains(&base_offset) || self.index_is_damaged(at, open)? {
                 let from = if unindexed.contains(&base_offset) { -1 } else { snapshot_offset };
-                let cut = self.recover_segment(at, from, open.now, &mut produced, report)?;
+                let cut = self.recover_segment(at, from, open, &mut produced, report)?;
                 scanned_from = scanned_from.min(base_offset);
                 if cut || doubtful && self.gap_follows(at)? {
                     self.drop_segments_after(at, report)?;
@@ -103,12 +104,13 @@ impl<D: Disk> Log<D> {
         segment.time_index_is_behind(&self.files)
     }
 
-    /// Checks a segment's batches and rebuilds its indexes. Whether anything was cut off.
+    /// Checks a segment's batches and rebuilds its indexes. Whether anything was cut off: only at or beyond the recovery
+    /// point a bad batch is the torn end of what was written last.
     fn recover_segment(
         &mut self,
         at: usize,
         snapshot_offset: i64,
-        now: Timestamp,
+        open: LogOpen,
         produced: &mut Vec<Produced>,
         report: &mut RecoveryReport,
     ) -> Result<bool> {
@@ -123,15 +125,31 @@ impl<D: Disk> Log<D> {
             return Ok(false);
         }
         let file = segment.file(&files)?;
-        segment.restart_at(start, now.0);
+        segment.restart_at(start, open.now.0);
+        let durable_end = if open.clean_shutdown { i64::MAX } else { open.recovery_point.0 };
         let mut next = segment.base_offset;
         let mut batches = ValidBatches::new(&*file, start, file_size);
-        while let Some((place, bytes)) = batches.next().at("read", &path)? {
+        loop {
+            let Some((place, bytes)) = batches.next().at("read", &path)? else {
+                if segment.size == file_size || next >= durable_end {
+                    break;
+                }
+                next = pass_damaged(&mut batches, segment, (&files, &config), next)?;
+                report.batches_damaged += 1;
+                continue;
+            };
             let header = place.header;
-            if header.base_offset.0 < next || !segment.takes_offset(header.last_offset().0) {
+            let follows = header.base_offset.0 >= next && segment.takes_offset(header.last_offset().0);
+            let Some(found) = produced_batch(header, bytes).ok().filter(|_| follows) else {
+                if next < durable_end {
+                    return Err(corrupt(
+                        &path,
+                        place.position,
+                        "a batch that was durable does not follow the one before",
+                    ));
+                }
                 break;
-            }
-            let Ok(found) = produced_batch(header, bytes) else { break };
+            };
             produced.extend(found);
             if self.epochs.latest().is_none_or(|latest| header.partition_leader_epoch > latest.epoch)
                 && self.epochs.assign(header.partition_leader_epoch, header.base_offset)
@@ -360,18 +378,6 @@ impl<D: Disk> Log<D> {
                 Ok(())
             }
         }
-    }
-
-    /// Keeps snapshots at segment bases and the newest of the others if it is after the last base.
-    fn remove_stray_snapshots(&mut self) -> Result<()> {
-        let bases: BTreeSet<i64> = self.segments.iter().map(|segment| segment.base_offset).collect();
-        let last_base = bases.last().copied().unwrap_or(0);
-        let strays: Vec<i64> = self.snapshots.iter().copied().filter(|offset| !bases.contains(offset)).collect();
-        let newest = strays.last().copied().filter(|offset| *offset > last_base);
-        for stray in strays.into_iter().filter(|stray| Some(*stray) != newest) {
-            self.remove_snapshot(stray)?;
-        }
-        Ok(())
     }
 }
 

@@ -78,10 +78,12 @@ impl<D: Disk> Log<D> {
 
     fn past_retention_size(&self) -> usize {
         let Ok(limit) = u64::try_from(self.config.retention_bytes) else { return 0 };
-        let mut excess = self.size_bytes().saturating_sub(limit);
+        let Some(mut excess) = self.size_bytes().checked_sub(limit) else { return 0 };
         let mut count = 0;
-        for segment in &self.segments {
-            if segment.size == 0 || excess < segment.size {
+        for (at, segment) in self.segments.iter().enumerate() {
+            // Compaction may have emptied one in the midst.
+            let is_last_and_empty = segment.size == 0 && at + 1 == self.segments.len();
+            if is_last_and_empty || excess < segment.size {
                 break;
             }
             excess -= segment.size;

@@ -1,6 +1,8 @@
 //! Which producer snapshots a partition keeps: one at each segment's base, the newest at or below the recovery point that
 //! is on disk, where recovery begins, and the newest of all, which is where it will begin next.
 
+use std::collections::BTreeSet;
+
 use super::Log;
 use crate::disk::{Disk, write_atomic_unsynced};
 use crate::error::{At, Result};
@@ -57,5 +59,17 @@ impl<D: Disk> Log<D> {
             }
             false
         });
+    }
+
+    /// Keeps snapshots at segment bases and the newest of the others if it is after the last base.
+    pub(super) fn remove_stray_snapshots(&mut self) -> Result<()> {
+        let bases: BTreeSet<i64> = self.segments.iter().map(|segment| segment.base_offset).collect();
+        let last_base = bases.last().copied().unwrap_or(0);
+        let strays: Vec<i64> = self.snapshots.iter().copied().filter(|offset| !bases.contains(offset)).collect();
+        let newest = strays.last().copied().filter(|offset| *offset > last_base);
+        for stray in strays.into_iter().filter(|stray| Some(*stray) != newest) {
+            self.remove_snapshot(stray)?;
+        }
+        Ok(())
     }
 }

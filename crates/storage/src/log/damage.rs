@@ -1,0 +1,34 @@
+//! What recovery does with a batch that is damaged though it was on disk once (protocol-aware recovery): it is not the torn
+//! end of the last write, and cutting the log there would throw away what is good. Kafka cuts.
+
+use milena_records::BatchHeader;
+
+use crate::config::LogConfig;
+use crate::disk::Disk;
+use crate::error::{At, Result, corrupt};
+use crate::files::Files;
+use crate::scan::ValidBatches;
+use crate::segment::Segment;
+
+/// Passes over a damaged batch that was durable; the offset after it. A log whose batches cannot be told apart any more is
+/// not opened, and nothing of it is changed.
+pub(super) fn pass_damaged<D: Disk>(
+    batches: &mut ValidBatches<'_, D::File>,
+    segment: &mut Segment<D>,
+    (files, config): (&Files<D>, &LogConfig),
+    next: i64,
+) -> Result<i64> {
+    let path = segment.path(files);
+    let position = segment.size;
+    let place = batches.pass_damaged().at("read", &path)?;
+    let Some(place) =
+        place.filter(|place| place.header.base_offset.0 >= next && segment.takes_offset(place.header.last_offset().0))
+    else {
+        return Err(corrupt(&path, position, "a batch that was durable is damaged and its end cannot be told"));
+    };
+    let (from, to) = (place.header.base_offset, place.header.last_offset());
+    tracing::error!(path = %path.display(), position, %from, %to, "a batch that was durable is damaged; it is left as it is, and who reads it is told by its checksum");
+    // Its times may be what is damaged.
+    segment.note(files, config, &BatchHeader { max_timestamp: -1, ..place.header })?;
+    Ok(place.header.next_offset().0)
+}
