@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use milena_protocol::Records;
 use milena_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use milena_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use milena_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use milena_protocol::messages::{CreateTopicsRequest, MetadataRequest, MetadataResponse, ProduceRequest};
+use milena_protocol::messages::{CreateTopicsRequest, FetchRequest, MetadataRequest, MetadataResponse, ProduceRequest};
 use milena_records::{BatchBuilder, BuilderConfig};
 use milena_types::{LeaderEpoch, Offset, Uuid};
 
@@ -38,6 +39,11 @@ impl Member {
             ("node.id".to_owned(), id.to_string()),
             ("listeners".to_owned(), listeners),
             ("controller.quorum.bootstrap.servers".to_owned(), controller),
+            ("broker.rack".to_owned(), format!("rack-{id}")),
+            (
+                "replica.selector.class".to_owned(),
+                "org.apache.kafka.common.replica.RackAwareReplicaSelector".to_owned(),
+            ),
             ("replica.fetch.backoff.ms".to_owned(), "20".to_owned()),
             ("replica.fetch.wait.max.ms".to_owned(), "20".to_owned()),
         ]);
@@ -160,4 +166,57 @@ async fn what_is_acknowledged_outlives_its_leader_and_logs_end_up_the_same() {
     let logs: Vec<Vec<u8>> = members.iter().map(Member::log).collect();
     assert!(!logs[0].is_empty());
     assert!(logs.iter().all(|log| *log == logs[0]), "{:?}", logs.iter().map(Vec::len).collect::<Vec<_>>());
+}
+
+/// What broker `at` answers to a consumer in `rack`: the error, the replica it is sent to, the bytes of records.
+async fn fetch(members: &[Member], at: i32, topic: Uuid, rack: &str) -> (i16, i32, usize) {
+    let partition = FetchPartition { partition: 0, partition_max_bytes: 1 << 20, ..Default::default() };
+    let topic = FetchTopic { topic_id: topic, partitions: vec![partition], ..Default::default() };
+    let request = FetchRequest {
+        max_wait_ms: 500,
+        min_bytes: 1,
+        max_bytes: 1 << 20,
+        rack_id: rack.into(),
+        topics: vec![topic],
+        ..Default::default()
+    };
+    let member = &members[usize::try_from(at - 1).unwrap()];
+    let answer = member.connect().await.ask(&request, Duration::ZERO).await.unwrap();
+    let data = &answer.responses[0].partitions[0];
+    (data.error_code, data.preferred_read_replica, data.records.as_ref().map_or(0, Records::len))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_is_sent_to_the_replica_in_its_rack_and_reads_there() {
+    let port = free_port();
+    let mut members: Vec<Member> = (1..=3).map(|id| Member::new(id, port)).collect();
+    for member in &mut members {
+        member.start().await;
+    }
+    create_topic(&members[0]).await;
+    let (leader, topic) = wait_for(&members[0], |leader, isr| leader > 0 && isr.len() == 3).await;
+    for member in &members {
+        wait_for(member, |seen, _| seen == leader).await;
+    }
+    assert_eq!(produce(&members, leader, topic, "first").await, (0, 0));
+    let follower = leader % 3 + 1;
+    let (there, here) = (format!("rack-{follower}"), format!("rack-{leader}"));
+    assert_eq!(fetch(&members, leader, topic, &there).await, (0, follower, 0), "sent on, without records");
+    let (error, preferred, bytes) = fetch(&members, leader, topic, &here).await;
+    assert!(error == 0 && preferred == -1 && bytes > 0, "the leader is as near");
+    let (error, preferred, bytes) = fetch(&members, leader, topic, "rack-9").await;
+    assert!(error == 0 && preferred == -1 && bytes > 0, "nobody is there");
+    // The follower learns of the high watermark with its next fetch.
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let (error, preferred, bytes) = fetch(&members, follower, topic, &there).await;
+        assert_eq!((error, preferred), (0, -1));
+        if bytes > 0 {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline);
+    }
+    for member in &mut members.iter_mut().rev() {
+        member.stop().await;
+    }
 }

@@ -99,6 +99,8 @@ pub struct ReplicationSettings {
     pub fetch_wait_max_ms: i32,
     /// `replica.socket.timeout.ms`.
     pub socket_timeout_ms: i32,
+    /// `replica.selector.class` is the selector by racks.
+    pub reads_from_racks: bool,
 }
 
 impl Default for ReplicationSettings {
@@ -112,6 +114,7 @@ impl Default for ReplicationSettings {
             fetch_response_max_bytes: 10 << 20,
             fetch_wait_max_ms: 500,
             socket_timeout_ms: 30_000,
+            reads_from_racks: false,
         }
     }
 }

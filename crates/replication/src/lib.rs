@@ -8,6 +8,7 @@ mod isr;
 mod isr_changes;
 mod partition;
 mod read_bound;
+mod read_replica;
 mod replica;
 
 pub use fetch_plan::{FetchPlan, FetchSessionClient, PartitionKey, SessionChanges};

@@ -83,6 +83,12 @@ impl Replica {
         self.log_end_offset == leader_end || now.0.saturating_sub(self.last_caught_up_time.0) <= lag_max_ms
     }
 
+    /// How long ago it had all of the leader's log, milliseconds.
+    #[must_use]
+    pub(crate) fn since_caught_up_ms(&self, now: Timestamp) -> i64 {
+        now.0.saturating_sub(self.last_caught_up_time.0)
+    }
+
     /// Whether the ISR may take it in: alive, unfenced, not shutting down, and fetching from the incarnation that the
     /// controller knows (KIP-903).
     #[must_use]

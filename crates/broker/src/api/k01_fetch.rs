@@ -1,7 +1,8 @@
 //! Fetch, versions 4 to 18: sessions (KIP-227), long poll with min and max bytes, the first batch whole whatever its size
 //! (KIP-74), leader epochs (KIP-320), topic ids from version 13 (KIP-516), the current leader from version 16 (KIP-951).
 //! Consumers read up to the high watermark or the last stable offset. Reading and waiting are in `partitions/fetch`.
-//! Kafka: `KafkaApis.handleFetchRequest`. Quotas and preferred read replicas are not here yet.
+//! With `replica.selector.class` a consumer that tells its rack is sent to a replica there (KIP-392). Kafka:
+//! `KafkaApis.handleFetchRequest`. Quotas of clients are not here yet.
 
 use super::{Api, Lane};
 use crate::broker::Broker;
@@ -66,6 +67,7 @@ fn params(broker: &Broker, request: &FetchRequest, version: i16) -> FetchParams 
         1 => Isolation::LastStable,
         _ => Isolation::HighWatermark,
     };
+    let is_sent_on = broker.settings.replication.reads_from_racks && replica.is_none() && version >= RACK_FROM_VERSION;
     let asked_bytes = u32::try_from(request.max_bytes).unwrap_or(0);
     let max_bytes = if replica.is_some() { asked_bytes } else { asked_bytes.min(broker.settings.fetch_max_bytes) };
     FetchParams {
@@ -73,6 +75,7 @@ fn params(broker: &Broker, request: &FetchRequest, version: i16) -> FetchParams 
         replica,
         replica_epoch,
         isolation,
+        rack: (is_sent_on && !request.rack_id.is_empty()).then(|| request.rack_id.detached()),
         leader_only: replica.is_some() || (replica_id == -1 && version < RACK_FROM_VERSION),
         min_bytes: u64::try_from(request.min_bytes).unwrap_or(0).min(u64::from(max_bytes)),
         max_bytes,

@@ -8,7 +8,7 @@ use milena_metadata::config::{BROKER_CONFIGS, BROKER_STATUS, ConfigValue, KeySta
 
 use super::endpoint::SecurityProtocol;
 use super::listeners::parse_map;
-use super::server_config::ServerConfig;
+use super::server_config::{RACK_AWARE_SELECTOR, ServerConfig};
 use super::values::Values;
 
 /// A condition that Scala's `require` would check; the prefix is part of what Kafka prints.
@@ -274,6 +274,13 @@ pub(super) fn check_supported(config: &ServerConfig, values: &Values) -> Result<
                 protocol.name()
             ));
         }
+    }
+    let selector = values.text_if_set("replica.selector.class").filter(|class| !class.is_empty());
+    if let Some(class) = selector.filter(|class| class != RACK_AWARE_SELECTOR) {
+        return Err(format!(
+            "replica.selector.class is {class}, and Milena cannot honour it: it loads no Java classes and knows only \
+             {RACK_AWARE_SELECTOR}"
+        ));
     }
     for (name, status) in BROKER_STATUS {
         let KeyStatus::Refused(reason) = status else { continue };

@@ -338,6 +338,9 @@ fn topics(values: &Values, texts: &BTreeMap<String, String>) -> Result<TopicSett
     })
 }
 
+/// The selector of read replicas that Milena knows, by Kafka's name.
+pub(super) const RACK_AWARE_SELECTOR: &str = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
+
 fn replication(values: &Values, listeners: &Listeners) -> ReplicationSettings {
     ReplicationSettings {
         inter_broker_listener_name: listeners.inter_broker_listener_name.clone(),
@@ -347,6 +350,7 @@ fn replication(values: &Values, listeners: &Listeners) -> ReplicationSettings {
         fetch_response_max_bytes: values.int("replica.fetch.response.max.bytes"),
         fetch_wait_max_ms: values.int("replica.fetch.wait.max.ms"),
         socket_timeout_ms: values.int("replica.socket.timeout.ms"),
+        reads_from_racks: values.text_if_set("replica.selector.class").as_deref() == Some(RACK_AWARE_SELECTOR),
     }
 }
 

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How a fetch reads.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct FetchParams {
     pub(crate) version: i16,
     /// The follower that fetches, if it is one.
@@ -28,6 +28,8 @@ pub(crate) struct FetchParams {
     /// The epoch of the follower's registration; -1 if it does not tell.
     pub(crate) replica_epoch: i64,
     pub(crate) isolation: Isolation,
+    /// The rack of a consumer that may be sent to a replica there.
+    pub(crate) rack: Option<Text>,
     pub(crate) leader_only: bool,
     pub(crate) min_bytes: u64,
     pub(crate) max_bytes: u32,
@@ -59,6 +61,8 @@ struct ReadOutcome {
     records: Records,
     aborted: Option<Vec<AbortedTransaction>>,
     diverging: Option<(LeaderEpoch, Offset)>,
+    /// Where the consumer had better read.
+    preferred: Option<BrokerId>,
 }
 
 /// What a pass over all partitions gave.
@@ -71,7 +75,15 @@ pub(crate) struct Pass {
 
 impl ReadOutcome {
     fn failed(error: ErrorCode) -> Self {
-        Self { error, bound: None, log_start: Offset(-1), records: Records::EMPTY, aborted: None, diverging: None }
+        Self {
+            error,
+            bound: None,
+            log_start: Offset(-1),
+            records: Records::EMPTY,
+            aborted: None,
+            diverging: None,
+            preferred: None,
+        }
     }
 }
 
@@ -163,7 +175,7 @@ impl FetchWork {
             is_first &= size == 0;
             left_bytes = left_bytes.saturating_sub(u32::try_from(size).unwrap_or(u32::MAX));
             total_bytes += size as u64;
-            failed |= !wanted.is_unknown && (!outcome.error.is_none() || outcome.diverging.is_some());
+            failed |= !wanted.is_unknown && (!outcome.error.is_none() || outcome.is_redirect());
             outcomes.push(outcome);
         }
         Pass { wakes, outcomes, is_enough: failed || total_bytes >= self.params.min_bytes }
@@ -193,6 +205,12 @@ impl FetchWork {
         };
         let log_start = inner.log.log_start_offset();
         let from = Offset(requested.fetch_offset);
+        if let (Some(rack), Some((broker, _))) = (&params.rack, &acknowledging)
+            && let Some(preferred) = self.nearer_replica(broker, &inner, rack, from)
+        {
+            let outcome = ReadOutcome::failed(ErrorCode::NONE);
+            return ReadOutcome { bound: Some(bound), log_start, preferred: Some(preferred), ..outcome };
+        }
         // Where the logs part is told before the end of the range is looked at: a follower's log may be the longer one.
         let diverging = match inner.divergence(LeaderEpoch(requested.last_fetched_epoch), from) {
             Ok(diverging) => diverging.filter(|_| from >= log_start),
@@ -218,6 +236,7 @@ impl FetchWork {
             records: Records::EMPTY,
             aborted: (params.isolation == Isolation::LastStable).then(Vec::new),
             diverging,
+            preferred: None,
         };
         if diverging.is_some() {
             return outcome;
@@ -237,6 +256,16 @@ impl FetchWork {
             inner.wait_for_bytes(parked);
         }
         outcome
+    }
+
+    /// The replica in the consumer's rack that it is sent to, if there is one that clients of its listener can reach.
+    fn nearer_replica(&self, broker: &Broker, inner: &Inner, rack: &Text, from: Offset) -> Option<BrokerId> {
+        let image = broker.image();
+        let is_near = |id: BrokerId| {
+            let registration = image.cluster.broker(id).filter(|broker| !broker.is_fenced);
+            registration.is_some_and(|it| it.rack.as_ref() == Some(rack) && it.endpoint(&self.listener).is_some())
+        };
+        inner.state.read_replica(from, broker.steady(), is_near)
     }
 
     /// A follower has everything below what it asks for (`Partition.updateFollowerFetchState`).
@@ -311,13 +340,18 @@ impl FetchWork {
 }
 
 impl ReadOutcome {
+    /// Whether the reader is to go elsewhere, or back: it is told at once.
+    fn is_redirect(&self) -> bool {
+        self.diverging.is_some() || self.preferred.is_some()
+    }
+
     fn for_session(&self) -> PartitionOutcome {
         PartitionOutcome {
             records_size: self.records.len(),
             high_watermark: self.bound.map_or(Offset(-1), |bound| bound.high_watermark),
             log_start_offset: self.log_start,
             error: self.error,
-            has_redirect: self.diverging.is_some(),
+            has_redirect: self.is_redirect(),
         }
     }
 
@@ -329,7 +363,7 @@ impl ReadOutcome {
             last_stable_offset: self.bound.map_or(-1, |bound| bound.last_stable_offset.0),
             log_start_offset: self.log_start.0,
             aborted_transactions: self.aborted,
-            preferred_read_replica: -1,
+            preferred_read_replica: self.preferred.map_or(-1, |id| id.0),
             records: Some(self.records),
             ..Default::default()
         };

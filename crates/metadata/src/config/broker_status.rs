@@ -3,8 +3,8 @@
 use super::status::KeyStatus::{self, Honoured, NoEffectYet, Refused};
 use super::status::{
     AUTHORIZER, BYTES_BOUND, FETCHERS, INTERNAL, LEAVING, LINGER, METRICS, MOVES, NO_TIERS, OPEN_TO_ALL, POLICY,
-    PREALLOCATE, PROVIDERS, PURGATORY, QUORUM, QUOTA_CLASS, QUOTAS, SASL, SELECTION, SHARE_GROUPS, STREAMS_GROUPS,
-    TELEMETRY, THREADS, THROTTLES, TIERED, TLS, TOKENS, TWO_PHASE, UNSTABLE,
+    PREALLOCATE, PROVIDERS, PURGATORY, QUORUM, QUOTA_CLASS, QUOTAS, SASL, SHARE_GROUPS, STREAMS_GROUPS, TELEMETRY,
+    THREADS, THROTTLES, TIERED, TLS, TOKENS, TWO_PHASE, UNSTABLE,
 };
 
 /// Sorted by name.
@@ -253,7 +253,7 @@ pub static BROKER_STATUS: &[(&str, KeyStatus)] = &[
     ("replica.fetch.wait.max.ms", Honoured),
     ("replica.high.watermark.checkpoint.interval.ms", Honoured),
     ("replica.lag.time.max.ms", Honoured),
-    ("replica.selector.class", NoEffectYet(SELECTION)),
+    ("replica.selector.class", Honoured),
     ("replica.socket.receive.buffer.bytes", NoEffectYet(FETCHERS)),
     ("replica.socket.timeout.ms", Honoured),
     ("replication.quota.window.num", NoEffectYet(THROTTLES)),

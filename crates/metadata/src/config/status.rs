@@ -85,7 +85,6 @@ pub(super) const PREALLOCATE: &str = "segments are not preallocated yet";
 pub(super) const PROVIDERS: &str = "they are Java classes, and Milena loads none: write the values themselves";
 pub(super) const UNSTABLE: &str = "Milena serves stable versions only";
 pub(super) const INTERNAL: &str = "tunes the inside of Apache Kafka; Milena has nothing that corresponds to it";
-pub(super) const SELECTION: &str = "fetching from the nearest replica is not built yet";
 pub(super) const BYTES_BOUND: &str =
     "a request is handled when it is read, so none are queued; their bytes are bounded";
 pub(super) const LINGER: &str = "records of the metadata log are written as soon as they come";
