@@ -25,6 +25,8 @@ pub struct GroupSettings {
     pub offsets_topic_codec: Codec,
     /// `offsets.load.buffer.size`.
     pub offsets_load_buffer_size: u32,
+    /// What members of classic groups may say of themselves, all together.
+    pub member_bytes_max: usize,
 }
 
 impl Default for GroupSettings {
@@ -38,6 +40,7 @@ impl Default for GroupSettings {
             offsets_topic_segment_bytes: 100 << 20,
             offsets_topic_codec: Codec::NONE,
             offsets_load_buffer_size: 5 << 20,
+            member_bytes_max: 512 << 20,
         }
     }
 }

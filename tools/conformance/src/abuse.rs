@@ -1,5 +1,7 @@
 //! Hostile peers on a live node: what they are answered, what the node's memory becomes, and how another client fares meanwhile.
 //!
+//! Groups have cases of their own in `abuse_groups.rs`.
+//!
 //! `milena-conformance abuse [--only NAME] [--servers kafka,kafka]`: on Apache Kafka it prints what the oracle does; the bounds on memory hold
 //! for Milena only. Answers to bytes that are no request are also compared, case by case, by `java/WireCases.java`.
 
@@ -13,6 +15,7 @@ use milena_protocol::encode_request;
 use milena_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use milena_protocol::messages::{ApiVersionsRequest, FetchRequest, MetadataRequest};
 
+use crate::abuse_groups;
 use crate::bombs;
 use crate::flags::Flags;
 use crate::probe::{self, Probe};
@@ -20,10 +23,11 @@ use crate::report::Report;
 use crate::server::{self, Kind, Node, Server};
 use crate::wire::{Outcome, PRODUCE_VERSION, Wire, flat, produce_request};
 
-const MB: u64 = 1 << 20;
+pub(crate) const MB: u64 = 1 << 20;
 /// The node may hold this much for requests; set, so that the bound is known.
-const BUDGET_MB: u64 = 256;
-const SETTINGS: [(&str, &str); 2] = [("queued.max.request.bytes", "268435456"), ("socket.listen.backlog.size", "4096")];
+pub(crate) const BUDGET_MB: u64 = 256;
+const SETTINGS: [(&str, &str); 3] =
+    [("queued.max.request.bytes", "268435456"), ("socket.listen.backlog.size", "4096"), ("group.max.size", "100")];
 /// The longest a request of the other client may take; the machine may be busy.
 const DISTURBANCE_MAX: Duration = Duration::from_secs(5);
 const HALVES: usize = 200;
@@ -32,23 +36,25 @@ const READERS: usize = 200;
 const IDLE: usize = 5000;
 const UNREAD: usize = 10_000;
 
-struct Abuse<'a> {
-    node: &'a Node,
+/// A case's surroundings.
+pub(crate) struct Abuse<'a> {
+    pub(crate) node: &'a Node,
     kind: Kind,
     server: Server,
 }
 
 /// What a case did, in words, and by how much the node's memory may grow.
-struct Done {
-    what: String,
-    growth_max: u64,
+pub(crate) struct Done {
+    pub(crate) what: String,
+    pub(crate) growth_max: u64,
     /// Held until the memory is measured.
-    _held: Vec<TcpStream>,
+    pub(crate) _held: Vec<TcpStream>,
 }
 
-type Case = fn(&Abuse<'_>) -> anyhow::Result<Done>;
+/// What one case does.
+pub(crate) type Case = fn(&Abuse<'_>) -> anyhow::Result<Done>;
 
-const CASES: [(&str, Case); 8] = [
+const CASES: [(&str, Case); 11] = [
     ("nonsense", nonsense),
     ("idle connections", idle),
     ("half requests", half_requests),
@@ -57,6 +63,9 @@ const CASES: [(&str, Case); 8] = [
     ("records unread", slow_readers),
     ("bombs", bombs_kept),
     ("bombs recompressed", bombs_recompressed),
+    ("groups wrong", abuse_groups::wrong),
+    ("groups joiners", abuse_groups::joiners),
+    ("groups large members", abuse_groups::large_members),
 ];
 
 /// The task.
@@ -114,7 +123,7 @@ impl Abuse<'_> {
         Ok(text)
     }
 
-    fn wire(&self) -> anyhow::Result<Wire> {
+    pub(crate) fn wire(&self) -> anyhow::Result<Wire> {
         Wire::connect(self.node.port)
     }
 }

@@ -7,6 +7,8 @@
 use std::process::ExitCode;
 
 mod abuse;
+mod abuse_consumers;
+mod abuse_groups;
 mod bench;
 mod bombs;
 mod clients;

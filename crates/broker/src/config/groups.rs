@@ -29,6 +29,7 @@ impl ServerConfig {
             offsets_topic_segment_bytes: self.int("offsets.topic.segment.bytes"),
             offsets_topic_codec: Codec::from(codec),
             offsets_load_buffer_size: u32::try_from(self.int("offsets.load.buffer.size")).unwrap_or(u32::MAX),
+            member_bytes_max: usize::try_from(self.request_memory_bytes()).unwrap_or(usize::MAX),
         }
     }
 

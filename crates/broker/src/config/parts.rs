@@ -111,7 +111,8 @@ impl ServerConfig {
         Memory::new(self.request_memory_bytes())
     }
 
-    fn request_memory_bytes(&self) -> u64 {
+    /// `queued.max.request.bytes`, or what stands in for it.
+    pub(super) fn request_memory_bytes(&self) -> u64 {
         let asked = u64::try_from(self.sockets.queued_max_request_bytes).ok().filter(|bytes| *bytes > 0);
         let least = u64::from(self.sockets.request_max_bytes.unsigned_abs());
         asked.unwrap_or_else(|| DEFAULT_MEMORY_BYTES.max(least))

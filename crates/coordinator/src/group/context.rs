@@ -3,6 +3,7 @@
 use super::classic::ClassicGroup;
 use super::config::GroupConfig;
 use super::consumer::ConsumerLive;
+use super::memory::MemberMemory;
 use super::random::Random;
 use super::state::Groups;
 use super::timer::Timer;
@@ -19,18 +20,21 @@ pub struct Live {
     pub random: Random,
     /// Classic groups between two assignments: who has joined and waits for what.
     pub(crate) classic: BTreeMap<Text, ClassicGroup>,
+    /// What members of classic groups have said.
+    pub(crate) memory: MemberMemory,
     /// What consumer groups remember beside the log.
     pub consumer: ConsumerLive,
 }
 
 impl Live {
-    /// Nothing yet; `seed` is for the ids of members.
+    /// Nothing yet; `seed` is for the ids of members, `memory` is shared by the groups of a broker.
     #[must_use]
-    pub fn new(seed: u64) -> Live {
+    pub fn new(seed: u64, memory: MemberMemory) -> Live {
         Live {
             timers: Timers::default(),
             random: Random::new(seed),
             classic: BTreeMap::new(),
+            memory,
             consumer: ConsumerLive::default(),
         }
     }

@@ -4,6 +4,7 @@ use super::config::GroupConfig;
 use super::context::{Context, Live};
 use super::error::{Refusal, operation_error};
 use super::event::{Caller, GroupEvent, GroupReply, GroupRequest};
+use super::memory::MemberMemory;
 use super::records::GroupRecord;
 use super::state::{Group, Groups};
 use super::timer::{After, Timer};
@@ -31,7 +32,14 @@ impl GroupMachine {
     /// A machine for a log that is being loaded; `seed` is for the ids of members.
     #[must_use]
     pub fn new(config: Arc<GroupConfig>, image: Arc<Image>, seed: u64) -> GroupMachine {
-        GroupMachine { live: Live::new(seed), image, config }
+        GroupMachine { live: Live::new(seed, MemberMemory::default()), image, config }
+    }
+
+    /// The same, with a bound on what members may say that holds for all who share it.
+    #[must_use]
+    pub fn sharing(mut self, memory: MemberMemory) -> GroupMachine {
+        self.live.memory = memory;
+        self
     }
 
     fn with<T>(&mut self, state: &Groups, now: Timestamp, act: impl FnOnce(&mut Context<'_>) -> T) -> T {

@@ -4,13 +4,13 @@ use super::host::{GroupDone, Host};
 use super::loader::Loader;
 use crate::broker::Broker;
 use crate::partitions::LocalTopic;
-use milena_coordinator::group::{Caller, GroupEvent, GroupMachine, GroupReply, GroupRequest, java};
+use milena_coordinator::group::{Caller, GroupEvent, GroupMachine, GroupReply, GroupRequest, MemberMemory, java};
 use milena_coordinator::runtime::{Coordinator, RuntimeConfig};
 use milena_metadata::{Delta, Image};
 use milena_protocol::Text;
 use milena_types::{ErrorCode, TopicId};
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The topic of groups.
 pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
@@ -21,6 +21,8 @@ pub(crate) struct GroupCoordinators {
     /// By partition.
     hosts: RwLock<BTreeMap<i32, Arc<Host>>>,
     loader: Arc<Loader>,
+    /// What members of classic groups have said, everywhere here.
+    memory: OnceLock<MemberMemory>,
 }
 
 impl GroupCoordinators {
@@ -102,6 +104,8 @@ impl GroupCoordinators {
             let settings = &broker.settings.groups;
             let seed = crate::random::seed();
             let machine = GroupMachine::new(Arc::clone(&settings.config), Arc::clone(image), seed);
+            let memory = self.memory.get_or_init(|| MemberMemory::new(settings.member_bytes_max));
+            let machine = machine.sharing(memory.clone());
             let config = RuntimeConfig {
                 max_batch_bytes: partition.max_batch_bytes(),
                 append_linger_ms: settings.config.append_linger_ms,

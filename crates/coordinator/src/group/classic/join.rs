@@ -37,6 +37,10 @@ pub(crate) fn join(
     caller: &Caller,
     request: &JoinGroupRequest,
 ) -> GroupDecision {
+    let said_bytes = request.protocols.iter().map(|protocol| protocol.metadata.len()).sum();
+    if !context.live.memory.has_room(said_bytes) {
+        return refused(ticket, &Text::default(), ErrorCode::GROUP_MAX_SIZE_REACHED);
+    }
     let is_new_member = request.member_id.is_empty();
     let group_id = request.group_id.detached();
     let mut records = Vec::new();
@@ -62,7 +66,7 @@ pub(crate) fn join(
         context.live.classic.insert(group_id.clone(), ClassicGroup::new(group_id.clone(), context.now));
     }
     let new_id = if is_new_member { new_member_id(context, caller, request) } else { Text::default() };
-    let protocols = protocols_of(&request.protocols);
+    let protocols = protocols_of(&request.protocols, &context.live.memory);
     let Some(mut step) = step_of_live(context, &group_id) else { return GroupDecision::default() };
     let join = Join { ticket, caller, request, protocols };
     if !accepts(&step, &request.member_id) {

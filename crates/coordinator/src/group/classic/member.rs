@@ -1,6 +1,7 @@
 //! A member of a classic group. Kafka: `ClassicGroupMember`.
 
 use crate::group::event::GroupReply;
+use crate::group::memory::MemberMemory;
 use crate::runtime::Ticket;
 use bytes::Bytes;
 use milena_protocol::Text;
@@ -38,13 +39,10 @@ pub(crate) struct Member {
 }
 
 /// Copies of their own: the request's frame is not kept.
-pub(crate) fn protocols_of(request: &[JoinGroupRequestProtocol]) -> Vec<Protocol> {
+pub(crate) fn protocols_of(request: &[JoinGroupRequestProtocol], memory: &MemberMemory) -> Vec<Protocol> {
     request
         .iter()
-        .map(|protocol| Protocol {
-            name: protocol.name.detached(),
-            metadata: Bytes::copy_from_slice(&protocol.metadata),
-        })
+        .map(|protocol| Protocol { name: protocol.name.detached(), metadata: memory.hold(&protocol.metadata) })
         .collect()
 }
 

@@ -1,7 +1,6 @@
 //! Who of a group shall have what, once a member has changed. Kafka: `TargetAssignmentBuilder`,
 //! `maybeUpdateTargetAssignment`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use milena_protocol::Text;
@@ -12,7 +11,7 @@ use super::reconcile::Target;
 use super::record;
 use super::state::ConsumerGroup;
 use super::subscription::{Subscription, TopicResolver};
-use crate::assignor::{Assignor, GroupSpec, MemberSpec};
+use crate::assignor::{Assignor, GroupSpec, MemberSpec, TopicPartitions};
 use crate::group::context::Context;
 use crate::group::error::Refusal;
 use crate::group::records::GroupRecord;
@@ -31,7 +30,7 @@ pub(super) fn update(
     if group.assignment_epoch >= subscription.epoch || !may_compute(group, interval_ms, context.now) {
         return Ok(Target { epoch: group.assignment_epoch, assignment: group.target_of(new) });
     }
-    let members = member_specs(context, group, new);
+    let (members, present) = member_specs(context, group, new);
     let spec = GroupSpec {
         members,
         is_homogeneous: subscription.is_homogeneous,
@@ -44,9 +43,9 @@ pub(super) fn update(
         .and_then(|assignor| assignor.assign(&spec).map_err(|error| error.0))
         .map_err(|_| Refusal::from(ErrorCode::UNKNOWN_SERVER_ERROR))?;
     let mut mine = Arc::default();
-    for (member, assignment) in spec.members.iter().zip(&target) {
+    for ((member, present), assignment) in spec.members.iter().zip(&present).zip(&target) {
         let is_same = |present: &Arc<_>| Arc::ptr_eq(present, assignment) || present == assignment;
-        if !group.target.get(&member.member_id).is_some_and(is_same) {
+        if !present.as_ref().is_some_and(is_same) {
             records.push(record::target(group_id, &member.member_id, assignment));
         }
         if member.member_id == new.member_id {
@@ -69,8 +68,12 @@ fn assignor(context: &Context<'_>, group: &ConsumerGroup, old: &Member, new: &Me
     Assignor::named(&preferred.or_else(|| context.config.consumer_assignors.first().cloned())?)
 }
 
-/// All members with the changed one, in the order of their ids. One that replaces a static member takes over its target.
-fn member_specs(context: &Context<'_>, group: &ConsumerGroup, new: &Member) -> Vec<MemberSpec> {
+/// What a member shall have at present, if that was ever said.
+type Present = Option<Arc<TopicPartitions>>;
+
+/// All members with the changed one, in the order of their ids, and what each shall have at present. One that replaces a
+/// static member takes over its target. Members and targets are walked side by side: this is done for every member that joins.
+fn member_specs(context: &Context<'_>, group: &ConsumerGroup, new: &Member) -> (Vec<MemberSpec>, Vec<Present>) {
     let mut resolver = TopicResolver::new(context.image, &group.resolved_regexes);
     let mut spec = |member: &Member, assignment: Arc<_>| MemberSpec {
         member_id: member.member_id.clone(),
@@ -79,14 +82,31 @@ fn member_specs(context: &Context<'_>, group: &ConsumerGroup, new: &Member) -> V
         assignment,
     };
     let replaced = new.instance_id.as_ref().and_then(|instance| group.static_members.get(instance));
-    let mut specs = BTreeMap::new();
+    let mut specs = Vec::with_capacity(group.members.len() + 1);
+    let mut present = Vec::with_capacity(group.members.len() + 1);
+    let mut targets = group.target.iter().peekable();
+    let mut place = None;
     for (id, member) in group.members.iter() {
-        if *id != new.member_id && Some(id) != replaced {
-            specs.insert(id, spec(member, group.target.get(id).cloned().unwrap_or_default()));
+        if place.is_none() && *id >= new.member_id {
+            place = Some(specs.len());
         }
+        if *id == new.member_id || Some(id) == replaced {
+            continue;
+        }
+        let mut mine = None;
+        while let Some((order, target)) = targets.peek().map(|(other, target)| ((*other).cmp(id), *target)) {
+            if order.is_gt() {
+                break;
+            }
+            targets.next();
+            mine = order.is_eq().then(|| Arc::clone(target));
+        }
+        specs.push(spec(member, mine.clone().unwrap_or_default()));
+        present.push(mine);
     }
+    let place = place.unwrap_or(specs.len());
     let predecessor = replaced.unwrap_or(&new.member_id);
-    let assignment = group.target.get(predecessor).cloned().unwrap_or_default();
-    specs.insert(&new.member_id, spec(new, assignment));
-    specs.into_values().collect()
+    specs.insert(place, spec(new, group.target.get(predecessor).cloned().unwrap_or_default()));
+    present.insert(place, group.target.get(&new.member_id).cloned());
+    (specs, present)
 }
