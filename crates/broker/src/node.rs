@@ -260,6 +260,9 @@ fn run_broker(
 }
 
 #[cfg(test)]
+#[path = "node_quorum_tests.rs"]
+mod quorum_tests;
+#[cfg(test)]
 #[path = "node_replication_tests.rs"]
 mod replication_tests;
 #[cfg(test)]

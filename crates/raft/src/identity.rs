@@ -1,5 +1,7 @@
 //! Who takes part in a quorum and where a log stands.
 
+use std::fmt;
+
 use milena_types::{BrokerId, LeaderEpoch, Offset, Uuid};
 
 /// A replica of the metadata log: node and the directory its log lives in (KIP-853). A zero directory id means "not
@@ -16,6 +18,16 @@ impl ReplicaKey {
     #[must_use]
     pub fn covers(&self, other: &ReplicaKey) -> bool {
         self.id == other.id && (self.directory_id.is_zero() || self.directory_id == other.directory_id)
+    }
+}
+
+/// In Apache Kafka's words, for texts that are sent.
+impl fmt::Display for ReplicaKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.directory_id.is_zero() {
+            return write!(f, "ReplicaKey(id={}, directoryId=<undefined>)", self.id);
+        }
+        write!(f, "ReplicaKey(id={}, directoryId={})", self.id, self.directory_id)
     }
 }
 

@@ -20,6 +20,14 @@ pub struct Voter {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct VoterSet(Vec<Voter>);
 
+/// The keys, in Apache Kafka's words, for texts that are sent.
+impl fmt::Display for VoterSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys: Vec<String> = self.0.iter().map(|voter| voter.key.to_string()).collect();
+        write!(f, "[{}]", keys.join(", "))
+    }
+}
+
 /// One entry of `controller.quorum.voters` is not `id@host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseVoterError(pub String);

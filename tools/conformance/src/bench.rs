@@ -30,6 +30,8 @@ const SETTINGS: [(&str, &str); 7] = [
 ];
 /// Rounds that are not counted: a JVM compiles what runs often.
 const WARM_UP: u32 = 3;
+/// Rounds that count, unless others are asked for.
+const ROUNDS: u32 = 5;
 /// By so much the medians of equals differ.
 const NOISE: f64 = 1.02;
 /// How much faster commits are to be.
@@ -83,7 +85,7 @@ fn measure(flags: &Flags, subjects: &[Subject], table: &mut Table) -> anyhow::Re
         stable::prepare(subject, flags).with_context(|| subject.kind.name())?;
         commits::prepare(subject).with_context(|| subject.kind.name())?;
     }
-    for round in 0..WARM_UP + flags.rounds {
+    for round in 0..WARM_UP + flags.rounds.unwrap_or(ROUNDS) {
         let counted = round >= WARM_UP;
         let mark = if counted { "" } else { " (warm-up)" };
         for shape in stable::Shape::ALL.into_iter().filter(|shape| flags.selects(shape.name())) {
@@ -105,7 +107,7 @@ fn measure(flags: &Flags, subjects: &[Subject], table: &mut Table) -> anyhow::Re
         }
     }
     for load in loads {
-        for round in 0..=flags.rounds {
+        for round in 0..=flags.rounds.unwrap_or(ROUNDS) {
             for (column, subject) in subjects.iter().enumerate() {
                 let taken = commit(subject, load, flags.seconds, &round.to_string())?;
                 if round > 0 {

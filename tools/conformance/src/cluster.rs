@@ -25,13 +25,21 @@ const TOOL_LIMIT: Duration = Duration::from_secs(60);
 const TOPICS: [&str; 3] = ["kill-none", "kill-lz4", "kill-zstd"];
 const PARTITIONS: u32 = 2;
 
-/// One node of the cluster; the first is the controller as well.
-struct Member {
-    id: u32,
-    kind: Kind,
-    port: u16,
+/// One node of the cluster; the first is a controller as well, or all are.
+pub(crate) struct Member {
+    pub(crate) id: u32,
+    pub(crate) kind: Kind,
+    /// The broker's; the controller's is the next one.
+    pub(crate) port: u16,
     folder: PathBuf,
-    server: Option<Server>,
+    pub(crate) server: Option<Server>,
+}
+
+/// Who is a controller.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Controllers {
+    First,
+    All,
 }
 
 /// The clusters: of Milena alone, and with a broker of Apache Kafka under Milena's controller.
@@ -49,23 +57,26 @@ pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
             Some(reason) => report.skip(name, &reason),
             None => {
                 println!("{name}: seed {}", flags.seed);
-                report.outcome(name, Cluster::new(kinds, flags).and_then(|cluster| cluster.test(flags)));
+                let cluster = Cluster::new("cluster", kinds, Controllers::First, flags);
+                report.outcome(name, cluster.and_then(|cluster| cluster.test(flags)));
             }
         }
     }
     Ok(())
 }
 
-struct Cluster {
-    members: Vec<Member>,
+/// Three nodes, each a process.
+pub(crate) struct Cluster {
+    pub(crate) members: Vec<Member>,
+    controllers: Controllers,
     milena: PathBuf,
-    folder: PathBuf,
-    random: Random,
+    pub(crate) folder: PathBuf,
+    pub(crate) random: Random,
 }
 
 impl Cluster {
-    fn new(kinds: [Kind; 3], flags: &Flags) -> anyhow::Result<Self> {
-        let folder = layout::scratch("cluster")?;
+    pub(crate) fn new(name: &str, kinds: [Kind; 3], controllers: Controllers, flags: &Flags) -> anyhow::Result<Self> {
+        let folder = layout::scratch(name)?;
         let milena = flags.milena.clone().unwrap_or_else(layout::milena);
         let mut members = Vec::new();
         for (id, kind) in (1..).zip(kinds) {
@@ -74,7 +85,7 @@ impl Cluster {
             std::fs::create_dir_all(&member.folder)?;
             members.push(member);
         }
-        let cluster = Self { members, milena, folder, random: Random::new(flags.seed) };
+        let cluster = Self { members, controllers, milena, folder, random: Random::new(flags.seed) };
         for member in &cluster.members {
             let mut properties = cluster.properties(member);
             for (key, value) in &flags.settings {
@@ -86,24 +97,42 @@ impl Cluster {
                 Kind::Milena => Command::new(&cluster.milena),
             };
             command.args(["format", "-t", CLUSTER_ID, "-c"]).arg(member.config());
-            if member.id == 1 {
-                command.arg("--standalone");
+            match controllers {
+                Controllers::First if member.id == 1 => _ = command.arg("--standalone"),
+                Controllers::First => {}
+                Controllers::All => _ = command.args(["--initial-controllers", &cluster.voters()]),
             }
             process::succeed(&mut command, &member.folder.join("format"), TOOL_LIMIT).context("format")?;
         }
         Ok(cluster)
     }
 
+    /// `--initial-controllers`.
+    fn voters(&self) -> String {
+        let voter = |member: &Member| format!("{}@127.0.0.1:{}:{}", member.id, member.port + 1, member.directory());
+        self.members.iter().map(voter).collect::<Vec<_>>().join(",")
+    }
+
+    /// Where controllers are asked.
+    pub(crate) fn controllers(&self) -> String {
+        let is_controller = |member: &&Member| member.id == 1 || self.controllers == Controllers::All;
+        let address = |member: &Member| format!("127.0.0.1:{}", member.port + 1);
+        self.members.iter().filter(is_controller).map(address).collect::<Vec<_>>().join(",")
+    }
+
     fn properties(&self, member: &Member) -> String {
-        let controller = self.members.first().map_or(0, |first| first.port + 1);
         let mut listeners = format!("PLAINTEXT://127.0.0.1:{}", member.port);
         let mut roles = "broker";
-        if member.id == 1 {
-            let _ = write!(listeners, ",CONTROLLER://127.0.0.1:{controller}");
+        if member.id == 1 || self.controllers == Controllers::All {
+            let _ = write!(listeners, ",CONTROLLER://127.0.0.1:{}", member.port + 1);
             roles = "broker,controller";
         }
         let mut text = format!("process.roles={roles}\nnode.id={}\nlisteners={listeners}\n", member.id);
-        let _ = writeln!(text, "controller.quorum.bootstrap.servers=127.0.0.1:{controller}");
+        let _ = writeln!(text, "controller.quorum.bootstrap.servers={}", self.controllers());
+        if self.controllers == Controllers::All {
+            // Snapshots are there to be read and fetched.
+            text.push_str("metadata.log.max.record.bytes.between.snapshots=4000\n");
+        }
         let _ = writeln!(text, "controller.listener.names=CONTROLLER\nlog.dirs={}", member.data().display());
         // Silent brokers are fenced soon, and segments roll under the load.
         text.push_str("broker.session.timeout.ms=3000\nbroker.heartbeat.interval.ms=500\n");
@@ -111,11 +140,18 @@ impl Cluster {
         text
     }
 
-    fn bootstrap(&self) -> String {
+    pub(crate) fn bootstrap(&self) -> String {
         self.members.iter().map(|member| format!("127.0.0.1:{}", member.port)).collect::<Vec<_>>().join(",")
     }
 
-    fn start(&mut self, at: usize) -> anyhow::Result<()> {
+    /// Starts a node and waits until it answers.
+    pub(crate) fn start(&mut self, at: usize) -> anyhow::Result<()> {
+        self.begin(at)?;
+        self.members.get_mut(at).and_then(|member| member.server.as_mut()).context("a member")?.await_answers()
+    }
+
+    /// Starts a node.
+    pub(crate) fn begin(&mut self, at: usize) -> anyhow::Result<()> {
         let member = self.members.get_mut(at).context("a member")?;
         let mut command = match member.kind {
             Kind::Kafka => kafka::short_lived(),
@@ -126,12 +162,12 @@ impl Cluster {
             }
         };
         command.arg(member.config());
-        let server = Server::of_one(command, member.folder.join("log"), member.port);
+        let server = Server::begin(command, member.folder.join("log"), member.port);
         member.server = Some(server.with_context(|| format!("start node {}", member.id))?);
         Ok(())
     }
 
-    fn take(&mut self, at: usize) -> anyhow::Result<Server> {
+    pub(crate) fn take(&mut self, at: usize) -> anyhow::Result<Server> {
         self.members.get_mut(at).and_then(|member| member.server.take()).context("a running member")
     }
 
@@ -181,7 +217,7 @@ impl Cluster {
         Ok(())
     }
 
-    fn await_in_sync(&self) -> anyhow::Result<Duration> {
+    pub(crate) fn await_in_sync(&self) -> anyhow::Result<Duration> {
         let begin = Instant::now();
         loop {
             let text = self.topics("--describe --under-replicated-partitions")?;
@@ -194,18 +230,23 @@ impl Cluster {
         }
     }
 
-    fn topics(&self, args: &str) -> anyhow::Result<String> {
-        let mut command = process::java("org.apache.kafka.tools.TopicCommand");
-        command.args(["--bootstrap-server", &self.bootstrap()]).args(args.split(' '));
-        process::succeed(&mut command, &self.folder.join("tool"), TOOL_LIMIT)
+    pub(crate) fn topics(&self, args: &str) -> anyhow::Result<String> {
+        self.tool("org.apache.kafka.tools.TopicCommand", &format!("--bootstrap-server {} {args}", self.bootstrap()))
+    }
+
+    /// What a tool of Apache Kafka prints.
+    pub(crate) fn tool(&self, class: &str, args: &str) -> anyhow::Result<String> {
+        let mut command = process::java(class);
+        command.args(args.split(' '));
+        process::succeed(&mut command, &self.folder.join("tool"), TOOL_LIMIT).with_context(|| format!("{class} {args}"))
     }
 
     /// The brokers first: the controller lets them go.
-    fn stop(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn stop(&mut self) -> anyhow::Result<()> {
         (0..self.members.len()).rev().try_for_each(|at| self.take(at)?.stop())
     }
 
-    fn same_logs(&self) -> anyhow::Result<()> {
+    pub(crate) fn same_logs(&self) -> anyhow::Result<()> {
         let mut bytes = 0;
         for partition in partitions() {
             let logs: Vec<Vec<u8>> =
@@ -236,12 +277,17 @@ impl Cluster {
 }
 
 impl Member {
-    fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.folder.join("server.properties")
     }
 
-    fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.join("data")
+    }
+
+    /// The id of its log directory where all vote: 22 letters that stand for 16 bytes.
+    pub(crate) fn directory(&self) -> String {
+        format!("{}AA", char::from_digit(self.id, 10).unwrap_or('0').to_string().repeat(20))
     }
 }
 
@@ -250,7 +296,7 @@ fn partitions() -> impl Iterator<Item = String> {
 }
 
 /// All segments of a partition behind each other.
-fn content(partition: &Path) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn content(partition: &Path) -> anyhow::Result<Vec<u8>> {
     let mut content = Vec::new();
     for log in segment::logs(partition)? {
         content.extend(std::fs::read(log)?);
@@ -259,7 +305,7 @@ fn content(partition: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 /// A good answer, or an error.
-fn verified(answer: &str) -> anyhow::Result<String> {
+pub(crate) fn verified(answer: &str) -> anyhow::Result<String> {
     ensure!(answer.starts_with("verified"), "{answer}");
     Ok(answer.to_owned())
 }

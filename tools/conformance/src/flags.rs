@@ -10,11 +10,12 @@ use crate::server::Kind;
 const USAGE: &str = "usage: milena-conformance run|kill|restart|abuse|bench-groups [flags]
   --milena PATH        the milena binary (default: target/release/milena)
   --servers A,B        the servers compared, of kafka and milena (default kafka,milena; kafka,kafka checks the scripts themselves)
-  --parts NAMES        of scripts, separate, tools, clients, disks, mixed, cluster (default all), members
+  --parts NAMES        of scripts, separate, tools, clients, disks, mixed, cluster, quorum (default all), members
   --only PREFIX        only the cases whose name starts with it (scripts: a list of such)
   --without NAMES      all parts but these
   --gigabytes N        send N GB of the machine's own files through the clients
-  --rounds N           kill rounds (default 200); rounds of bench-groups that count (default 5)
+  --rounds N           kill rounds (default 200); kills of a quorum's active controller (default 3); rounds of bench-groups that
+                       count (default 5)
   --power-cut          kill rounds lose what was not synced, too
   --seed N             the random choices of a run that printed this seed
   --members N          bench-groups: members of the large group (default 1000)
@@ -23,13 +24,13 @@ const USAGE: &str = "usage: milena-conformance run|kill|restart|abuse|bench-grou
   --settle N           restart: seconds between the last acknowledgement and the kill (default 0)
   --seconds N          restart: fails if a partition is served later (default 3); bench-groups: of a load of commits
   --cold               restart: empties the page cache between kill and start
-  --set KEY=VALUE      kill, restart, cluster: a setting of the server, over that of the task
+  --set KEY=VALUE      kill, restart, cluster, quorum: a setting of the server, over that of the task
   --keep               leave the folders of the servers";
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Task {
-    /// Scripts, tools, clients, members of groups, disks, mixed, cluster.
+    /// Scripts, tools, clients, members of groups, disks, mixed, cluster, quorum.
     Run,
     /// Kill rounds.
     Kill,
@@ -50,7 +51,7 @@ pub(crate) struct Flags {
     pub(crate) servers: (Kind, Kind),
     pub(crate) only: String,
     pub(crate) gigabytes: f64,
-    pub(crate) rounds: u32,
+    pub(crate) rounds: Option<u32>,
     pub(crate) power_cut: bool,
     pub(crate) seed: u64,
     pub(crate) keep: bool,
@@ -81,7 +82,7 @@ impl Flags {
             servers: (Kind::Kafka, Kind::Milena),
             only: String::new(),
             gigabytes: if task == Task::Restart { 10.0 } else { 0.0 },
-            rounds: if task == Task::BenchGroups { 5 } else { 200 },
+            rounds: None,
             power_cut: false,
             seed: Random::fresh_seed(),
             keep: false,
@@ -119,7 +120,7 @@ impl Flags {
             "--without" => self.without = value.split(',').map(str::to_owned).collect(),
             "--only" => value.clone_into(&mut self.only),
             "--gigabytes" => self.gigabytes = value.parse().context("--gigabytes wants a number")?,
-            "--rounds" => self.rounds = value.parse().context("--rounds wants a number")?,
+            "--rounds" => self.rounds = Some(value.parse().context("--rounds wants a number")?),
             "--partitions" => self.partitions = value.parse().context("--partitions wants a number")?,
             "--members" => self.members = value.parse().context("--members wants a number")?,
             "--settle" => self.settle = value.parse().context("--settle wants a number")?,

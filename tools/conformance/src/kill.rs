@@ -44,7 +44,7 @@ pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
     let mut run = Run { node: &node, kind, power, random: Random::new(flags.seed), acknowledged: 0, in_flight: 0 };
     println!("seed {}", flags.seed);
     let failed = report.failed();
-    let outcome = run.rounds(flags.rounds, report);
+    let outcome = run.rounds(flags.rounds.unwrap_or(200), report);
     if outcome.is_ok() && report.failed() == failed {
         node.remove(flags);
     }

@@ -30,6 +30,7 @@ mod ports;
 mod power;
 mod probe;
 mod process;
+mod quorum;
 mod random;
 mod report;
 mod restart;
@@ -88,6 +89,9 @@ fn parts(flags: &flags::Flags, report: &mut report::Report) -> anyhow::Result<()
     }
     if flags.wants("cluster") {
         cluster::run(flags, report)?;
+    }
+    if flags.wants("quorum") {
+        quorum::run(flags, report)?;
     }
     Ok(())
 }

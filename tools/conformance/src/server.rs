@@ -135,6 +135,16 @@ impl Node {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// Where the controller is asked.
+    pub(crate) fn controller(&self) -> String {
+        format!("127.0.0.1:{}", self.port + 1)
+    }
+
+    /// The settings of the first process.
+    pub(crate) fn own_config(&self) -> String {
+        self.roles.first().map_or(String::new(), |role| self.config(*role).display().to_string())
+    }
+
     /// The log dir.
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.join("data")
@@ -219,11 +229,9 @@ impl Node {
             }
             command.arg(self.config(*role)).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
             let child = command.spawn().with_context(|| format!("start {}", kind.name()))?;
-            server.processes.push(Process { child, log: self.log(*role) });
+            server.processes.push(Process { child, log: self.log(*role), port: self.port_of(*role) });
         }
-        for (process, role) in server.processes.iter_mut().zip(self.roles) {
-            process.await_answer(self.port_of(*role))?;
-        }
+        server.await_answers()?;
         Ok(server)
     }
 
@@ -251,17 +259,22 @@ pub(crate) struct Server {
 struct Process {
     child: Child,
     log: PathBuf,
+    /// Where it is to answer.
+    port: u16,
 }
 
 impl Server {
-    /// One process that was made ready elsewhere; returns when it answers on `port`.
-    pub(crate) fn of_one(mut command: Command, log: PathBuf, port: u16) -> anyhow::Result<Self> {
+    /// One process that was made ready elsewhere and will answer on `port`.
+    pub(crate) fn begin(mut command: Command, log: PathBuf, port: u16) -> anyhow::Result<Self> {
         let output = File::options().create(true).append(true).open(&log)?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let child = command.spawn().context("start a server")?;
-        let mut server = Self { processes: vec![Process { child, log }] };
-        server.processes.iter_mut().try_for_each(|process| process.await_answer(port))?;
-        Ok(server)
+        Ok(Self { processes: vec![Process { child, log, port }] })
+    }
+
+    /// Returns when all processes answer.
+    pub(crate) fn await_answers(&mut self) -> anyhow::Result<()> {
+        self.processes.iter_mut().try_for_each(Process::await_answer)
     }
 
     /// The end of the processes' logs.
@@ -311,9 +324,9 @@ impl Server {
 }
 
 impl Process {
-    fn await_answer(&mut self, port: u16) -> anyhow::Result<()> {
+    fn await_answer(&mut self) -> anyhow::Result<()> {
         let end = Instant::now() + START_LIMIT;
-        while !answers(port) {
+        while !answers(self.port) {
             if let Some(status) = self.child.try_wait()? {
                 bail!("the server ended with {status}: {}", self.last_words());
             }

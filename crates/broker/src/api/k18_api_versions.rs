@@ -18,9 +18,7 @@ const PRODUCE_MIN_TOLD: i16 = 0;
 
 fn handle(call: &mut Call<'_, '_>) -> Outcome {
     let Ok(request) = call.decode::<ApiVersionsRequest>() else { return Outcome::Close };
-    if call.version() >= 3
-        && !(is_software_name(&request.client_software_name) && is_software_name(&request.client_software_version))
-    {
+    if !is_told_who_asks(&request, call.version()) {
         return call.answer(&ApiVersionsResponse { error_code: ErrorCode::INVALID_REQUEST.0, ..Default::default() });
     }
     let image = call.broker.image();
@@ -32,6 +30,12 @@ fn handle(call: &mut Call<'_, '_>) -> Outcome {
         ..Default::default()
     };
     call.answer(&response)
+}
+
+/// Whether the request names the client's software, as it must from version 3 on.
+pub(crate) fn is_told_who_asks(request: &ApiVersionsRequest, version: i16) -> bool {
+    let named = is_software_name(&request.client_software_name) && is_software_name(&request.client_software_version);
+    version < 3 || named
 }
 
 /// Clients before version 4 cannot read a feature whose lowest level is 0 (KAFKA-17492).

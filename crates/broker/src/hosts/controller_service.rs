@@ -13,6 +13,7 @@ use milena_types::ErrorCode;
 use super::description;
 use super::metadata_loop::{Event, MetadataHandle};
 use super::raft_requests::{RaftRequest, RaftResponse};
+use super::remote_controller::is_not_controller;
 use crate::call::{DECODED_BYTES_MAX, Later, decoded_bytes};
 use crate::controller_handle::{ControllerHandle, ForController};
 use answering::Answering;
@@ -124,6 +125,11 @@ impl ControllerService {
         let request = R::decode(body, header.api_version).map_err(|_| Unreadable)?;
         let answering = park(header, decoded_bytes(body)).ok_or(Unreadable)?;
         let done = move |result: Result<crate::ControllerResponse, ErrorCode>| match result {
+            // The broker that sent it here looks for the controller anew (Apache Kafka's does not, at this answer of
+            // Apache Kafka's controllers, and sends the next one here, too).
+            Ok(response) if answering.is_in_envelope() && is_not_controller(&response) => {
+                answering.refuse(ErrorCode::NOT_CONTROLLER);
+            }
             Ok(response) => {
                 if let Some(response) = R::from_response(response) {
                     answering.answer(&response);
@@ -150,7 +156,11 @@ impl ControllerService {
         let version = header.api_version;
         let request = messages::DescribeQuorumRequest::decode(body, version).map_err(|_| Unreadable)?;
         let answering = park(header, decoded_bytes(body)).ok_or(Unreadable)?;
-        let done = move |result| {
+        let done = move |result: Result<crate::ControllerResponse, ErrorCode>| {
+            let is_elsewhere = result.as_ref().is_ok_and(is_not_controller);
+            if answering.is_in_envelope() && is_elsewhere {
+                return answering.refuse(ErrorCode::NOT_CONTROLLER);
+            }
             let response = match result {
                 Ok(response) => messages::DescribeQuorumRequest::from_response(response).unwrap_or_default(),
                 Err(ErrorCode(error_code)) => messages::DescribeQuorumResponse { error_code, ..Default::default() },

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use milena_controller::{Controller, ControllerSettings};
 use milena_metadata::{Image, VersionedRecord};
-use milena_raft::{Boot, Effect, KRaftState, Quorum, SnapshotPolicy, Ticket};
+use milena_raft::{Boot, Effect, KRaftState, LeaderAndEpoch, Quorum, RoleName, SnapshotPolicy, Ticket};
 use milena_storage::Error;
 use milena_storage::disk::Disk;
 use milena_types::{BrokerId, Offset, Timestamp};
@@ -84,6 +84,8 @@ pub(crate) struct MetadataLoop<D: Disk> {
     /// What cannot be gone on after, found while an event was handled.
     failure: Option<Error>,
     told_kraft_version: i16,
+    /// Who led, and as what this node saw it, when that was last logged.
+    told_role: Option<(LeaderAndEpoch, RoleName)>,
     /// The voters and version of the configuration.
     configured: KRaftState,
     clock: Clock,
@@ -155,6 +157,7 @@ impl<D: Disk> MetadataLoop<D> {
             leaving: None,
             failure: None,
             told_kraft_version,
+            told_role: None,
             configured: parts.kraft,
             clock: parts.clock,
             snapshots: parts.snapshots,

@@ -135,3 +135,49 @@ fn address(endpoints: &[Endpoint], listener: &str) -> Option<Address> {
     let named = endpoints.iter().find(|endpoint| endpoint.listener == listener).or(endpoints.first());
     named.map(|endpoint| (endpoint.host.clone(), endpoint.port))
 }
+
+#[cfg(test)]
+mod tests {
+    use milena_raft::{OffsetAndEpoch, ReplicaKey, VoteOut};
+    use milena_types::{LeaderEpoch, Uuid};
+
+    use super::*;
+    use crate::hosts::metadata_loop::{Event, metadata_channel};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_does_not_answer_delays_nobody_else() {
+        // One that takes connections and says nothing, and a port where nobody is.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let ports = [silent.local_addr().unwrap().port(), closed.local_addr().unwrap().port()];
+        drop(closed);
+        let settings = SenderSettings {
+            local: BrokerId(9),
+            cluster_id: "cluster".to_owned(),
+            bootstrap_servers: Vec::new(),
+            request_timeout: Duration::from_secs(600),
+            fetch_max_bytes: 1 << 20,
+            fetch_snapshot_max_bytes: 1 << 20,
+            client_id: "test".to_owned(),
+            listener_name: "CONTROLLER".to_owned(),
+        };
+        let (metadata, inbox) = metadata_channel();
+        let (mut sender, _leader) = NetworkSender::start(settings, metadata);
+        let key = |id| ReplicaKey { id: BrokerId(id), directory_id: Uuid::ZERO };
+        let mut vote = |id: i32, port| {
+            let endpoint = Endpoint { listener: "CONTROLLER".to_owned(), host: "127.0.0.1".to_owned(), port };
+            let last = OffsetAndEpoch::BOOTSTRAP;
+            let out = VoteOut { voter: key(id), candidate: key(9), epoch: LeaderEpoch(1), last, pre_vote: true };
+            sender.send(Destination::Node { id: BrokerId(id), endpoints: vec![endpoint] }, Outbound::Vote(out));
+        };
+        vote(1, ports[0]);
+        vote(2, ports[1]);
+        let first = tokio::task::spawn_blocking(move || inbox.0.recv_timeout(Duration::from_secs(60)).unwrap());
+        let Event::SendFailed { to: Destination::Node { id, .. }, .. } = first.await.unwrap() else {
+            panic!("a request failed")
+        };
+        assert_eq!(id, BrokerId(2));
+        // As many as fit wait for the silent one; more fail at once and are asked for again.
+        (0..=WAITING_MAX).for_each(|_| vote(1, ports[0]));
+    }
+}

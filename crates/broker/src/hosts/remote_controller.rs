@@ -193,8 +193,8 @@ impl Exchange<'_> {
 }
 
 /// Whether the answer says that the controller is another by now. Answers that have no place for that come as a closed
-/// connection.
-fn is_not_controller(response: &ControllerResponse) -> bool {
+/// connection. What only the quorum's leader can answer, others refuse in words of their own.
+pub(super) fn is_not_controller(response: &ControllerResponse) -> bool {
     use ControllerResponse as Answer;
     let code = match response {
         Answer::UpdateFeatures(response) => response.error_code,
@@ -210,12 +210,15 @@ fn is_not_controller(response: &ControllerResponse) -> bool {
         Answer::AddRaftVoter(response) => response.error_code,
         Answer::RemoveRaftVoter(response) => response.error_code,
         Answer::ControllerRegistration(response) => response.error_code,
+        Answer::DescribeQuorum(response) => {
+            let partition = response.topics.first().and_then(|topic| topic.partitions.first());
+            partition.map_or(response.error_code, |partition| partition.error_code)
+        }
         Answer::CreateTopics(_)
         | Answer::DeleteTopics(_)
         | Answer::CreatePartitions(_)
         | Answer::AlterConfigs(_)
-        | Answer::IncrementalAlterConfigs(_)
-        | Answer::DescribeQuorum(_) => ErrorCode::NONE.0,
+        | Answer::IncrementalAlterConfigs(_) => ErrorCode::NONE.0,
     };
     matches!(ErrorCode(code), ErrorCode::NOT_CONTROLLER | ErrorCode::NOT_LEADER_OR_FOLLOWER)
 }

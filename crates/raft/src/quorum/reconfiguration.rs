@@ -14,24 +14,29 @@ use crate::role::Role;
 use crate::voters::{Voter, VoterSet};
 
 /// Why a change is refused: the code and what to say.
-type Refusal = (ErrorCode, &'static str);
+type Refusal = (ErrorCode, String);
 
 impl Quorum {
     /// AddRaftVoter. The new voter is asked what it can do before its record is written.
     pub fn handle_add_voter(&mut self, ask: AddVoterAsk, ticket: Ticket, now: Timestamp, fx: &mut Vec<Effect>) {
         let AddVoterAsk { voter, endpoints, ack_when_committed } = ask;
-        let checked = self.check_leader_request(self.epoch).map_err(|error| (error, "")).and_then(|()| {
+        let checked = self.check_leader_request(self.epoch).map_err(|error| (error, String::new())).and_then(|()| {
             if !voter.id.is_some() || voter.directory_id.is_zero() || endpoints.is_empty() {
-                return Err((ErrorCode::INVALID_REQUEST, "Add voter request didn't include a valid voter"));
+                let message = "Add voter request didn't include a valid voter";
+                return Err((ErrorCode::INVALID_REQUEST, message.to_owned()));
             }
-            self.may_change_voters(now, fx)?;
+            self.may_change_voters("adding", now, fx)?;
             match self.voters().get(voter.id) {
-                Some(_) => Err((ErrorCode::DUPLICATE_VOTER, "The voter id is already part of the set of voters.")),
+                Some(_) => {
+                    let message =
+                        format!("The voter id for {voter} is already part of the set of voters {}.", self.voters());
+                    Err((ErrorCode::DUPLICATE_VOTER, message))
+                }
                 None => Ok(()),
             }
         });
         if let Err((error, message)) = checked {
-            return answer(ticket, error, message, fx);
+            return answer(ticket, error, &message, fx);
         }
         let deadline = Timestamp(now.0 + self.config.request_timeout_ms);
         if let Role::Leader(state) = &mut self.role {
@@ -59,27 +64,33 @@ impl Quorum {
         };
         let level = kraft.kraft_version;
         let outcome = match range {
-            Err(_) => {
-                Err((ErrorCode::REQUEST_TIMED_OUT, "Aborted add voter operation since API_VERSIONS returned an error"))
+            Err(error) => {
+                let name = error.name().unwrap_or_default();
+                let message = format!("Aborted add voter operation for since API_VERSIONS returned an error {name}");
+                Err((ErrorCode::REQUEST_TIMED_OUT, message))
             }
             Ok(Some((min, max))) if min <= level && max >= level => Ok((min, max)),
-            Ok(_) => Err((
-                ErrorCode::INVALID_REQUEST,
-                "Aborted add voter operation since the kraft.version range of the voter doesn't support the finalized \
-                 version",
-            )),
+            Ok(range) => {
+                let (min, max) = range.unwrap_or((0, 0));
+                let message = format!(
+                    "Aborted add voter operation for {} since the kraft.version range (min: {min}, max: {max} doesn't \
+                     support the finalized version {level}",
+                    adding.voter
+                );
+                Err((ErrorCode::INVALID_REQUEST, message))
+            }
         };
         let outcome = outcome.and_then(|(kraft_version_min, kraft_version_max)| {
             if !state.is_caught_up(&adding.voter, now) {
-                let message = "Aborted add voter operation since the voter is lagging behind";
+                let message = format!("Aborted add voter operation for {} since it is lagging behind", adding.voter);
                 return Err((ErrorCode::REQUEST_TIMED_OUT, message));
             }
             let (key, endpoints) = (adding.voter, adding.endpoints.clone());
             let voter = Voter { key, endpoints, kraft_version_min, kraft_version_max };
-            kraft.voters.with(voter).ok_or((ErrorCode::DUPLICATE_VOTER, ""))
+            kraft.voters.with(voter).ok_or((ErrorCode::DUPLICATE_VOTER, String::new()))
         });
         match outcome {
-            Err((error, message)) => answer(adding.ticket, error, message, fx),
+            Err((error, message)) => answer(adding.ticket, error, &message, fx),
             Ok(voters) => {
                 let offset = Some(state.queue.push_control(vec![ControlRecord::KRaftVoters(voters)], now));
                 let answered = !adding.ack_when_committed;
@@ -94,15 +105,19 @@ impl Quorum {
 
     /// RemoveRaftVoter. A leader may remove itself: it leads until that is committed.
     pub fn handle_remove_voter(&mut self, voter: ReplicaKey, ticket: Ticket, now: Timestamp, fx: &mut Vec<Effect>) {
-        let checked = self.check_leader_request(self.epoch).map_err(|error| (error, "")).and_then(|()| {
+        let checked = self.check_leader_request(self.epoch).map_err(|error| (error, String::new())).and_then(|()| {
             if !voter.id.is_some() || voter.directory_id.is_zero() {
-                return Err((ErrorCode::INVALID_REQUEST, "Remove voter request didn't include a valid voter"));
+                let message = "Remove voter request didn't include a valid voter";
+                return Err((ErrorCode::INVALID_REQUEST, message.to_owned()));
             }
-            self.may_change_voters(now, fx)?;
-            self.voters().without(&voter).ok_or((ErrorCode::VOTER_NOT_FOUND, "Cannot remove voter from the set"))
+            self.may_change_voters("removing", now, fx)?;
+            self.voters().without(&voter).ok_or_else(|| {
+                let message = format!("Cannot remove voter {voter} from the set of voters {}", self.voters());
+                (ErrorCode::VOTER_NOT_FOUND, message)
+            })
         });
         match checked {
-            Err((error, message)) => answer(ticket, error, message, fx),
+            Err((error, message)) => answer(ticket, error, &message, fx),
             Ok(voters) => {
                 let deadline = Timestamp(now.0 + self.config.request_timeout_ms);
                 if let Role::Leader(state) = &mut self.role {
@@ -135,7 +150,7 @@ impl Quorum {
         if level == 0 {
             return self.note_static_voter(voter);
         }
-        self.may_change_voters(now, fx).map_err(|(error, _)| error)?;
+        self.may_change_voters("updating", now, fx).map_err(|(error, _)| error)?;
         if min > level || max < level {
             return Err(ErrorCode::INVALID_REQUEST);
         }
@@ -198,15 +213,15 @@ impl Quorum {
 
     /// Whether a change may begin: none is under way, this epoch and the last change are committed, and the voters are
     /// in the log at all.
-    fn may_change_voters(&mut self, now: Timestamp, fx: &mut Vec<Effect>) -> Result<(), Refusal> {
+    fn may_change_voters(&mut self, what: &str, now: Timestamp, fx: &mut Vec<Effect>) -> Result<(), Refusal> {
         self.expire_voter_changes(now, fx);
         let Role::Leader(state) = &self.role else {
-            return Err((ErrorCode::NOT_LEADER_OR_FOLLOWER, ""));
+            return Err((ErrorCode::NOT_LEADER_OR_FOLLOWER, String::new()));
         };
         let unchecked = self.planted.is(Plant::ChangeVotersUncommitted);
         if (state.adding.is_some() || state.removing.is_some()) && !unchecked {
             let message = "Request timed out waiting for leader to handle previous voter change request";
-            return Err((ErrorCode::REQUEST_TIMED_OUT, message));
+            return Err((ErrorCode::REQUEST_TIMED_OUT, message.to_owned()));
         }
         let kraft = self.kraft.current();
         let high_watermark = match state.high_watermark {
@@ -214,15 +229,19 @@ impl Quorum {
             None if unchecked => Offset(0),
             None => {
                 let message = "Request timed out waiting for leader to establish HWM and fence previous voter changes";
-                return Err((ErrorCode::REQUEST_TIMED_OUT, message));
+                return Err((ErrorCode::REQUEST_TIMED_OUT, message.to_owned()));
             }
         };
         if kraft.kraft_version < 1 {
-            let message = "Cluster doesn't support changing voters because the kraft.version feature is 0";
+            let level = kraft.kraft_version;
+            let message = format!("Cluster doesn't support {what} voter because the kraft.version feature is {level}");
             return Err((ErrorCode::UNSUPPORTED_VERSION, message));
         }
-        if kraft.voters_offset.is_some_and(|offset| offset >= high_watermark) && !unchecked {
-            let message = "Request timed out waiting for voters to commit the latest voter change";
+        if let Some(offset) = kraft.voters_offset.filter(|offset| *offset >= high_watermark && !unchecked) {
+            let message = format!(
+                "Request timed out waiting for voters to commit the latest voter change at Optional[{offset}] with HWM \
+                 {high_watermark}"
+            );
             return Err((ErrorCode::REQUEST_TIMED_OUT, message));
         }
         Ok(())

@@ -9,6 +9,7 @@ use milena_protocol::{ApiKey, Message, Reader, RequestHeader, encode_response};
 use milena_types::ErrorCode;
 
 use super::Unreadable;
+use crate::api::k18_api_versions::is_told_who_asks;
 
 /// The keys a controller listener serves.
 const SERVED: &[ApiKey] = &[
@@ -61,7 +62,13 @@ pub(super) fn answer_versions(
     body: &mut Reader,
     replies: &mut Replies<'_>,
 ) -> Result<(), Unreadable> {
-    ApiVersionsRequest::decode(body, header.api_version).map_err(|_| Unreadable)?;
+    let request = ApiVersionsRequest::decode(body, header.api_version).map_err(|_| Unreadable)?;
+    if !is_told_who_asks(&request, header.api_version) {
+        let response = ApiVersionsResponse { error_code: ErrorCode::INVALID_REQUEST.0, ..Default::default() };
+        let encoded = encode_response(ApiKey::API_VERSIONS, header.api_version, header.correlation_id, &response);
+        replies.ready(encoded.map_err(|_| Unreadable)?);
+        return Ok(());
+    }
     let feature = |(name, min, max): (&'static str, i16, i16)| messages::api_versions_response::SupportedFeatureKey {
         name: milena_protocol::Text::from_static(name),
         min_version: min,

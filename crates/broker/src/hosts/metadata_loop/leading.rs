@@ -18,12 +18,11 @@ pub(super) struct Leaving {
 
 impl<D: Disk> MetadataLoop<D> {
     pub(super) fn on_leader_changed(&mut self, leader: LeaderAndEpoch, start_offset: Option<Offset>) {
-        tracing::info!(
-            epoch = leader.epoch.0,
-            leader = leader.leader.map_or(-1, |id| id.0),
-            role = ?self.quorum.role(),
-            "quorum"
-        );
+        let (epoch, id, role) = (leader.epoch.0, leader.leader.map_or(-1, |id| id.0), self.quorum.role());
+        // Members that wait for a majority try again and again.
+        if self.told_role.replace((leader, role)) != Some((leader, role)) {
+            tracing::info!(epoch, leader = id, ?role, "quorum");
+        }
         // An answer of the leader of before says nothing that is needed now, and may never come.
         self.in_flight = None;
         self.retry_fetch_at = self.clock.steady();

@@ -132,4 +132,4 @@ pub fn metadata_channel() -> (MetadataHandle, MetadataInbox) {
 
 /// What a metadata thread reads its events from.
 #[derive(Debug)]
-pub struct MetadataInbox(pub(super) Receiver<Event>);
+pub struct MetadataInbox(pub(in crate::hosts) Receiver<Event>);

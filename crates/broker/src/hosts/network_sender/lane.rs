@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use milena_protocol::messages::ApiVersionsRequest;
-use milena_protocol::{Records, Request};
+use milena_protocol::{Records, Request, Text};
 use milena_raft::{
     Destination, LeaderAndEpoch, LeaderNews, Outbound, PlainAnswer, PlainRequest, SnapshotFetchOut, VoteAnswer,
     VoteReply,
@@ -64,7 +64,16 @@ impl Lane {
     }
 
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Errand>) {
-        while let Ok(Some(errand)) = tokio::time::timeout(IDLE_MAX, inbox.recv()).await {
+        loop {
+            let next = match tokio::time::timeout(IDLE_MAX, inbox.recv()).await {
+                Ok(next) => next,
+                Err(_) => {
+                    // What came at the last moment is still done; what comes now finds another lane.
+                    inbox.close();
+                    inbox.recv().await
+                }
+            };
+            let Some(errand) = next else { return };
             let event = match self.go(&errand).await {
                 Ok(event) => event,
                 Err(error) => {
@@ -151,7 +160,13 @@ impl Lane {
                 Ok(PeerAnswer::VoterChange(ErrorCode(response.error_code), message))
             }
             Outbound::ApiVersions { .. } => {
-                let response = self.ask(&ApiVersionsRequest::default(), Duration::ZERO).await?;
+                // Features are told from version 3 on, which wants to know who asks.
+                let request = ApiVersionsRequest {
+                    client_software_name: Text::from_static("milena"),
+                    client_software_version: Text::from_static(env!("CARGO_PKG_VERSION")),
+                    ..ApiVersionsRequest::default()
+                };
+                let response = self.ask(&request, Duration::ZERO).await?;
                 Ok(PeerAnswer::KRaftVersions(from, raft_wire::kraft_version_range(&response)))
             }
             Outbound::Fetch(_) | Outbound::FetchSnapshot(_) => Err(io::Error::other("fetches have a way of their own")),

@@ -1,0 +1,266 @@
+//! Three nodes that are broker and controller each, under a load that goes on without pause: the active controller is killed
+//! (SIGKILL), again and again, another one serves, the killed one comes back as a follower. What was acknowledged must be
+//! there, and the logs of the replicas and of the metadata be the same bytes. Apache Kafka's tools read and change the
+//! quorum. The same with a node of Milena between two of Apache Kafka, until either kind has led.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use milena_protocol::Text;
+use milena_protocol::messages::DescribeQuorumRequest;
+use milena_protocol::messages::describe_quorum_request::{PartitionData, TopicData};
+
+use crate::cluster::{Cluster, Controllers, content, verified};
+use crate::flags::Flags;
+use crate::load::Load;
+use crate::report::Report;
+use crate::server::{self, Kind};
+use crate::wire::Wire;
+
+const METADATA: &str = "__cluster_metadata";
+const QUORUM: &str = "org.apache.kafka.tools.MetadataQuorumCommand";
+const DUMP: &str = "org.apache.kafka.tools.DumpLogSegments";
+const SHELL: &str = "org.apache.kafka.shell.MetadataShell";
+/// Kills of the active controller in one run, at least; with two kinds until either has led.
+const ROUNDS: u32 = 3;
+const ROUNDS_MAX: u32 = 12;
+/// How long there may be no active controller.
+const ELECTION_LIMIT: Duration = Duration::from_secs(30);
+/// A version of DescribeQuorum that all know.
+const VERSION: i16 = 1;
+
+/// The quorums: of Milena alone, and with one of Milena between two of Apache Kafka.
+pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
+    use Kind::{Kafka, Milena};
+    for (folder, name, kinds) in [
+        ("quorum", "quorum: three of Milena", [Milena, Milena, Milena]),
+        ("mixed-quorum", "quorum: Milena between two of Apache Kafka", [Kafka, Milena, Kafka]),
+    ] {
+        if !flags.selects(name) {
+            continue;
+        }
+        let missing = kinds.iter().find_map(|kind| server::missing(*kind, flags)).or_else(server::missing_java);
+        match missing {
+            Some(reason) => report.skip(name, &reason),
+            None => {
+                println!("{name}: seed {}", flags.seed);
+                report.outcome(name, Quorum::new(folder, kinds, flags).and_then(|quorum| quorum.test(flags)));
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Quorum {
+    cluster: Cluster,
+    /// The kinds that were the active controller.
+    led: Vec<Kind>,
+}
+
+impl Quorum {
+    fn new(folder: &str, kinds: [Kind; 3], flags: &Flags) -> anyhow::Result<Self> {
+        Ok(Self { cluster: Cluster::new(folder, kinds, Controllers::All, flags)?, led: Vec::new() })
+    }
+
+    fn test(mut self, flags: &Flags) -> anyhow::Result<()> {
+        let nodes = self.cluster.members.len();
+        (0..nodes).try_for_each(|at| self.cluster.begin(at))?;
+        for server in self.cluster.members.iter_mut().filter_map(|member| member.server.as_mut()) {
+            server.await_answers()?;
+        }
+        let mut load = Load::start(&self.cluster.bootstrap(), 3, &self.cluster.folder.join("load.err"))?;
+        let mut round = 0;
+        let rounds = flags.rounds.unwrap_or(ROUNDS);
+        while round < rounds || (!self.all_have_led() && round < ROUNDS_MAX) {
+            round += 1;
+            let outcome = self.round(round, &mut load);
+            outcome.with_context(|| format!("round {round}; {}", self.last_words()))?;
+        }
+        ensure!(self.all_have_led(), "only {:?} was the active controller in {round} rounds", self.led);
+        self.described().context("describe")?;
+        self.voters_changed(&mut load).context("change the voters")?;
+        verified(&load.ask("everything")?)?;
+        ensure!(load.ask("pause")? == "paused", "the load does not come to an end");
+        verified(&load.ask("verify")?)?;
+        self.cluster.stop()?;
+        self.cluster.same_logs()?;
+        self.same_metadata()?;
+        self.files_read().context("read the files")?;
+        if !flags.keep {
+            let _ = std::fs::remove_dir_all(&self.cluster.folder);
+        }
+        Ok(())
+    }
+
+    fn last_words(&self) -> String {
+        let servers = self.cluster.members.iter().filter_map(|member| member.server.as_ref());
+        servers.map(server::Server::last_words).collect::<Vec<_>>().join("\n     --\n     ")
+    }
+
+    fn all_have_led(&self) -> bool {
+        self.cluster.members.iter().all(|member| self.led.contains(&member.kind))
+    }
+
+    /// Kills the active controller, sees that another one serves, and takes the first back.
+    fn round(&mut self, round: u32, load: &mut Load) -> anyhow::Result<()> {
+        ensure!(load.ask("flowing")? == "flowing", "nothing is acknowledged");
+        std::thread::sleep(Duration::from_millis(300 + self.cluster.random.below(700)));
+        let (at, epoch) = self.leader()?;
+        let flight = load.flight()?;
+        self.cluster.take(at)?.kill()?;
+        let killed = Instant::now();
+        let (next, next_epoch) = self.leader()?;
+        let elected = killed.elapsed().as_millis();
+        ensure!(next != at && next_epoch > epoch, "node {} leads in epoch {next_epoch}, {epoch} before", next + 1);
+        ensure!(load.ask("flowing")? == "flowing", "nothing is acknowledged without one of three");
+        let gap = killed.elapsed().as_millis();
+        self.cluster
+            .topics(&format!("--create --topic round-{round} --partitions 2 --replication-factor 2"))
+            .context("the next controller serves")?;
+        let told = verified(&load.ask("verify")?)?;
+        self.cluster.start(at)?;
+        let in_sync = self.cluster.await_in_sync()?.as_millis();
+        println!(
+            "     round {round}: controller {} killed with {flight} requests on their way, controller {} in epoch {next_epoch} after \
+             {elected} ms, acknowledgements after {gap} ms, {told}; back and in sync after {in_sync} ms",
+            at + 1,
+            next + 1,
+        );
+        Ok(())
+    }
+
+    /// The place of the active controller and its epoch, once there is one.
+    fn leader(&mut self) -> anyhow::Result<(usize, i32)> {
+        let begin = Instant::now();
+        loop {
+            let members = self.cluster.members.iter().enumerate().filter(|(_, member)| member.server.is_some());
+            let found = members.filter_map(|(at, member)| Some((at, member.kind, asked(member.port + 1).ok()??)));
+            if let Some((at, kind, epoch)) = found.max_by_key(|(.., epoch)| *epoch) {
+                if !self.led.contains(&kind) {
+                    self.led.push(kind);
+                }
+                return Ok((at, epoch));
+            }
+            if begin.elapsed() > ELECTION_LIMIT {
+                bail!("nobody leads after {ELECTION_LIMIT:?}");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// `kafka-metadata-quorum describe`, asked of brokers and of controllers.
+    fn described(&mut self) -> anyhow::Result<()> {
+        let (leader, _) = self.leader()?;
+        for asked in [
+            format!("--bootstrap-server {}", self.cluster.bootstrap()),
+            format!("--bootstrap-controller {}", self.cluster.controllers()),
+        ] {
+            let status = self.cluster.tool(QUORUM, &format!("{asked} describe --status"))?;
+            let named = format!("LeaderId:               {}\n", leader + 1);
+            ensure!(status.contains(&named), "no leader {}: {status}", leader + 1);
+            for member in &self.cluster.members {
+                let voter = format!(
+                    "{{\"id\": {}, \"directoryId\": \"{}\", \"endpoints\": [\"CONTROLLER://127.0.0.1:{}\"]}}",
+                    member.id,
+                    member.directory(),
+                    member.port + 1
+                );
+                ensure!(status.contains(&voter), "no voter {voter}: {status}");
+            }
+            ensure!(
+                self.roles(&asked)? == [1, 2, 0],
+                "{asked}: leaders, followers, observers: {:?}",
+                self.roles(&asked)?
+            );
+        }
+        Ok(())
+    }
+
+    /// How many leaders, followers and observers the quorum's table has, all of them close to the leader.
+    fn roles(&self, asked: &str) -> anyhow::Result<[usize; 3]> {
+        let table = self.cluster.tool(QUORUM, &format!("{asked} describe --replication"))?;
+        let rows: Vec<Vec<&str>> = table.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
+        for row in &rows {
+            let lag: i64 = row.get(3).and_then(|lag| lag.parse().ok()).with_context(|| table.clone())?;
+            ensure!((0..100).contains(&lag), "a replica lags: {table}");
+        }
+        let count = |role: &str| rows.iter().filter(|row| row.last() == Some(&role)).count();
+        Ok([count("Leader"), count("Follower"), count("Observer")])
+    }
+
+    /// `kafka-metadata-quorum remove-controller` and `add-controller` (KIP-853), first of a follower, then of the leader.
+    fn voters_changed(&mut self, load: &mut Load) -> anyhow::Result<()> {
+        let controllers = format!("--bootstrap-controller {}", self.cluster.controllers());
+        for removes_leader in [false, true] {
+            let (leader, _) = self.leader()?;
+            let at = if removes_leader { leader } else { (leader + 1) % self.cluster.members.len() };
+            let member = self.cluster.members.get(at).context("a member")?;
+            let remove = format!(
+                "{controllers} remove-controller --controller-id {} --controller-directory-id {}",
+                member.id,
+                member.directory()
+            );
+            let config = member.config().display().to_string();
+            let id = member.id;
+            let said = self.cluster.tool(QUORUM, &remove)?;
+            ensure!(said.contains(&format!("controller {id} with directory id")), "{said}");
+            let roles = self.roles(&controllers)?;
+            ensure!(roles == [1, 1, 1], "leaders, followers, observers without {id}: {roles:?}");
+            ensure!(!removes_leader || self.leader()?.0 != at, "who was removed still leads");
+            ensure!(load.ask("flowing")? == "flowing", "nothing is acknowledged with two voters");
+            let said = self.cluster.tool(QUORUM, &format!("--command-config {config} {controllers} add-controller"))?;
+            ensure!(said.contains(&format!("Added controller {id} with directory id")), "{said}");
+            let roles = self.roles(&controllers)?;
+            ensure!(roles == [1, 2, 0], "leaders, followers, observers with {id} again: {roles:?}");
+        }
+        Ok(())
+    }
+
+    /// `kafka-dump-log` and `kafka-metadata-shell` on the files of a node of Milena; the shell wants that no node runs.
+    fn files_read(&self) -> anyhow::Result<()> {
+        let member = self.cluster.members.iter().find(|member| member.kind == Kind::Milena).context("one of Milena")?;
+        let folder = member.data().join(format!("{METADATA}-0"));
+        let mut files: Vec<String> = Vec::new();
+        for entry in std::fs::read_dir(&folder)? {
+            files.push(entry?.path().display().to_string());
+        }
+        files.sort();
+        let snapshot = files.iter().rfind(|file| file.ends_with(".checkpoint")).context("a snapshot")?;
+        let log = files.iter().find(|file| file.ends_with(".log")).context("a segment")?;
+        let dumped = |file: &str| self.cluster.tool(DUMP, &format!("--cluster-metadata-decoder --files {file}"));
+        let text = dumped(log)?;
+        for kind in ["LeaderChange", "KRaftVoters", "REGISTER_CONTROLLER_RECORD", "TOPIC_RECORD", "PARTITION_RECORD"] {
+            ensure!(text.contains(kind), "no {kind} in the log");
+        }
+        let text = dumped(snapshot)?;
+        for kind in ["SnapshotHeader", "KRaftVersion", "KRaftVoters", "TOPIC_RECORD", "SnapshotFooter"] {
+            ensure!(text.contains(kind), "no {kind} in the snapshot");
+        }
+        let listed = self.cluster.tool(SHELL, &format!("--snapshot {snapshot} ls image/topics/byName"))?;
+        ensure!(listed.contains("round-1") && listed.contains("kill-none"), "the shell lists {listed}");
+        Ok(())
+    }
+
+    /// The nodes stopped one after the other, so that some have more; what all have is the same.
+    fn same_metadata(&self) -> anyhow::Result<()> {
+        let folder = format!("{METADATA}-0");
+        let logs = self.cluster.members.iter().map(|member| content(&member.data().join(&folder)));
+        let logs: Vec<Vec<u8>> = logs.collect::<Result<_, _>>()?;
+        let len = logs.iter().map(Vec::len).min().unwrap_or(0);
+        ensure!(len > 0, "there are no metadata");
+        let fronts: Vec<Option<&[u8]>> = logs.iter().map(|log| log.get(..len)).collect();
+        ensure!(fronts.windows(2).all(|pair| pair.first() == pair.last()), "the logs of the metadata differ");
+        println!("     the logs of the metadata begin with the same {len} bytes");
+        Ok(())
+    }
+}
+
+/// The epoch a controller leads in; `None` if it does not lead.
+fn asked(port: u16) -> anyhow::Result<Option<i32>> {
+    let partition = PartitionData { partition_index: 0, ..PartitionData::default() };
+    let topic = TopicData { topic_name: Text::from(METADATA), partitions: vec![partition], ..TopicData::default() };
+    let request = DescribeQuorumRequest { topics: vec![topic], ..DescribeQuorumRequest::default() };
+    let answer = Wire::connect(port)?.call(VERSION, &request)?;
+    let partition = answer.topics.first().and_then(|topic| topic.partitions.first());
+    Ok(partition.filter(|partition| partition.error_code == 0).map(|partition| partition.leader_epoch))
+}
