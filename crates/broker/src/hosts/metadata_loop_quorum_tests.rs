@@ -197,12 +197,12 @@ impl Cluster {
             }
             Outbound::Vote(out) => raft(RaftRequest::Vote(raft_wire::vote_request(out, "cluster"))),
             Outbound::BeginQuorumEpoch { voter, leader, epoch, endpoints } => {
-                let leader = milena_raft::LeaderAndEpoch { leader: Some(*leader), epoch: *epoch };
+                let leader = LeaderAndEpoch { leader: Some(*leader), epoch: *epoch };
                 let request = raft_wire::begin_epoch_request(*voter, leader, endpoints, "cluster");
                 raft(RaftRequest::BeginQuorumEpoch(request))
             }
             Outbound::EndQuorumEpoch { leader, epoch, preferred, endpoints } => {
-                let leader = milena_raft::LeaderAndEpoch { leader: Some(*leader), epoch: *epoch };
+                let leader = LeaderAndEpoch { leader: Some(*leader), epoch: *epoch };
                 let request = raft_wire::end_epoch_request(leader, preferred, endpoints, "cluster");
                 raft(RaftRequest::EndQuorumEpoch(request))
             }
