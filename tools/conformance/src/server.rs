@@ -140,11 +140,6 @@ impl Node {
         format!("127.0.0.1:{}", self.port + 1)
     }
 
-    /// The settings of the first process.
-    pub(crate) fn own_config(&self) -> String {
-        self.roles.first().map_or(String::new(), |role| self.config(*role).display().to_string())
-    }
-
     /// The log dir.
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.join("data")

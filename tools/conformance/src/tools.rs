@@ -276,7 +276,8 @@ fn perform(step: &Step, node: &Node) -> anyhow::Result<Vec<String>> {
     for word in step.args.split(' ') {
         let word = word.replace("{bootstrap}", &node.bootstrap()).replace("{input}", &input.display().to_string());
         let word = word.replace("{last-snapshot}", &last_snapshot(node));
-        let word = word.replace("{controller}", &node.controller()).replace("{config}", &node.own_config());
+        let config = node.at("broker,controller.properties").display().to_string();
+        let word = word.replace("{controller}", &node.controller()).replace("{config}", &config);
         command.arg(word.replace("{data}", &node.data().display().to_string()));
     }
     let ended = process::run(&mut command, Some(&input), &file, LIMIT)?;
