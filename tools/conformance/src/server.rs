@@ -135,11 +135,6 @@ impl Node {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Where the controller is asked.
-    pub(crate) fn controller(&self) -> String {
-        format!("127.0.0.1:{}", self.port + 1)
-    }
-
     /// The log dir.
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.join("data")

@@ -49,7 +49,6 @@ const fn fed(input: &'static str, step: Step) -> Step {
 const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
 const CONFIGS: &str = "kafka.admin.ConfigCommand";
 const OFFSETS: &str = "org.apache.kafka.tools.GetOffsetShell";
-const QUORUM: &str = "org.apache.kafka.tools.MetadataQuorumCommand";
 const DUMP: &str = "org.apache.kafka.tools.DumpLogSegments";
 const PRODUCER: &str = "org.apache.kafka.tools.ConsoleProducer";
 const CONSUMER: &str = "org.apache.kafka.tools.consumer.ConsoleConsumer";
@@ -164,24 +163,10 @@ const STEPS: &[Step] = &[
     ),
     step("features", "org.apache.kafka.tools.FeatureCommand", "--bootstrap-server {bootstrap} describe"),
     step("cluster id", "org.apache.kafka.tools.ClusterTool", "cluster-id --bootstrap-server {bootstrap}"),
-    step("quorum", QUORUM, "--bootstrap-server {bootstrap} describe --replication"),
-    step("quorum at the controller", QUORUM, "--bootstrap-controller {controller} describe --replication"),
-    step("quorum status", QUORUM, "--bootstrap-server {bootstrap} describe --status"),
-    step("quorum status at the controller", QUORUM, "--bootstrap-controller {controller} describe --status"),
     step(
-        "add the controller that is there",
-        QUORUM,
-        "--command-config {config} --bootstrap-controller {controller} add-controller",
-    ),
-    step(
-        "remove a controller that is not there",
-        QUORUM,
-        "--bootstrap-server {bootstrap} remove-controller --controller-id 7 --controller-directory-id AAAAAAAAAAAAAAAAAAAAAQ",
-    ),
-    step(
-        "remove a controller of another directory",
-        QUORUM,
-        "--bootstrap-controller {controller} remove-controller --controller-id 1 --controller-directory-id AAAAAAAAAAAAAAAAAAAAAQ",
+        "quorum",
+        "org.apache.kafka.tools.MetadataQuorumCommand",
+        "--bootstrap-server {bootstrap} describe --replication",
     ),
     step("fill", "Client", "fill {bootstrap} filled"),
     step("offset of the largest time", OFFSETS, "--bootstrap-server {bootstrap} --topic filled --time max-timestamp"),
@@ -276,8 +261,6 @@ fn perform(step: &Step, node: &Node) -> anyhow::Result<Vec<String>> {
     for word in step.args.split(' ') {
         let word = word.replace("{bootstrap}", &node.bootstrap()).replace("{input}", &input.display().to_string());
         let word = word.replace("{last-snapshot}", &last_snapshot(node));
-        let config = node.at("broker,controller.properties").display().to_string();
-        let word = word.replace("{controller}", &node.controller()).replace("{config}", &config);
         command.arg(word.replace("{data}", &node.data().display().to_string()));
     }
     let ended = process::run(&mut command, Some(&input), &file, LIMIT)?;
@@ -296,10 +279,9 @@ fn perform(step: &Step, node: &Node) -> anyhow::Result<Vec<String>> {
 fn canonical(line: &str, node: &Node) -> String {
     let mut line = line.replace(&node.data().display().to_string(), "DATA");
     line = line.replace(&node.port.to_string(), "PORT").replace(&(node.port + 1).to_string(), "CONTROLLER_PORT");
-    for mark in ["TopicId: ", "Voter directory id: ", "\"directoryId\": ", "directoryId="] {
+    for mark in ["TopicId: ", "Voter directory id: "] {
         line = text::hide_word_after(&line, mark);
     }
-    line = text::hide_number_after(&line, "HighWatermark:          ");
     for mark in
         ["CreateTime: ", "LogAppendTime: ", "producerId: ", " crc: ", "Finalized epoch: ", "Epoch: ", "timestamp: "]
     {
