@@ -1,4 +1,5 @@
-//! Benchmarks. `bench groups` is this repository's own: Milena and Apache Kafka in one run (`tools/conformance/src/bench.rs`).
+//! Benchmarks. `bench groups` and `bench transactions` are this repository's own: Milena and Apache Kafka in one run
+//! (`tools/conformance/src/bench.rs`).
 //! Everything else drives an external side-by-side benchmark with Milena as its candidate.
 //!
 //! That benchmark is not part of this repository: `--side-by-side PATH` or `MILENA_SIDE_BY_SIDE` says where it is. Further flags go
@@ -13,10 +14,10 @@ use crate::process;
 
 /// The task.
 pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
-    if let Some((name, flags)) = args.split_first()
-        && name == "groups"
-    {
-        return crate::conformance::bench_groups(flags);
+    match args.split_first() {
+        Some((name, flags)) if name == "groups" => return crate::conformance::bench_groups(flags),
+        Some((name, flags)) if name == "transactions" => return crate::conformance::bench_transactions(flags),
+        _ => {}
     }
     let mut program = std::env::var_os("MILENA_SIDE_BY_SIDE").map(PathBuf::from);
     let mut passed_on = Vec::new();

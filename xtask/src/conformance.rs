@@ -36,6 +36,11 @@ pub(crate) fn bench_groups(args: &[String]) -> anyhow::Result<()> {
     drive("bench-groups", args)
 }
 
+/// `cargo xtask bench transactions [flags]`.
+pub(crate) fn bench_transactions(args: &[String]) -> anyhow::Result<()> {
+    drive("bench-transactions", args)
+}
+
 fn drive(task: &str, args: &[String]) -> anyhow::Result<()> {
     let mut command = process::cargo();
     setup::run()?;

@@ -3,8 +3,12 @@
 //	go-client produce BOOTSTRAP TOPIC PARTITIONS CODEC lines|files keyed|unkeyed PATH
 //	go-client consume BOOTSTRAP OUT_DIR PARTITIONS TOPIC...
 //	go-client group|sarama BOOTSTRAP GROUP TOPIC
+//	go-client transactions BOOTSTRAP TOPIC COPY PARTITIONS ROUNDS
 //
 // A member, of franz-go or of Sarama, lives until its input ends: it prints each record and commits what it has read.
+//
+// `transactions` writes ROUNDS transactions of ten records, aborts every third, and copies what is committed in transactions of
+// its own.
 //
 // Record i goes to partition i modulo PARTITIONS, with the key i if keyed. What is consumed is written to OUT_DIR/TOPIC-PARTITION,
 // each record as key and value, each of them as a 32-bit big-endian length (-1: null) and its bytes.
@@ -137,7 +141,55 @@ func consume(args []string) {
 	}
 }
 
+func transactions(args []string) {
+	ctx := context.Background()
+	bootstrap, topic, copied := args[0], args[1], args[2]
+	partitions, err := strconv.Atoi(args[3])
+	check(err)
+	rounds, err := strconv.Atoi(args[4])
+	check(err)
+	client, err := kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.TransactionalID("go-"+topic), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	check(err)
+	left := 0
+	for n := 0; n < rounds; n++ {
+		check(client.BeginTransaction())
+		for i := 0; i < 10; i++ {
+			record := &kgo.Record{Topic: topic, Partition: int32(i % partitions), Value: []byte(fmt.Sprintf("%d-%d", n, i))}
+			client.Produce(ctx, record, func(_ *kgo.Record, err error) { check(err) })
+		}
+		// What is aborted is written, too.
+		check(client.Flush(ctx))
+		check(client.EndTransaction(ctx, kgo.TransactionEndTry(n%3 != 2)))
+		if n%3 != 2 {
+			left += 10
+		}
+	}
+	client.Close()
+	session, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(bootstrap), kgo.TransactionalID("go-"+copied), kgo.ConsumerGroup("go-"+copied),
+		kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	check(err)
+	defer session.Close()
+	for left > 0 {
+		fetches := session.PollRecords(ctx, 25)
+		for _, failed := range fetches.Errors() {
+			check(failed.Err)
+		}
+		check(session.Begin())
+		taken := 0
+		fetches.EachRecord(func(r *kgo.Record) {
+			taken++
+			session.Produce(ctx, &kgo.Record{Topic: copied, Partition: r.Partition, Value: r.Value}, func(_ *kgo.Record, err error) { check(err) })
+		})
+		committed, err := session.End(ctx, kgo.TryCommit)
+		check(err)
+		if committed {
+			left -= taken
+		}
+	}
+}
+
 func main() {
-	roles := map[string]func([]string){"produce": produce, "consume": consume, "group": group, "sarama": sarama}
+	roles := map[string]func([]string){"produce": produce, "consume": consume, "group": group, "sarama": sarama, "transactions": transactions}
 	roles[os.Args[1]](os.Args[2:])
 }

@@ -30,6 +30,8 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  *   Client create BOOTSTRAP PARTITIONS TOPIC...
  *   Client fill BOOTSTRAP TOPIC...       records of fixed content and time, every codec, one partition
  *   Client dump BOOTSTRAP TOPIC...       every record with all it carries, one line each
+ *   Client committed BOOTSTRAP PARTITIONS TOPIC...   the values of what is committed, one line each
+ *   Client transact BOOTSTRAP TOPIC      a few transactions of fixed content, the last one open
  * </pre>
  */
 public final class Client {
@@ -42,6 +44,8 @@ public final class Client {
             case "create" -> create(args[1], Integer.parseInt(rest.get(0)), 1, rest.subList(1, rest.size()));
             case "fill" -> fill(args[1], rest);
             case "dump" -> dump(args[1], rest);
+            case "committed" -> committed(args[1], Integer.parseInt(rest.get(0)), rest.subList(1, rest.size()));
+            case "transact" -> transact(args[1], rest.get(0));
             default -> throw new IllegalArgumentException(args[0]);
         }
     }
@@ -191,5 +195,35 @@ public final class Client {
             System.out.println("# " + topic);
             readAll(bootstrap, List.of(new TopicPartition(topic, 0)), record -> System.out.println(ConsumeCases.record(record)));
         }
+    }
+
+    private static void committed(String bootstrap, int partitions, List<String> topics) throws Exception {
+        for (String topic : topics) {
+            for (int p = 0; p < partitions; p++) {
+                for (var record : TransactionCases.read(bootstrap, List.of(new TopicPartition(topic, p)), "read_committed")) {
+                    System.out.println(topic + " " + p + " " + new String(record.value()));
+                }
+            }
+        }
+    }
+
+    private static void transact(String bootstrap, String topic) throws Exception {
+        create(bootstrap, 1, 1, List.of(topic));
+        Map<String, Object> configs = Map.of("bootstrap.servers", bootstrap, "transactional.id", "transact-" + topic, "transaction.timeout.ms", 600_000);
+        // It is not closed: that would abort the open transaction.
+        var producer = new KafkaProducer<>(configs, new ByteArraySerializer(), new ByteArraySerializer());
+        producer.initTransactions();
+        for (int n = 0; n < 5; n++) {
+            producer.beginTransaction();
+            producer.send(ProduceCases.record(topic, 0, n));
+            producer.send(ProduceCases.record(topic, 0, n + 100));
+            producer.flush();
+            if (n % 2 == 1) {
+                producer.abortTransaction();
+            } else if (n < 4) {
+                producer.commitTransaction();
+            }
+        }
+        System.exit(0);
     }
 }

@@ -61,10 +61,14 @@ final class TransactionCases {
     }
 
     private static List<ConsumerRecord<byte[], byte[]>> read(Case c, String topic, String isolation) {
-        var configs = Map.<String, Object>of("bootstrap.servers", c.bootstrap, "isolation.level", isolation, "allow.auto.create.topics", false);
+        return read(c.bootstrap, List.of(new TopicPartition(topic, 0), new TopicPartition(topic, 1)), isolation);
+    }
+
+    /** Everything that is there for such a reader, by partition and offset. */
+    static List<ConsumerRecord<byte[], byte[]>> read(String bootstrap, List<TopicPartition> partitions, String isolation) {
+        var configs = Map.<String, Object>of("bootstrap.servers", bootstrap, "isolation.level", isolation, "allow.auto.create.topics", false);
         var all = new ArrayList<ConsumerRecord<byte[], byte[]>>();
         try (var consumer = new KafkaConsumer<>(configs, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
-            var partitions = List.of(new TopicPartition(topic, 0), new TopicPartition(topic, 1));
             consumer.assign(partitions);
             consumer.seekToBeginning(partitions);
             var ends = consumer.endOffsets(partitions);

@@ -4,6 +4,9 @@
     client.py consume BOOTSTRAP OUT_DIR PARTITIONS TOPIC...
     client.py group BOOTSTRAP GROUP TOPIC classic|consumer   a member until its input ends: prints each record, commits what it has read
     client.py aiokafka BOOTSTRAP GROUP TOPIC                 the same with aiokafka
+    client.py transactions BOOTSTRAP TOPIC COPY PARTITIONS ROUNDS
+
+`transactions` writes ROUNDS transactions of ten records, aborts every third, and copies what is committed in transactions of its own.
 
 As the other clients: record i goes to partition i modulo PARTITIONS; what is consumed is framed into OUT_DIR/TOPIC-PARTITION.
 """
@@ -131,5 +134,39 @@ def aiokafka(*args):
     asyncio.run(member(*args))
 
 
+def transactions(bootstrap, topic, copy, partitions, rounds):
+    partitions, rounds = int(partitions), int(rounds)
+    producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": "python-" + topic, "transaction.timeout.ms": 60000})
+    producer.init_transactions(30)
+    for n in range(rounds):
+        producer.begin_transaction()
+        for i in range(10):
+            producer.produce(topic, f"{n}-{i}".encode(), partition=i % partitions)
+        # What is aborted is written, too.
+        producer.flush(30)
+        if n % 3 == 2:
+            producer.abort_transaction(30)
+        else:
+            producer.commit_transaction(30)
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "python-" + copy, "enable.auto.commit": False,
+                         "auto.offset.reset": "earliest", "isolation.level": "read_committed"})
+    consumer.subscribe([topic])
+    left = 10 * sum(n % 3 != 2 for n in range(rounds))
+    while left > 0:
+        messages = consumer.consume(25, 5)
+        if not messages:
+            continue
+        producer.begin_transaction()
+        for message in messages:
+            if message.error():
+                sys.exit(str(message.error()))
+            producer.produce(copy, message.value(), partition=message.partition())
+        producer.send_offsets_to_transaction(consumer.position(consumer.assignment()), consumer.consumer_group_metadata(), 30)
+        producer.commit_transaction(30)
+        left -= len(messages)
+    consumer.close()
+
+
 if __name__ == "__main__":
-    {"produce": produce, "consume": consume, "group": group, "aiokafka": aiokafka}[sys.argv[1]](*sys.argv[2:])
+    roles = {"produce": produce, "consume": consume, "group": group, "aiokafka": aiokafka, "transactions": transactions}
+    roles[sys.argv[1]](*sys.argv[2:])

@@ -7,6 +7,7 @@
 mod commits;
 mod figures;
 mod stable;
+pub(crate) mod transactions;
 
 use std::time::Duration;
 
@@ -61,12 +62,7 @@ pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
         report.skip("bench groups", &reason);
         return Ok(());
     }
-    let mut subjects = Vec::new();
-    for (n, kind) in kinds.into_iter().enumerate() {
-        let node = Node::for_benchmark(&format!("bench-{n}-{}", kind.name()), flags, &SETTINGS)?;
-        let server = node.format_and_start(kind)?;
-        subjects.push(Subject { kind, node, server });
-    }
+    let subjects = start(flags, &SETTINGS)?;
     let mut table = Table::new([kinds[0].name(), kinds[1].name()]);
     let measured = measure(flags, &subjects, &mut table);
     println!("\n{table}");
@@ -78,6 +74,17 @@ pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
         node.remove(flags);
     }
     measured
+}
+
+/// Both servers, up.
+fn start(flags: &Flags, settings: &[(&str, &str)]) -> anyhow::Result<Vec<Subject>> {
+    let mut subjects = Vec::new();
+    for (n, kind) in [flags.servers.0, flags.servers.1].into_iter().enumerate() {
+        let node = Node::for_benchmark(&format!("bench-{n}-{}", kind.name()), flags, settings)?;
+        let server = node.format_and_start(kind)?;
+        subjects.push(Subject { kind, node, server });
+    }
+    Ok(subjects)
 }
 
 fn measure(flags: &Flags, subjects: &[Subject], table: &mut Table) -> anyhow::Result<()> {

@@ -89,7 +89,7 @@ impl Client {
     }
 
     /// The program, ready for `produce` or `consume` and what follows. Not for kcat, which has flags of its own.
-    fn command(self) -> Command {
+    pub(crate) fn command(self) -> Command {
         match self {
             Self::Java => process::java("Client"),
             Self::Go => Command::new(layout::installed("bin").join("go-client")),

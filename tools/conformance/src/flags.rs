@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use crate::random::Random;
 use crate::server::Kind;
 
-const USAGE: &str = "usage: milena-conformance run|kill|restart|abuse|bench-groups [flags]
+const USAGE: &str = "usage: milena-conformance run|kill|restart|abuse|bench-groups|bench-transactions [flags]
   --milena PATH        the milena binary (default: target/release/milena)
   --servers A,B        the servers compared, of kafka and milena (default kafka,milena; kafka,kafka checks the scripts themselves)
   --parts NAMES        of scripts, separate, tools, clients, disks, mixed, cluster, quorum (default all), members
@@ -40,6 +40,8 @@ pub(crate) enum Task {
     Restart,
     /// What groups cost.
     BenchGroups,
+    /// Transactions, beside the other server.
+    BenchTransactions,
 }
 
 /// The parsed command line.
@@ -74,6 +76,7 @@ impl Flags {
             Some("abuse") => Task::Abuse,
             Some("restart") => Task::Restart,
             Some("bench-groups") => Task::BenchGroups,
+            Some("bench-transactions") => Task::BenchTransactions,
             _ => bail!("{USAGE}"),
         };
         let mut flags = Self {

@@ -1,6 +1,6 @@
 //! The conformance run: the same scripts on Milena and on Apache Kafka, compared; the clients of other languages; exchanged disks; kills.
 //!
-//! `milena-conformance run|kill|restart|abuse|bench-groups [flags]`; each closes with `N passed, N failed[, N skipped]`. What
+//! `milena-conformance run|kill|restart|abuse|bench-groups|bench-transactions [flags]`; each closes with `N passed, N failed[, N skipped]`. What
 //! is needed (jars, clients) `cargo xtask setup` has put under `target/`; what is missing there is skipped by name, on CI it fails.
 #![expect(clippy::print_stdout, reason = "a command-line tool speaks through its standard output")]
 
@@ -39,6 +39,7 @@ mod segment;
 mod server;
 mod text;
 mod tools;
+mod transactions;
 mod wire;
 
 fn main() -> ExitCode {
@@ -61,6 +62,7 @@ fn run(args: &[String]) -> anyhow::Result<report::Report> {
         flags::Task::Abuse => abuse::run(&flags, &mut report)?,
         flags::Task::Restart => restart::run(&flags, &mut report)?,
         flags::Task::BenchGroups => bench::run(&flags, &mut report)?,
+        flags::Task::BenchTransactions => bench::transactions::run(&flags, &mut report)?,
     }
     Ok(report)
 }
@@ -74,6 +76,9 @@ fn parts(flags: &flags::Flags, report: &mut report::Report) -> anyhow::Result<()
     }
     if flags.wants("tools") {
         tools::run(flags, report)?;
+    }
+    if flags.wants("transactions") {
+        transactions::run(flags, report)?;
     }
     if flags.wants("clients") {
         matrix::run(flags, report)?;

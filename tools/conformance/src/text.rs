@@ -80,6 +80,22 @@ pub(crate) fn end_of(text: &str, count: usize) -> String {
     lines.into_iter().skip(skip).collect::<Vec<_>>().join("\n     ")
 }
 
+/// The line with a word for each number, and one blank for several.
+pub(crate) fn numberless(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    for (at, character) in line.char_indices() {
+        let before = line.get(..at).and_then(|before| before.chars().next_back());
+        match character {
+            '0'..='9' if before.is_some_and(|before| before.is_ascii_digit()) => {}
+            '0'..='9' => out.push('N'),
+            ' ' | '\t' if before.is_some_and(|before| before.is_whitespace()) => {}
+            '\t' => out.push(' '),
+            other => out.push(other),
+        }
+    }
+    out.trim_end().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::{difference, hide_number_after, hide_word_after, sections};

@@ -30,6 +30,8 @@ enum Show {
     Sorted,
     /// The exit code only: the output is figures of time.
     Nothing,
+    /// Every line, with a word for each number: ids, offsets and times differ.
+    Numberless,
     /// The kinds of metadata records found.
     RecordTypes,
 }
@@ -49,6 +51,7 @@ const fn fed(input: &'static str, step: Step) -> Step {
 const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
 const CONFIGS: &str = "kafka.admin.ConfigCommand";
 const OFFSETS: &str = "org.apache.kafka.tools.GetOffsetShell";
+const TRANSACTIONS: &str = "org.apache.kafka.tools.TransactionsCommand";
 const DUMP: &str = "org.apache.kafka.tools.DumpLogSegments";
 const PRODUCER: &str = "org.apache.kafka.tools.ConsoleProducer";
 const CONSUMER: &str = "org.apache.kafka.tools.consumer.ConsoleConsumer";
@@ -175,6 +178,45 @@ const STEPS: &[Step] = &[
         "org.apache.kafka.tools.LogDirsCommand",
         "--bootstrap-server {bootstrap} --describe --topic-list filled",
     ),
+    step("transact", "Client", "transact {bootstrap} transacted"),
+    shown(Show::Numberless, step("transactions", TRANSACTIONS, "--bootstrap-server {bootstrap} list")),
+    shown(
+        Show::Numberless,
+        step(
+            "transactions by pattern",
+            TRANSACTIONS,
+            "--bootstrap-server {bootstrap} list --transactional-id-pattern nobody.*",
+        ),
+    ),
+    shown(
+        Show::Numberless,
+        step(
+            "describe a transaction",
+            TRANSACTIONS,
+            "--bootstrap-server {bootstrap} describe --transactional-id transact-transacted",
+        ),
+    ),
+    shown(
+        Show::Numberless,
+        step(
+            "describe producers",
+            TRANSACTIONS,
+            "--bootstrap-server {bootstrap} describe-producers --topic transacted --partition 0",
+        ),
+    ),
+    shown(
+        Show::Numberless,
+        step(
+            "find hanging transactions",
+            TRANSACTIONS,
+            "--bootstrap-server {bootstrap} find-hanging --topic transacted --max-transaction-timeout 1",
+        ),
+    ),
+    step(
+        "terminate a transaction",
+        TRANSACTIONS,
+        "--bootstrap-server {bootstrap} force-terminate --transactional-id transact-transacted",
+    ),
     step("delete", TOPICS, "--bootstrap-server {bootstrap} --delete --topic cli"),
     step("delete unknown", TOPICS, "--bootstrap-server {bootstrap} --delete --topic nope"),
     step("list at the end", TOPICS, "--bootstrap-server {bootstrap} --list"),
@@ -186,6 +228,23 @@ const FILE_STEPS: &[Step] = &[
     step("dump an index", DUMP, "--files {data}/filled-0/00000000000000000000.index --index-sanity-check"),
     step("dump a time index", DUMP, "--files {data}/filled-0/00000000000000000000.timeindex --index-sanity-check"),
     step("dump producers", DUMP, "--files {data}/filled-0/00000000000000000200.snapshot"),
+    shown(
+        Show::Numberless,
+        step(
+            "dump a log with markers",
+            DUMP,
+            "--files {data}/transacted-0/00000000000000000000.log --print-data-log --deep-iteration",
+        ),
+    ),
+    step("dump aborted transactions", DUMP, "--files {data}/transacted-0/00000000000000000000.txnindex"),
+    shown(
+        Show::Numberless,
+        step(
+            "dump the log of transactional ids",
+            DUMP,
+            "--files {data}/__transaction_state-22/00000000000000000000.log --transaction-log-decoder --deep-iteration",
+        ),
+    ),
     shown(
         Show::RecordTypes,
         step(
@@ -241,7 +300,7 @@ fn tools(name: &str, kind: Kind, flags: &Flags) -> anyhow::Result<Vec<(&'static 
     let node = Node::new(&format!("tools-{name}"), flags)?;
     let server = node.format_and_start(kind)?;
     let mut outputs = Vec::new();
-    let selected = |step: &&Step| flags.selects(step.name) || step.name == "fill";
+    let selected = |step: &&Step| flags.selects(step.name) || ["fill", "transact"].contains(&step.name);
     for step in STEPS.iter().filter(selected) {
         outputs.push((step.name, perform(step, &node)?));
     }
@@ -270,6 +329,7 @@ fn perform(step: &Step, node: &Node) -> anyhow::Result<Vec<String>> {
         Show::All => {}
         Show::Sorted => lines.sort(),
         Show::Nothing => lines.clear(),
+        Show::Numberless => lines = lines.iter().map(|line| text::numberless(line)).collect(),
         Show::RecordTypes => lines = record_types(&ended.output),
     }
     lines.push(format!("exit code {}", ended.code));

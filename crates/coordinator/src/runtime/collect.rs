@@ -51,8 +51,8 @@ impl<M: Machine> Coordinator<M> {
     ) {
         if self.open.is_none() {
             let round = self.begin_round(now);
-            // Apache Kafka's coordinators count a sequence from 0 though there is no producer.
-            let mut config = BuilderConfig { codec: self.config.codec, base_sequence: 0, ..BuilderConfig::default() };
+            let base_sequence = M::BASE_SEQUENCE;
+            let mut config = BuilderConfig { codec: self.config.codec, base_sequence, ..BuilderConfig::default() };
             if let Scope::Transaction { producer, .. } = scope {
                 config.producer_id = producer.id;
                 config.producer_epoch = producer.epoch;

@@ -162,6 +162,10 @@ pub trait Machine {
     /// What is to be done once records are committed or lost.
     type After;
 
+    /// The sequence that its batches carry though there is no producer: Apache Kafka's coordinators count from 0, but that
+    /// of transactions, which came before their runtime, does not count.
+    const BASE_SEQUENCE: i32 = 0;
+
     /// The key and value of a record in the log.
     fn encode(record: &<Self::State as Replicated>::Record) -> (Bytes, Option<Bytes>);
 

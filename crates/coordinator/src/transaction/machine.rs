@@ -111,6 +111,8 @@ impl Machine for TransactionMachine {
     type Reply = TransactionReply;
     type After = After;
 
+    const BASE_SEQUENCE: i32 = -1;
+
     fn encode(record: &TransactionRecord) -> (Bytes, Option<Bytes>) {
         record.encode()
     }

@@ -185,7 +185,12 @@ impl Host {
     /// that asks for waits its turn: nothing nests.
     fn act(&self) {
         while !self.actions().is_empty() {
-            let Ok(_acting) = self.acting.try_lock() else { return };
+            let _acting = match self.acting.try_lock() {
+                Ok(acting) => acting,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                // Whoever has it looks again after giving it back.
+                Err(TryLockError::WouldBlock) => return,
+            };
             let (Some(broker), Some(host)) = (self.broker.upgrade(), self.this.upgrade()) else { return };
             loop {
                 let next = self.actions().pop_front();
