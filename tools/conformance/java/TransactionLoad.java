@@ -44,7 +44,7 @@ public final class TransactionLoad {
             List<Long> own = new ArrayList<>();
             times.add(own);
             int number = p;
-            threads.add(Thread.ofPlatform().start(() -> {
+            threads.add(new Thread(() -> {
                 Map<String, Object> configs = Map.of("bootstrap.servers", bootstrap, "transactional.id", topic + "-" + number, "linger.ms", 0, "batch.size", 1024,
                     "buffer.memory", 1 << 20);
                 byte[] value = new byte[100];
@@ -66,6 +66,7 @@ public final class TransactionLoad {
                 }
             }));
         }
+        threads.forEach(Thread::start);
         ready.await();
         long from = System.nanoTime();
         begin.countDown();

@@ -16,7 +16,7 @@ mod world;
 use world::{Planted, World};
 
 /// Seeds of the ordinary run; `MILENA_SEEDS` runs more.
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 60;
 
 fn seeds() -> u64 {
     std::env::var("MILENA_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SEEDS)

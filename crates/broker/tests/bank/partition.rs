@@ -7,9 +7,7 @@ use milena_records::{
     end_transaction_marker,
 };
 use milena_storage::disk::{Disk, SimulatedDisk};
-use milena_storage::{
-    AppendContext, AppendError, AppendOrigin, FileCache, Log, LogConfig, LogOpen, VerificationGuard,
-};
+use milena_storage::{AppendContext, AppendError, AppendOrigin, FileCache, Log, LogConfig, LogOpen, VerificationGuard};
 use milena_types::{ErrorCode, LeaderEpoch, Offset, Timestamp};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -78,6 +76,7 @@ impl Partition {
             recovery_point: Offset(0),
             log_start_offset: Offset(0),
             clean_shutdown: false,
+            cleaned_to: None,
             now: Timestamp(1000),
         };
         self.log = Log::open(&self.cache, Path::new(DIRECTORY), &config(), open).unwrap().0;
