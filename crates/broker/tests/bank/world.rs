@@ -464,7 +464,7 @@ impl World {
                 self.send(at, request);
             }
             Step::Ready => self.begin(at),
-            Step::Writing if waited % 8 == 0 => self.write(at),
+            Step::Writing if waited.is_multiple_of(8) => self.write(at),
             Step::Writing if waited > 40 => self.replace_client(at),
             Step::Ending { is_committed } if waited % 8 == 1 => self.end(at, is_committed),
             Step::Ending { .. } if waited > 60 => self.replace_client(at),
