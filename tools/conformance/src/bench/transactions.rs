@@ -15,6 +15,8 @@ use crate::report::Report;
 use crate::server::{self};
 
 const PARTITIONS: &str = "8";
+/// Rounds that count.
+const ROUNDS: u32 = 3;
 const PRODUCERS: [u32; 3] = [1, 10, 100];
 const LIMIT: Duration = Duration::from_secs(300);
 const RATE: &str = "transactions/s";
@@ -53,7 +55,7 @@ fn measure(flags: &Flags, subjects: &[Subject], table: &mut Table) -> anyhow::Re
     }
     for producers in PRODUCERS {
         let name = format!("{producers} producers");
-        for round in 0..=flags.rounds {
+        for round in 0..=flags.rounds.unwrap_or(ROUNDS) {
             for (column, subject) in subjects.iter().enumerate() {
                 let taken = write(subject, producers, flags.seconds)
                     .with_context(|| format!("{name} on {}", subject.kind.name()))?;
@@ -66,7 +68,7 @@ fn measure(flags: &Flags, subjects: &[Subject], table: &mut Table) -> anyhow::Re
         }
     }
     for isolation in ["read_uncommitted", "read_committed"] {
-        for round in 0..=flags.rounds {
+        for round in 0..=flags.rounds.unwrap_or(ROUNDS) {
             for (column, subject) in subjects.iter().enumerate() {
                 let taken = read(subject, isolation)?;
                 if round > 0 {
