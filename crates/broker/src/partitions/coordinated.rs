@@ -26,6 +26,8 @@ pub(crate) struct Piece {
     /// Whole batches; none at the end of the log.
     pub(crate) batches: Vec<Batch>,
     pub(crate) log_end_offset: Offset,
+    /// What is above it may still be lost.
+    pub(crate) high_watermark: Offset,
 }
 
 impl Partition {
@@ -61,6 +63,28 @@ impl Partition {
         Ok(Written { first_offset: appended.first_offset, high_watermark })
     }
 
+    /// The high watermark for the coordinator that leads in `epoch`; if it has not passed `required`, the listener is told
+    /// when it has.
+    ///
+    /// # Errors
+    /// `NOT_LEADER_OR_FOLLOWER`.
+    pub(crate) fn await_coordinated(
+        &self,
+        epoch: LeaderEpoch,
+        required: Offset,
+        listener: Weak<dyn CommitListener>,
+    ) -> Result<Offset, ErrorCode> {
+        let mut inner = self.lock();
+        if !inner.state.is_leader() || inner.state.leader_epoch() != epoch {
+            return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        }
+        let high_watermark = inner.state.high_watermark();
+        if high_watermark < required {
+            inner.wait_for_commit(CommitWaiter { required, listener });
+        }
+        Ok(high_watermark)
+    }
+
     /// The leader epoch this broker leads the partition in, if it does.
     pub(crate) fn led_epoch(&self) -> Option<LeaderEpoch> {
         let inner = self.lock();
@@ -87,6 +111,7 @@ impl Partition {
             return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
         }
         let log_end_offset = inner.log.log_end_offset();
+        let high_watermark = inner.state.high_watermark();
         let from = from.max(inner.log.log_start_offset());
         let read = inner.read(from, max_bytes, log_end_offset, true)?;
         drop(inner);
@@ -105,6 +130,6 @@ impl Partition {
             tracing::error!(partition = %self, %error, "a coordinator's log cannot be read");
             ErrorCode::CORRUPT_MESSAGE
         })?;
-        Ok(Piece { batches, log_end_offset })
+        Ok(Piece { batches, log_end_offset, high_watermark })
     }
 }

@@ -86,6 +86,10 @@ impl Machine for GroupMachine {
         self.with(state, now, |context| run_after(context, after, result))
     }
 
+    fn reverted(&mut self, state: &Groups, now: Timestamp) {
+        self.with(state, now, expect_members);
+    }
+
     fn refused(event: GroupEvent, error: ErrorCode) -> Vec<(Ticket, GroupReply)> {
         match event {
             GroupEvent::Request { ticket, request, .. } => vec![(ticket, request.refused(operation_error(error)))],
@@ -126,20 +130,27 @@ impl Machine for GroupMachine {
 fn loaded(context: &mut Context<'_>) -> GroupDecision {
     let mut decision = consumer::loaded(context);
     let has_members = |group: &Group| matches!(group, Group::Classic(record) if !record.value().members.is_empty());
-    let state = context.state;
+    let (state, image) = (context.state, context.image);
     for (id, _) in state.iter().filter(|(_, group)| has_members(group)) {
         let Some(mut step) = classic::step(context, id) else { continue };
         for member in step.group.member_ids() {
             step.reschedule_heartbeat(&member);
         }
-        if step.group.member_count() > step.config.group_max_size {
-            // Members get the chance to commit before some of them are refused.
+        if step.group.member_count() > step.config.group_max_size || consumer::leaves_out(step.group, image) {
+            // Members get the chance to commit before some of them are refused, or others get more.
             step.prepare_rebalance();
         }
         decision.extend(step.out);
     }
     schedule_expiry(context);
     decision
+}
+
+/// Timers of members that were taken away with records that could not be written are set anew. (Kafka runs the timer of a
+/// session whose end could not be written again; the others it forgets.)
+fn expect_members(context: &mut Context<'_>) {
+    consumer::expect_members(context);
+    classic::expect_members(context);
 }
 
 fn schedule_expiry(context: &mut Context<'_>) {

@@ -8,7 +8,7 @@ use crate::runtime::{RecordPlace, Replicated, Timeline};
 use milena_protocol::Text;
 use milena_protocol::messages::{LegacyOffsetCommitValue, OffsetCommitKey, OffsetCommitValue};
 use milena_types::{LeaderEpoch, Offset, ProducerId, Timestamp, TopicId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// A group of either kind.
 #[derive(Clone, PartialEq, Debug)]
@@ -187,10 +187,9 @@ impl Groups {
         }
     }
 
-    /// The groups that appear in offsets, for checks.
-    #[must_use]
-    pub fn groups_with_offsets(&self) -> BTreeSet<Text> {
-        self.offsets.iter().map(|(key, _)| key.group.clone()).collect()
+    /// All offsets with everything decided so far, by group, topic and partition.
+    pub fn iter_offsets(&self) -> impl Iterator<Item = (&OffsetKey, &CommittedOffset)> {
+        self.offsets.iter()
     }
 }
 

@@ -88,7 +88,7 @@ pub struct Coordinator<M: Machine> {
     pub(super) next_offset: Offset,
     pub(super) last_round: u64,
     pub(super) open: Option<OpenRound<M>>,
-    /// Oldest first; handed to the host, and not committed.
+    /// Oldest first; handed to the host or loaded, and not committed.
     pub(super) pending: VecDeque<Round<M>>,
     pub(super) effects: VecDeque<Effect<M::Reply>>,
 }
@@ -279,6 +279,7 @@ impl<M: Machine> Coordinator<M> {
         let encoded: Vec<(Bytes, Option<Bytes>)> = records.iter().map(M::encode).collect();
         let fits = self.fits(&encoded, is_separable);
         if !fits {
+            self.machine.reverted(&self.state, now);
             return self.fail(vec![completion], ErrorCode::RECORD_LIST_TOO_LARGE, now);
         }
         if scope != Scope::Shared {
@@ -341,6 +342,7 @@ impl<M: Machine> Coordinator<M> {
         self.state.revert(number);
         self.next_offset = first_offset;
         self.effects.retain(|effect| !matches!(effect, Effect::Append { round, .. } if *round >= number));
+        self.machine.reverted(&self.state, now);
         self.fail(lost.into_iter().flat_map(|round| round.completions).collect(), error, now);
     }
 

@@ -1,7 +1,7 @@
 //! Loading: the batches of the log, from its start, replayed one by one. Only one batch is in memory at a time. Kafka:
 //! `CoordinatorLoaderImpl`.
 
-use super::coordinator::{Coordinator, Phase};
+use super::coordinator::{Coordinator, Phase, Round};
 use super::machine::{Machine, RecordPlace, Replicated};
 use bytes::Bytes;
 use milena_protocol::DecodeError;
@@ -32,13 +32,17 @@ impl std::fmt::Display for LoadError {
 impl std::error::Error for LoadError {}
 
 impl<M: Machine> Coordinator<M> {
-    /// Replays one batch of the log; batches come in order. Returns how many records are of a kind that is not known.
+    /// Replays one batch of the log; batches come in order. What the high watermark has not passed yet counts as decided
+    /// and not as committed: it may still be lost. Returns how many records are of a kind that is not known.
     ///
     /// # Errors
     /// The log cannot be loaded.
-    pub fn load(&mut self, batch: &Batch, scratch: &mut Scratch) -> Result<usize, LoadError> {
+    pub fn load(&mut self, batch: &Batch, high_watermark: Offset, scratch: &mut Scratch) -> Result<usize, LoadError> {
         assert_eq!(self.phase, Phase::Loading, "a coordinator is loaded once");
         let header = &batch.header;
+        if header.next_offset() > high_watermark {
+            self.begin_loaded_round(header.base_offset, header.next_offset());
+        }
         let mut unknown = 0;
         let broken = |error| LoadError::Batch(header.base_offset, error);
         for record in batch.records_with(MAX_DECOMPRESSED_BYTES, scratch).map_err(broken)? {
@@ -67,11 +71,20 @@ impl<M: Machine> Coordinator<M> {
         Ok(unknown)
     }
 
-    /// The whole log was replayed, up to `end_offset`: the coordinator serves from now on.
+    fn begin_loaded_round(&mut self, first_offset: Offset, end_offset: Offset) {
+        self.last_round += 1;
+        self.state.begin(self.last_round);
+        let (number, opened_at) = (self.last_round, Timestamp(0));
+        self.pending.push_back(Round { number, first_offset, end_offset, opened_at, completions: Vec::new() });
+    }
+
+    /// The whole log was replayed, up to `end_offset`: the coordinator serves from now on. The host tells it of the high
+    /// watermark with `committed`.
     pub fn activate(&mut self, end_offset: Offset, now: Timestamp) {
         assert_eq!(self.phase, Phase::Loading, "a coordinator is loaded once");
         self.next_offset = end_offset;
         self.phase = Phase::Active;
+        self.pending.iter_mut().for_each(|round| round.opened_at = now);
         let decision = self.machine.loaded(&self.state, now);
         self.carry_out(decision, now);
     }

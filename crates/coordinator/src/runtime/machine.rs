@@ -190,6 +190,10 @@ pub trait Machine {
         now: Timestamp,
     ) -> DecisionOf<Self>;
 
+    /// Records that were decided could not be written and are taken back: what was put off or dropped with them is to be
+    /// expected again. The decisions' own `after` follows.
+    fn reverted(&mut self, _state: &Self::State, _now: Timestamp) {}
+
     /// The answers to an event that cannot be decided because of `error`.
     fn refused(event: Self::Event, error: ErrorCode) -> Vec<(Ticket, Self::Reply)>;
 

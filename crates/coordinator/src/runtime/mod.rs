@@ -2,11 +2,11 @@
 
 mod collect;
 mod coordinator;
+#[cfg(test)]
+mod coordinator_tests;
 mod end_transaction;
 mod load;
 mod machine;
-#[cfg(test)]
-mod simulation_tests;
 mod timeline;
 mod timers;
 

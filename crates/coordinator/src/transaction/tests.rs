@@ -55,7 +55,7 @@ impl World {
         for bytes in &self.log {
             let batches: Vec<Batch> = Batches::new(bytes.clone()).collect::<Result<_, _>>().unwrap();
             for batch in &batches {
-                assert_eq!(self.coordinator.load(batch, &mut scratch).unwrap(), 0);
+                assert_eq!(self.coordinator.load(batch, Offset(i64::MAX), &mut scratch).unwrap(), 0);
             }
         }
         self.coordinator.activate(self.end, self.now);

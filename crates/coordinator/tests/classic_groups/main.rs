@@ -1,5 +1,5 @@
-//! Classic groups on the runtime: single scenes, and groups under chance.
-mod chaos;
+//! Classic groups on the runtime, scene by scene. Groups under chance are in `tests/simulation`.
+mod failures;
 mod member;
 mod offsets;
 mod scenes;

@@ -47,7 +47,7 @@ impl World {
         self.coordinator = coordinator(&self.config, self.loads);
         let mut scratch = Scratch::new();
         for batch in &self.log {
-            assert_eq!(self.coordinator.load(batch, &mut scratch).unwrap(), 0);
+            assert_eq!(self.coordinator.load(batch, Offset(i64::MAX), &mut scratch).unwrap(), 0);
         }
         let end = self.log.last().map_or(Offset(0), |batch| batch.header.next_offset());
         self.coordinator.activate(end, self.now);

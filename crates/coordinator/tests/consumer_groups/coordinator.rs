@@ -1,7 +1,6 @@
 //! A coordinator of one partition on a log in memory, with a cluster whose topics change and a clock that is moved by hand.
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail by panicking")]
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -66,21 +65,6 @@ impl Coordinator {
         }
         let decision = self.machine.loaded(&self.state, self.now);
         self.perform(decision);
-    }
-
-    /// Keeps the last record of each key, as compaction does; tombstones stay.
-    pub(crate) fn compact(&mut self) {
-        let last: BTreeMap<Bytes, usize> =
-            self.log.iter().enumerate().map(|(at, (key, _))| (key.clone(), at)).collect();
-        let log = std::mem::take(&mut self.log);
-        let kept = log.into_iter().enumerate().filter(|(at, (key, _))| last.get(key) == Some(at));
-        self.log = kept.map(|(_, entry)| entry).collect();
-    }
-
-    /// Dies with the records from this one on not committed: they are gone, and whoever waited for them hears nothing.
-    pub(crate) fn lose_from(&mut self, length: usize) {
-        self.log.truncate(length);
-        self.load();
     }
 
     fn perform(&mut self, decision: GroupDecision) -> Vec<(Ticket, GroupReply)> {

@@ -3,5 +3,4 @@
 mod coordinator;
 mod heartbeats;
 mod migration;
-mod model;
 mod speed;

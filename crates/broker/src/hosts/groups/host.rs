@@ -86,6 +86,13 @@ impl Host {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What was loaded is committed when the high watermark passes its end.
+    pub(super) fn await_commit(&self, end_offset: Offset) {
+        let listener: Weak<dyn CommitListener> = self.this.clone();
+        let committed = self.partition.await_coordinated(self.epoch, end_offset, listener);
+        self.put(Input::Commit(committed));
+    }
+
     /// Works through what came while `lock` was held.
     pub(super) fn catch_up(&self) {
         self.put(Input::Tick);

@@ -88,6 +88,7 @@ fn load(broker: &Broker, host: &Arc<Host>) {
             let event = GroupEvent::Image { image, deleted: Vec::new(), changed: Vec::new() };
             core.coordinator.handle(event, broker.now());
             drop(core);
+            host.await_commit(piece.log_end_offset);
             host.catch_up();
             let took_ms = began.elapsed().as_millis();
             if records > 0 {
@@ -96,7 +97,7 @@ fn load(broker: &Broker, host: &Arc<Host>) {
             return;
         }
         for batch in &piece.batches {
-            match core.coordinator.load(batch, &mut scratch) {
+            match core.coordinator.load(batch, piece.high_watermark, &mut scratch) {
                 Ok(passed_over) => unknown += passed_over,
                 Err(error) => {
                     drop(core);

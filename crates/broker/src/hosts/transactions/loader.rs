@@ -89,6 +89,7 @@ fn load(broker: &Broker, host: &Arc<Host>) {
             let version = broker.image().features.level(TRANSACTION_VERSION);
             core.coordinator.handle(TransactionEvent::Version(version), broker.now());
             drop(core);
+            host.await_commit(piece.log_end_offset);
             host.catch_up();
             let took_ms = began.elapsed().as_millis();
             if records > 0 {
@@ -97,7 +98,7 @@ fn load(broker: &Broker, host: &Arc<Host>) {
             return;
         }
         for batch in &piece.batches {
-            match core.coordinator.load(batch, &mut scratch) {
+            match core.coordinator.load(batch, piece.high_watermark, &mut scratch) {
                 Ok(passed_over) => unknown += passed_over,
                 Err(error) => {
                     drop(core);

@@ -70,6 +70,20 @@ pub(crate) fn step_of_live<'a>(context: &'a mut Context<'_>, id: &Text) -> Optio
     Some(Step { group, timers, config: context.config, now: context.now, out: GroupDecision::default() })
 }
 
+/// Members of groups that are in the log and that nobody waits for are given a whole session to be heard of.
+pub(crate) fn expect_members(context: &mut Context<'_>) {
+    let has_members = |group: &Group| matches!(group, Group::Classic(record) if !record.value().members.is_empty());
+    let state = context.state;
+    for (id, _) in state.iter().filter(|(_, group)| has_members(group)) {
+        let Some(mut step) = step(context, id) else { continue };
+        for member in step.group.member_ids() {
+            if step.timers.get(&step.heartbeat_timer(&member)).is_none() {
+                step.reschedule_heartbeat(&member);
+            }
+        }
+    }
+}
+
 impl Step<'_> {
     pub(crate) fn heartbeat_timer(&self, member: &Text) -> Timer {
         Timer::ClassicHeartbeat { group: self.group.id.clone(), member: member.clone() }

@@ -1,18 +1,43 @@
 //! What the rest of the coordinator asks of consumer groups: whether offsets may be committed or fetched, and how a group
 //! ends.
 
+use milena_metadata::Image;
 use milena_protocol::Text;
 use milena_protocol::messages::OffsetCommitRequest;
 use milena_protocol::messages::offset_commit_request::OffsetCommitRequestTopic;
 use milena_types::{ErrorCode, Uuid};
 
-use super::fence;
 use super::member::Member;
 use super::state::ConsumerGroup;
+use super::{embedded, fence};
+use crate::assignor::TopicPartitions;
+use crate::group::classic::ClassicGroup;
 use crate::group::context::Context;
 use crate::group::error::Refusal;
 use crate::group::records::GroupRecord;
 use crate::group::timer::Timer;
+
+/// Whether a classic group of consumers has partitions that belong to nobody although its assignor is one that leaves
+/// nothing out. So it is when the rebalance after a downgrade was lost with its coordinator: the record of the group has
+/// what each member kept. (Kafka finds the group stable, and the partitions stay without an owner.)
+pub(crate) fn leaves_out(group: &ClassicGroup, image: &Image) -> bool {
+    let Some(topics) = &group.subscribed_topics else { return false };
+    let mut assigned = TopicPartitions::new();
+    for member in group.members() {
+        match embedded::read_assignment(&member.assignment) {
+            Ok(share) if share.user_data.as_ref().is_none_or(|data| data.is_empty()) => {
+                for (topic, partitions) in embedded::by_topic_id(&share, image) {
+                    assigned.entry(topic).or_default().extend(partitions);
+                }
+            }
+            _ => return false,
+        }
+    }
+    topics.iter().filter_map(|name| image.topics.named(name)).any(|topic| {
+        let count = assigned.get(&topic.id).map_or(0, |partitions| partitions.len());
+        count < topic.partitions.len()
+    })
+}
 
 /// From this version on members of the new protocol can be told that their epoch is stale.
 const STALE_EPOCH_FROM_VERSION: i16 = 9;

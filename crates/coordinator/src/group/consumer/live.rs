@@ -39,6 +39,11 @@ impl ConsumerLive {
         self.checked.get(id).is_none_or(|checked| now >= checked.until || group.epoch < checked.epoch)
     }
 
+    /// The group has become another.
+    pub(super) fn forget(&mut self, id: &Text) {
+        self.checked.remove(id);
+    }
+
     /// The topics of a group have just been looked at.
     pub(super) fn set_checked(&mut self, id: &Text, epoch: i32, now: Timestamp) {
         let until = Timestamp(now.0.saturating_add(BELIEVED_MS));

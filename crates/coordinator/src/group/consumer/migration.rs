@@ -2,7 +2,7 @@
 //! (`group.consumer.migration.policy`). Kafka: `convertToConsumerGroup`, `convertToClassicGroup`,
 //! `ConsumerGroup.fromClassicGroup`, `ClassicGroup.fromConsumerGroup`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -61,7 +61,12 @@ pub(super) fn upgrade(
     out.at_once.extend(waiting);
     let classic = step.group.clone();
     let mut group = from_classic(context, &classic)?;
-    group.metadata_hash = context.live.consumer.metadata_hash(&group.subscribed_topics, context.image);
+    context.live.consumer.forget(group_id);
+    // Where the leader left something out, as when topics have come since, a new target must be made. (Kafka takes what it
+    // finds to be complete, and it stays so until topics change again.)
+    if is_complete(&group, context) {
+        group.metadata_hash = context.live.consumer.metadata_hash(&group.subscribed_topics, context.image);
+    }
     out.records.push(tombstone);
     out.records.extend(group_records(group_id, &group));
     for (member_id, member) in group.members.iter() {
@@ -70,6 +75,14 @@ pub(super) fn upgrade(
         context.live.set_timer(timer, context.now, i64::from(session_ms));
     }
     Ok(group)
+}
+
+/// Whether every partition that somebody wants is somebody's.
+fn is_complete(group: &ConsumerGroup, context: &Context<'_>) -> bool {
+    group.subscribed_topics.keys().filter_map(|name| context.image.topics.named(name)).all(|topic| {
+        let assigned = group.target.values().filter_map(|target| target.get(&topic.id)).map(BTreeSet::len);
+        assigned.sum::<usize>() >= topic.partitions.len()
+    })
 }
 
 /// The same group as a consumer group: its generation is the epoch, what members have is what they shall have.

@@ -31,7 +31,7 @@ mod subscription;
 mod target;
 mod timers;
 
-pub(crate) use bridge::{tombstones, validate_commit, validate_fetch};
+pub(crate) use bridge::{leaves_out, tombstones, validate_commit, validate_fetch};
 pub(crate) use classic_member::{classic_heartbeat, classic_join, classic_leave, classic_sync};
 pub(crate) use describe::describe;
 pub use heartbeat::check_heartbeat;
@@ -40,4 +40,4 @@ pub use live::ConsumerLive;
 pub(crate) use live::image_changed;
 pub(crate) use replay::replay;
 pub use state::{ConsumerGroup, ConsumerGroupState};
-pub(crate) use timers::{expire, loaded};
+pub(crate) use timers::{expect_members, expire, loaded};

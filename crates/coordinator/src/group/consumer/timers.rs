@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use milena_protocol::Text;
+use milena_types::Timestamp;
 
 use super::member::MemberState;
 use super::{fence, subscription};
@@ -46,17 +47,27 @@ fn fence_if_unrevoked(context: &mut Context<'_>, group_id: &Text, member_id: &Te
 /// The log is loaded: every member is given a whole session to be heard of.
 pub(crate) fn loaded(context: &mut Context<'_>) -> GroupDecision {
     context.live.consumer.begin(context.image);
+    expect_members(context);
+    GroupDecision::default()
+}
+
+/// Every member that nobody waits for is given a whole session to be heard of, and time to revoke what it must.
+pub(crate) fn expect_members(context: &mut Context<'_>) {
     for (group_id, group) in context.state.iter() {
         let Group::Consumer(group) = group else { continue };
         let session_ms = context.config.consumer_timeouts(context.image, group_id).session_timeout_ms;
         for (member_id, member) in group.members.iter() {
             let timer = Timer::ConsumerSession { group: group_id.clone(), member: member_id.clone() };
-            context.live.set_timer(timer, context.now, i64::from(session_ms));
+            expect(context, timer, session_ms);
             if member.state == MemberState::UnrevokedPartitions {
                 let timer = Timer::ConsumerRebalance { group: group_id.clone(), member: member_id.clone() };
-                context.live.set_timer(timer, context.now, i64::from(member.rebalance_timeout_ms));
+                expect(context, timer, member.rebalance_timeout_ms);
             }
         }
     }
-    GroupDecision::default()
+}
+
+fn expect(context: &mut Context<'_>, timer: Timer, ms: i32) {
+    let at = Timestamp(context.now.0.saturating_add(i64::from(ms)));
+    context.live.timers.set_if_absent(timer, at);
 }
