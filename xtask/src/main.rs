@@ -14,6 +14,7 @@ mod oracle;
 mod process;
 mod schemas;
 mod setup;
+mod sim_groups;
 mod source;
 mod steps;
 mod test;
@@ -35,6 +36,7 @@ const USAGE: &str = "usage: cargo xtask <task>
   bench [--side-by-side PATH] [flags]  drive an external side-by-side benchmark
   oracle compaction [--logs N] [--seed N]  random logs cleaned by Kafka's cleaner and by ours (default 1000)
   oracle cleaner [--megabytes N] [--rounds N] [--codec C]  how long Kafka's cleaner and ours take (default 1000, 3, none)
+  sim groups [--seeds N] [--from S] [--story]  the group coordinator simulated from seeds (default 10000)
   schemas [--check]       import the message schemas from Kafka's jars, or compare with them
   setup                   install what the tests need (jars, clients) under target/
 ";
@@ -55,6 +57,10 @@ fn main() -> ExitCode {
         "oracle" => oracle::run(&rest),
         "bench" => bench::run(&rest),
         "fuzz" => fuzz::run(&rest),
+        "sim" => match rest.split_first() {
+            Some((what, flags)) if what == "groups" => sim_groups::run(flags),
+            _ => Err(anyhow::anyhow!("sim: groups\n{USAGE}")),
+        },
         "setup" => setup::run(),
         "schemas" => schemas::run(&rest),
         "" | "help" | "--help" | "-h" => {

@@ -20,7 +20,17 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
         }
     }
     let mut command = process::cargo();
-    command.args(["test", "--quiet", "--release", "--locked", "-p", "milena-coordinator", "--test", "simulation", "--"]);
+    command.args([
+        "test",
+        "--quiet",
+        "--release",
+        "--locked",
+        "-p",
+        "milena-coordinator",
+        "--test",
+        "simulation",
+        "--",
+    ]);
     command.args(["--nocapture", "--exact"]);
     if tells {
         command.arg("one_seed").env("MILENA_SIM_STORY", from);
