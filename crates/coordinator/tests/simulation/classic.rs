@@ -260,6 +260,13 @@ impl Classic {
         self.assigned = None;
         let is_leader = response.leader == response.member_id && !response.members.is_empty();
         let mut assignments = Vec::new();
+        // A consumer group names no leader. If it becomes a classic one without a rebalance, as when its last consumer comes
+        // back as a classic member, nobody leads it, neither here nor with Apache Kafka, and nobody would see new topics.
+        if response.leader.is_empty()
+            && let Wish::Names(topics) = &profile.wish
+        {
+            self.assigned = Some((topics.clone(), desk.cluster.wanted(&profile.wish)));
+        }
         if is_leader {
             let (topics, shares) = assign(response, self.is_cooperative, desk);
             // A leader that came back does not know what it assigned, and finds that it has changed.

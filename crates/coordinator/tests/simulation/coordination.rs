@@ -84,8 +84,7 @@ impl World {
             return;
         };
         let mut scratch = Scratch::new();
-        let is_trusting = is_planted(Mistake::LoadsAsCommitted);
-        let high_watermark = if is_trusting { self.log.end() } else { self.log.high_watermark };
+        let high_watermark = self.log.high_watermark;
         for batch in &self.log.batches {
             host.coordinator.load(batch, high_watermark, &mut scratch).unwrap();
         }

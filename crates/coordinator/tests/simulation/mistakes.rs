@@ -32,8 +32,6 @@ pub(crate) enum Mistake {
     ForgetsTimersOnLoad,
     /// Whoever could not be put out because nothing could be written is forgotten.
     ForgetsTimersOnFailure,
-    /// What was loaded counts as committed.
-    LoadsAsCommitted,
     /// Sessions do not end.
     SessionsNeverEnd,
     /// Tombstones are not read.
@@ -49,7 +47,7 @@ pub(crate) enum Mistake {
 }
 
 impl Mistake {
-    pub(crate) const ALL: [Mistake; 14] = [
+    pub(crate) const ALL: [Mistake; 13] = [
         Mistake::AnswersBeforeCommitted,
         Mistake::SyncsBeforeCommitted,
         Mistake::KeepsWhatFailed,
@@ -57,7 +55,6 @@ impl Mistake {
         Mistake::RevokesByItself,
         Mistake::ForgetsTimersOnLoad,
         Mistake::ForgetsTimersOnFailure,
-        Mistake::LoadsAsCommitted,
         Mistake::SessionsNeverEnd,
         Mistake::IgnoresTombstones,
         Mistake::ReadsUncommitted,
