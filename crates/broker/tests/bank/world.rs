@@ -271,7 +271,7 @@ impl World {
         let mut scratch = Scratch::new();
         for bytes in &self.log {
             for batch in Batches::new(bytes.clone()).map(Result::unwrap) {
-                self.coordinator.load(&batch, &mut scratch).unwrap();
+                self.coordinator.load(&batch, self.log_end, &mut scratch).unwrap();
             }
         }
         self.committed_end = self.log_end;
