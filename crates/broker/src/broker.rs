@@ -9,7 +9,7 @@ use crate::partitions::{
     Assigner, Checkpoints, Deadlines, FlushQueue, LocalTopic, Lookup, Moves, Partitions, Rebuilding, broker_texts,
 };
 use crate::producer_ids::ProducerIds;
-use crate::replication::{Following, IsrChanges, ReplicaDirectories};
+use crate::replication::{Following, IsrChanges, ReplicaDirectories, Throttles};
 use crate::settings::BrokerSettings;
 use arc_swap::{ArcSwap, Guard};
 use milena_metadata::{ConfigResource, Delta, Image, Topic};
@@ -49,6 +49,7 @@ pub struct Broker {
     epoch: AtomicI64,
     following: Following,
     isr_changes: IsrChanges,
+    throttles: Throttles,
     replica_directories: ReplicaDirectories,
     producer_ids: ProducerIds,
     rebuilding: Rebuilding,
@@ -72,6 +73,7 @@ impl Broker {
         let BrokerParts { settings, clock, controller, log_dirs } = parts;
         let log_dirs = Arc::new(log_dirs);
         let assigner = Assigner::open(&log_dirs, clock.clone());
+        let throttles = Throttles::new(&settings.config_texts);
         let sessions_max = settings.max_incremental_fetch_session_cache_slots;
         let limits = CacheLimits { sessions_max, ..CacheLimits::default() };
         Arc::new(Self {
@@ -89,6 +91,7 @@ impl Broker {
             epoch: AtomicI64::new(-1),
             following: Following::default(),
             isr_changes: IsrChanges::default(),
+            throttles,
             replica_directories: ReplicaDirectories::default(),
             producer_ids: ProducerIds::default(),
             rebuilding: Rebuilding::default(),
@@ -136,6 +139,10 @@ impl Broker {
 
     pub(crate) fn isr_changes(&self) -> &IsrChanges {
         &self.isr_changes
+    }
+
+    pub(crate) fn throttles(&self) -> &Throttles {
+        &self.throttles
     }
 
     pub(crate) fn replica_directories(&self) -> &ReplicaDirectories {
@@ -199,6 +206,7 @@ impl Broker {
         let rate =
             texts.get("replica.alter.log.dirs.io.max.bytes.per.second").and_then(|text| text.trim().parse().ok());
         self.moves.set_rate(rate.unwrap_or(i64::MAX));
+        self.throttles.set(&texts);
         let quotas = connection_quotas(&texts);
         for handle in self.connection_quotas.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             handle.set(quotas.clone());

@@ -5,8 +5,12 @@ use std::collections::BTreeMap;
 use milena_protocol::Records;
 use milena_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use milena_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use milena_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use milena_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use milena_protocol::messages::{CreateTopicsRequest, FetchRequest, MetadataRequest, MetadataResponse, ProduceRequest};
+use milena_protocol::messages::{
+    CreateTopicsRequest, FetchRequest, IncrementalAlterConfigsRequest, MetadataRequest, MetadataResponse,
+    ProduceRequest,
+};
 use milena_records::{BatchBuilder, BuilderConfig};
 use milena_types::{LeaderEpoch, Offset, Uuid};
 
@@ -216,6 +220,50 @@ async fn a_consumer_is_sent_to_the_replica_in_its_rack_and_reads_there() {
         }
         assert!(tokio::time::Instant::now() < deadline);
     }
+    for member in &mut members.iter_mut().rev() {
+        member.stop().await;
+    }
+}
+
+async fn alter(member: &Member, kind: i8, name: &str, key: &str, value: &str) {
+    let config = AlterableConfig { name: key.into(), value: Some(value.into()), ..Default::default() };
+    let resource = AlterConfigsResource {
+        resource_type: kind,
+        resource_name: name.into(),
+        configs: vec![config],
+        ..Default::default()
+    };
+    let request = IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+    let answer = member.connect().await.ask(&request, Duration::ZERO).await.unwrap();
+    assert_eq!(answer.responses[0].error_code, 0, "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_throttled_leader_gives_a_replica_that_is_behind_only_what_the_rate_allows() {
+    let port = free_port();
+    let mut members: Vec<Member> = (1..=3).map(|id| Member::new(id, port)).collect();
+    for member in &mut members {
+        member.start().await;
+    }
+    create_topic(&members[0]).await;
+    let (mut leader, topic) = wait_for(&members[0], |leader, isr| leader > 0 && isr.len() == 3).await;
+    wait_for(&members[usize::try_from(leader - 1).unwrap()], |seen, _| seen == leader).await;
+    // Node 1 is the controller and stays.
+    let leaving = if leader == 3 { 2 } else { 3 };
+    members[leaving - 1].stop().await;
+    leader = wait_for(&members[0], |leader, isr| leader > 0 && isr.len() == 2).await.0;
+    let big = "x".repeat(400_000);
+    for offset in 0..4 {
+        assert_eq!(produce(&members, leader, topic, &big).await, (0, offset));
+    }
+    alter(&members[0], 2, "t", "leader.replication.throttled.replicas", "*").await;
+    alter(&members[0], 4, "", "leader.replication.throttled.rate", "1000").await;
+    members[leaving - 1].start().await;
+    // What goes before the rate is known to be passed is one answer; then nothing for as long as that counts.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(members[leaving - 1].log().len() < 1_600_000, "{}", members[leaving - 1].log().len());
+    alter(&members[0], 4, "", "leader.replication.throttled.rate", "1000000000").await;
+    wait_for(&members[0], |_, isr| isr.len() == 3).await;
     for member in &mut members.iter_mut().rev() {
         member.stop().await;
     }

@@ -21,6 +21,7 @@ mod opening;
 mod parked_fetch;
 mod partition;
 mod pending_produce;
+mod read_replica;
 mod rebuilding;
 mod refusal;
 mod settings;

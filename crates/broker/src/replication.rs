@@ -9,8 +9,10 @@ mod isr_changes;
 mod out_of_range;
 mod requests;
 mod tasks;
+mod throttles;
 
 pub(crate) use directories::ReplicaDirectories;
 pub(crate) use following::Following;
 pub(crate) use isr_changes::IsrChanges;
 pub use tasks::ReplicationTasks;
+pub(crate) use throttles::{Throttled, Throttles};

@@ -10,6 +10,7 @@ mod partition;
 mod read_bound;
 mod read_replica;
 mod replica;
+mod throttle;
 
 pub use fetch_plan::{FetchPlan, FetchSessionClient, PartitionKey, SessionChanges};
 pub use fetch_session::{
@@ -21,3 +22,4 @@ pub use isr::{IsrChange, IsrReply, IsrState};
 pub use partition::{AckState, Assignment, Durability, PartitionConfig, PartitionState, Role};
 pub use read_bound::{Isolation, ReadBound, ReadRequest};
 pub use replica::{Replica, ReplicaFetch};
+pub use throttle::Throttle;

@@ -4,6 +4,7 @@
 
 use super::parked_fetch::ParkedFetch;
 use super::partition::{Inner, Partition};
+use super::read_replica::nearer_replica;
 use super::waiting::Wakes;
 use crate::broker::Broker;
 use crate::partitions::Lookup;
@@ -132,18 +133,19 @@ impl FetchWork {
 
     /// Reads every partition for the first time: what a follower asks for is what it has.
     pub(crate) fn read_first(&self, broker: &Broker) -> Pass {
-        let mut pass = self.read_with(None, Some(broker));
+        let mut pass = self.read_with(broker, None, true);
         std::mem::take(&mut pass.wakes).into_iter().for_each(Wakes::run);
         pass
     }
 
     /// Reads every partition once. With `parked`, it is registered where there was nothing to read, under the lock that
     /// an append takes.
-    pub(crate) fn read(&self, parked: Option<&Arc<ParkedFetch>>) -> Pass {
-        self.read_with(parked, None)
+    pub(crate) fn read(&self, broker: &Broker, parked: Option<&Arc<ParkedFetch>>) -> Pass {
+        self.read_with(broker, parked, false)
     }
 
-    fn read_with(&self, parked: Option<&Arc<ParkedFetch>>, acknowledging: Option<&Broker>) -> Pass {
+    fn read_with(&self, broker: &Broker, parked: Option<&Arc<ParkedFetch>>, is_first_pass: bool) -> Pass {
+        let is_throttled = self.params.replica.is_some() && broker.throttles().leader.is_exceeded(broker.steady());
         let mut wakes = Vec::new();
         let mut left_bytes = self.params.max_bytes;
         // Before version 3 the limit was per partition and hard.
@@ -161,7 +163,8 @@ impl FetchWork {
                         requested,
                         limits,
                         parked,
-                        acknowledging.map(|broker| (broker, &mut wakes)),
+                        is_first_pass.then_some((broker, &mut wakes)),
+                        is_throttled,
                     )
                 }
                 // What is unknown is answered before the log is asked: with the empty list and not with null.
@@ -188,6 +191,7 @@ impl FetchWork {
         (left_bytes, is_first): (u32, bool),
         parked: Option<&Arc<ParkedFetch>>,
         acknowledging: Option<(&Broker, &mut Vec<Wakes>)>,
+        is_throttled: bool,
     ) -> ReadOutcome {
         let params = &self.params;
         let max_bytes = u32::try_from(requested.max_bytes).unwrap_or(0).min(left_bytes);
@@ -206,7 +210,7 @@ impl FetchWork {
         let log_start = inner.log.log_start_offset();
         let from = Offset(requested.fetch_offset);
         if let (Some(rack), Some((broker, _))) = (&params.rack, &acknowledging)
-            && let Some(preferred) = self.nearer_replica(broker, &inner, rack, from)
+            && let Some(preferred) = nearer_replica(broker, &inner, (&self.listener, rack), from)
         {
             let outcome = ReadOutcome::failed(ErrorCode::NONE);
             return ReadOutcome { bound: Some(bound), log_start, preferred: Some(preferred), ..outcome };
@@ -241,7 +245,7 @@ impl FetchWork {
         if diverging.is_some() {
             return outcome;
         }
-        if from < bound.bound {
+        if from < bound.bound && !(is_throttled && self.has_to_wait(partition, &inner)) {
             match inner.read(from, max_bytes, bound.bound, is_first) {
                 Ok(read) => {
                     if let Some(aborted) = &mut outcome.aborted {
@@ -258,14 +262,23 @@ impl FetchWork {
         outcome
     }
 
-    /// The replica in the consumer's rack that it is sent to, if there is one that clients of its listener can reach.
-    fn nearer_replica(&self, broker: &Broker, inner: &Inner, rack: &Text, from: Offset) -> Option<BrokerId> {
-        let image = broker.image();
-        let is_near = |id: BrokerId| {
-            let registration = image.cluster.broker(id).filter(|broker| !broker.is_fenced);
-            registration.is_some_and(|it| it.rack.as_ref() == Some(rack) && it.endpoint(&self.listener).is_some())
-        };
-        inner.state.read_replica(from, broker.steady(), is_near)
+    /// Whether the follower that fetches is throttled: one that is not in sync, of a replica that the topic names.
+    fn has_to_wait(&self, partition: &Partition, inner: &Inner) -> bool {
+        let in_sync = |replica| inner.state.isr().committed().contains(&replica);
+        partition.settings().throttled_leaders.has(partition.index)
+            && self.params.replica.is_some_and(|replica| !in_sync(replica))
+    }
+
+    /// What leaves for a follower counts where its replica is throttled.
+    fn count(&self, broker: &Broker, pass: &Pass) {
+        if self.params.replica.is_none() {
+            return;
+        }
+        let sent = self.wanted.iter().zip(&pass.outcomes).filter_map(|(wanted, outcome)| {
+            let partition = wanted.partition.as_ref().ok()?;
+            partition.settings().throttled_leaders.has(partition.index).then_some(outcome.records.len())
+        });
+        broker.throttles().leader.record(sent.sum(), broker.steady());
     }
 
     /// A follower has everything below what it asks for (`Partition.updateFollowerFetchState`).
@@ -292,6 +305,7 @@ impl FetchWork {
 
     /// Builds the answer and moves the session on.
     pub(crate) fn respond(&self, broker: &Broker, pass: Pass) -> FetchResponse {
+        self.count(broker, &pass);
         let requested = self.context.partitions();
         let answered: Vec<_> = self
             .wanted

@@ -54,7 +54,7 @@ impl ParkedFetch {
         let Some(broker) = self.broker.upgrade() else { return };
         let mut state = self.state();
         let Some(waiting) = state.as_ref() else { return };
-        let pass = waiting.work.read(Some(self));
+        let pass = waiting.work.read(&broker, Some(self));
         if pass.is_enough() {
             let waiting = state.take();
             self.answered.store(true, Ordering::Relaxed);
@@ -69,7 +69,7 @@ impl Parked for ParkedFetch {
         let Some(broker) = self.broker.upgrade() else { return };
         let Some(waiting) = self.state().take() else { return };
         self.answered.store(true, Ordering::Relaxed);
-        let pass = waiting.work.read(None);
+        let pass = waiting.work.read(&broker, None);
         answer(&broker, Some(waiting), pass);
     }
 }

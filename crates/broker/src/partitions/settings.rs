@@ -1,6 +1,7 @@
 //! A topic's configuration as its partitions use it: the topic's own values, else the broker's dynamic ones, else those
 //! of the broker's file, else Kafka's defaults (`LogConfig.fromProps`, `DynamicBrokerConfig`).
 
+use crate::replication::Throttled;
 use crate::settings::BrokerSettings;
 use milena_metadata::config::{ConfigValue, TOPIC_CONFIGS, topic_default};
 use milena_metadata::{ConfigMap, ConfigResource, Image};
@@ -21,6 +22,10 @@ pub(crate) struct TopicSettings {
     pub(crate) flush_messages: i64,
     /// `flush.ms`.
     pub(crate) flush_ms: i64,
+    /// `leader.replication.throttled.replicas`.
+    pub(crate) throttled_leaders: Throttled,
+    /// `follower.replication.throttled.replicas`.
+    pub(crate) throttled_followers: Throttled,
 }
 
 /// The texts topics' defaults come from: the file's, overlaid by the dynamic ones of all brokers and of this one.
@@ -88,6 +93,11 @@ impl TopicSettings {
             min_insync_replicas: usize::try_from(values.number("min.insync.replicas")).unwrap_or(1),
             flush_messages: values.number("flush.messages"),
             flush_ms: values.number("flush.ms"),
+            throttled_leaders: Throttled::of(&values.list("leader.replication.throttled.replicas"), settings.node_id),
+            throttled_followers: Throttled::of(
+                &values.list("follower.replication.throttled.replicas"),
+                settings.node_id,
+            ),
         }
     }
 

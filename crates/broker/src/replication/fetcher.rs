@@ -14,13 +14,16 @@ use milena_replication::{
     Durability, FetchPlan, FetchSessionClient, PartitionKey, RequestedPartition, after_out_of_range,
 };
 use milena_types::{BrokerId, ErrorCode, LeaderEpoch, PartitionIndex, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
 /// How long metadata may take from one broker to another, about.
 const METADATA_LAG_MS: i64 = 50;
+
+/// Between two looks whether a throttled replica may go on.
+const THROTTLED_MS: i64 = 100;
 
 /// What other brokers see as the client of this one's fetchers.
 pub(super) fn client_id(broker: &Broker) -> String {
@@ -36,6 +39,7 @@ pub(super) async fn run(broker: Arc<Broker>, leader: BrokerId, mut stopped: watc
         link: Link::default(),
         plan: FetchPlan::default(),
         session: FetchSessionClient::default(),
+        in_sync: BTreeSet::new(),
         stopped: stopped.clone(),
     };
     loop {
@@ -72,6 +76,8 @@ struct Fetcher {
     link: Link,
     plan: FetchPlan,
     session: FetchSessionClient,
+    /// The partitions that had all of their leader's records at the last answer: these are never throttled.
+    in_sync: BTreeSet<PartitionKey>,
     /// Ends waiting for the leader, but nothing that writes.
     stopped: watch::Receiver<bool>,
 }
@@ -145,9 +151,15 @@ impl Fetcher {
     fn wanted(&mut self, targets: &Targets, due: &[(PartitionKey, LeaderEpoch)]) -> Wanted {
         let max_bytes = self.broker.settings.replication.fetch_max_bytes;
         let now = self.broker.now();
+        let is_throttled = self.broker.throttles().follower.is_exceeded(self.broker.steady());
         let mut wanted = Wanted::new();
         for (key, leader_epoch) in due {
             let Some(target) = targets.get(key) else { continue };
+            if is_throttled && is_throttled_here(&target.partition) && !self.in_sync.contains(key) {
+                let until = Timestamp(self.broker.steady().0 + THROTTLED_MS);
+                self.plan.delay(*key, until);
+                continue;
+            }
             match target.partition.follower_end(self.leader, *leader_epoch, now) {
                 Ok(Some(at)) => drop(wanted.insert(*key, requested(key.0, key.1.0, &at, max_bytes))),
                 // The metadata went on; the next look at what is followed tells.
@@ -171,7 +183,11 @@ impl Fetcher {
         let mut good = Vec::with_capacity(arrived.len());
         for (key, target, asked, data) in arrived {
             match ErrorCode(data.error_code) {
-                ErrorCode::NONE => good.push((key, target, fetched(self.leader, &asked, data))),
+                ErrorCode::NONE => {
+                    let fetched = fetched(self.leader, &asked, data);
+                    self.note(key, &target.partition, &fetched);
+                    good.push((key, target, fetched));
+                }
                 ErrorCode::OFFSET_OUT_OF_RANGE => self.on_out_of_range(key, &target.partition, &asked, address).await,
                 // Fenced: the controller has said another epoch, and its metadata is on the way.
                 ErrorCode::FENCED_LEADER_EPOCH => self.plan.fail(key),
@@ -199,6 +215,21 @@ impl Fetcher {
                 Ok(Taken::Stale) => {}
                 Err(problem) => self.on_problem(key, &problem),
             }
+        }
+    }
+
+    /// What came counts where the replica is throttled.
+    fn note(&mut self, key: PartitionKey, partition: &Arc<crate::partitions::Partition>, fetched: &Fetched) {
+        if !is_throttled_here(partition) {
+            return;
+        }
+        self.broker.throttles().follower.record(fetched.records.len(), self.broker.steady());
+        let last = milena_records::Batches::new(fetched.records.clone()).filter_map(Result::ok).last();
+        let end = last.map_or(fetched.from, |batch| batch.header.next_offset());
+        if end >= fetched.high_watermark {
+            self.in_sync.insert(key);
+        } else {
+            self.in_sync.remove(&key);
         }
     }
 
@@ -242,6 +273,10 @@ impl Fetcher {
             Err(_) => self.plan.fail(key),
         }
     }
+}
+
+fn is_throttled_here(partition: &crate::partitions::Partition) -> bool {
+    partition.settings().throttled_followers.has(partition.index)
 }
 
 /// Whether the leader answers so because it has not heard of its leadership yet. To wait for the whole backoff then would

@@ -4,7 +4,7 @@ use super::status::KeyStatus::{self, Honoured, NoEffectYet, Refused};
 use super::status::{
     AUTHORIZER, BYTES_BOUND, FETCHERS, INTERNAL, LEAVING, LINGER, METRICS, MOVES, NO_TIERS, OPEN_TO_ALL, POLICY,
     PREALLOCATE, PROVIDERS, PURGATORY, QUORUM, QUOTA_CLASS, QUOTAS, SASL, SHARE_GROUPS, STREAMS_GROUPS, TELEMETRY,
-    THREADS, THROTTLES, TIERED, TLS, TOKENS, TWO_PHASE, UNSTABLE,
+    THREADS, TIERED, TLS, TOKENS, TWO_PHASE, UNSTABLE,
 };
 
 /// Sorted by name.
@@ -256,8 +256,8 @@ pub static BROKER_STATUS: &[(&str, KeyStatus)] = &[
     ("replica.selector.class", Honoured),
     ("replica.socket.receive.buffer.bytes", NoEffectYet(FETCHERS)),
     ("replica.socket.timeout.ms", Honoured),
-    ("replication.quota.window.num", NoEffectYet(THROTTLES)),
-    ("replication.quota.window.size.seconds", NoEffectYet(THROTTLES)),
+    ("replication.quota.window.num", Honoured),
+    ("replication.quota.window.size.seconds", Honoured),
     ("request.timeout.ms", Honoured),
     ("sasl.client.callback.handler.class", NoEffectYet(SASL)),
     ("sasl.enabled.mechanisms", NoEffectYet(SASL)),

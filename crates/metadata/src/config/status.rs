@@ -71,7 +71,6 @@ pub(super) const TWO_PHASE: &str = "no stable version of InitProducerId can ask 
 pub(super) const TIERED: &str = "tiered storage is not built yet";
 pub(super) const FETCHERS: &str = "one connection copies from each leader, with the buffers of the system";
 pub(super) const LEAVING: &str = "a broker that stops always hands over what it leads";
-pub(super) const THROTTLES: &str = "replication is not throttled yet";
 pub(super) const QUORUM: &str = "the times of requests to other nodes are fixed";
 pub(super) const QUOTAS: &str = "quotas are not built yet";
 pub(super) const METRICS: &str = "metrics are not built yet";
