@@ -23,7 +23,8 @@ pub use metadata_log::MetadataLog;
 pub(crate) use metadata_loop::BesideThread;
 pub use metadata_loop::{
     Beside, Event, Job, MetadataError, MetadataHandle, MetadataInbox, MetadataListener, MetadataParts, PeerAnswer,
-    RaftSender, metadata_channel, start_metadata,
+    PeerRequest, PeerResponse, RaftSender, SteppedMetadata, answer_event, metadata_channel, snapshot_piece,
+    start_metadata,
 };
 pub use network_sender::{ActiveController, LeaderWatch, NetworkSender, SenderSettings};
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod requests;
 mod serving;
 mod snapshots;
 mod start_error;
+mod stepped;
 mod voter_changes;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -42,6 +43,7 @@ use serving::ParkedFetch;
 pub(crate) use snapshots::BesideThread;
 pub use snapshots::{Beside, Job};
 pub use start_error::MetadataError;
+pub use stepped::{PeerRequest, PeerResponse, SteppedMetadata, answer_event, snapshot_piece};
 use voter_changes::VoterChange;
 
 /// What fails here is the disk, where nothing else is said.

@@ -50,6 +50,14 @@ impl SimulatedDisk {
         self.world().faults.capacity_bytes = bytes;
     }
 
+    /// Makes it lie from now on: files whose path has `files` in it, and names if `names`, are said to be synced and are
+    /// not. Bugs are planted with it.
+    pub fn ignore_syncs(&self, files: Option<&str>, names: bool) {
+        let mut world = self.world();
+        world.faults.unsynced_files = files.map(str::to_owned);
+        world.faults.unsynced_names = names;
+    }
+
     /// Bytes all files hold now.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {

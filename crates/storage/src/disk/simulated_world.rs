@@ -45,7 +45,7 @@ impl NameChange {
 }
 
 /// When calls fail.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Faults {
     /// The call with this 1-based number fails; 0 never.
     pub(super) fail_call: u64,
@@ -53,6 +53,10 @@ pub(super) struct Faults {
     pub(super) fail_all_after: bool,
     /// Bytes the device holds; 0 is without limit.
     pub(super) capacity_bytes: u64,
+    /// Files whose path has this in it are said to be synced and are not.
+    pub(super) unsynced_files: Option<String>,
+    /// Names are said to be synced and are not.
+    pub(super) unsynced_names: bool,
 }
 
 #[derive(Debug)]
@@ -204,10 +208,21 @@ impl World {
     }
 
     pub(super) fn sync_file(&mut self, inode: Inode) {
-        if let Some(file) = self.files.get_mut(&inode) {
-            file.durable = file.now.clone();
-            file.unsynced.clear();
+        if self.faults.unsynced_files.as_ref().is_some_and(|part| self.is_named(inode, part)) {
+            return;
         }
+        if let Some(file) = self.files.get_mut(&inode) {
+            for change in file.unsynced.drain(..) {
+                apply_change(&mut file.durable, &change);
+            }
+        }
+    }
+
+    fn is_named(&self, inode: Inode, part: &str) -> bool {
+        let is_this = |(path, node): (&PathBuf, &Node)| {
+            *node == Node::File(inode) && path.to_str().is_some_and(|path| path.contains(part))
+        };
+        self.names.iter().any(is_this)
     }
 
     pub(super) fn sync_all(&mut self) {
@@ -222,6 +237,9 @@ impl World {
     /// Makes the names in `directory` durable, and no others: POSIX promises no more. A name is of no use after a power
     /// cut unless its directory has one.
     pub(super) fn sync_names(&mut self, directory: &Path) {
+        if self.faults.unsynced_names {
+            return;
+        }
         let changes = std::mem::take(&mut self.name_changes);
         for change in changes {
             if change.directory() == Some(directory) {

@@ -1,0 +1,38 @@
+//! What must always hold, one file each. A checker says what it saw in one sentence; the first one ends the run.
+
+mod acknowledged;
+mod audit;
+mod candidates;
+mod committed;
+mod high_watermark;
+mod ledger;
+mod liveness;
+mod log_matching;
+mod metadata_matching;
+mod quorum_superset;
+mod readers;
+mod survivors;
+
+pub(crate) use ledger::{Ledger, is_promised, is_promised_key};
+pub(crate) use metadata_matching::MetadataMatching;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use milena_replication::PartitionKey;
+
+/// What a checker found.
+pub(crate) type Verdict = Result<(), String>;
+
+/// Everything the checkers remember.
+#[derive(Default)]
+pub(crate) struct Checkers {
+    /// What is committed, by partition.
+    pub(crate) ledgers: BTreeMap<PartitionKey, Ledger>,
+    pub(crate) metadata: MetadataMatching,
+    /// Which value a leader wrote at an offset in its epoch.
+    pub(crate) written: BTreeMap<(PartitionKey, i64, i32), u64>,
+    /// What clients were told: offset and value, the offset -1 where it was not told.
+    pub(crate) acknowledged: BTreeMap<PartitionKey, Vec<(i64, u64)>>,
+    /// Topics whose creation was answered.
+    pub(crate) topics: BTreeSet<String>,
+}
