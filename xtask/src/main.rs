@@ -14,6 +14,7 @@ mod oracle;
 mod process;
 mod schemas;
 mod setup;
+mod sim;
 mod sim_groups;
 mod source;
 mod steps;
@@ -37,6 +38,7 @@ const USAGE: &str = "usage: cargo xtask <task>
   oracle compaction [--logs N] [--seed N]  random logs cleaned by Kafka's cleaner and by ours (default 1000)
   oracle cleaner [--megabytes N] [--rounds N] [--codec C]  how long Kafka's cleaner and ours take (default 1000, 3, none)
   sim groups [--seeds N] [--from S] [--story]  the group coordinator simulated from seeds (default 10000)
+  sim [--seeds N] [--from S] [--one S] [--planted]  a whole cluster on one thread from seeds, under faults
   schemas [--check]       import the message schemas from Kafka's jars, or compare with them
   setup                   install what the tests need (jars, clients) under target/
 ";
@@ -59,7 +61,7 @@ fn main() -> ExitCode {
         "fuzz" => fuzz::run(&rest),
         "sim" => match rest.split_first() {
             Some((what, flags)) if what == "groups" => sim_groups::run(flags),
-            _ => Err(anyhow::anyhow!("sim: groups\n{USAGE}")),
+            _ => sim::run(&rest),
         },
         "setup" => setup::run(),
         "schemas" => schemas::run(&rest),

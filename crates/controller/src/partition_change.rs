@@ -132,7 +132,10 @@ impl<'a> PartitionChange<'a> {
         let mut candidates: Vec<BrokerId> = self.elr.iter().chain(&self.partition.isr).copied().collect();
         candidates.sort_unstable();
         candidates.dedup();
-        candidates.retain(|broker| !self.isr.contains(broker) && self.uncleanly_restarted != Some(*broker));
+        // Who is no replica any more loses its log: back among them it begins with nothing (Kafka keeps it eligible).
+        candidates.retain(|broker| {
+            !self.isr.contains(broker) && self.uncleanly_restarted != Some(*broker) && self.replicas.contains(broker)
+        });
         self.elr = candidates;
     }
 
@@ -339,6 +342,20 @@ mod tests {
         let record = change(&partition(1, &[1, 2]), true, &[2, 3], |it| it.isr = brokers(&[2]).to_vec()).unwrap();
         assert_eq!(record.leader, 2);
         assert_eq!((record.isr, record.eligible_leader_replicas), (Some(vec![2]), Some(vec![1])));
+    }
+
+    #[test]
+    fn a_replica_that_a_reassignment_removes_is_not_eligible_any_more() {
+        let before = Partition {
+            removing_replicas: brokers(&[3]),
+            adding_replicas: brokers(&[4]),
+            replicas: brokers(&[1, 2, 4, 3]),
+            directories: vec![Uuid([1; 16]); 4].into(),
+            ..partition(3, &[3])
+        };
+        let record = change(&before, true, &[1, 2, 3, 4], |it| it.isr = brokers(&[3, 4]).to_vec()).unwrap();
+        assert_eq!((record.leader, record.isr, record.replicas), (4, Some(vec![4]), Some(vec![1, 2, 4])));
+        assert_eq!(record.eligible_leader_replicas, None, "3 was in sync and keeps no log");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! processes at their ends.
 
 use milena_broker::ControllerRequest;
+use milena_broker::hosts::PeerRequest;
 
 use crate::broker::To;
 use crate::message::{Answer, Body, Lane, Packet, Purpose, Request};
@@ -9,6 +10,15 @@ use crate::world::{Call, Event, World};
 
 /// After this a caller no longer waits.
 const TIMEOUT_MS: i64 = 2500;
+/// A connection that carries nothing any more, and nobody knows it yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Broken {
+    /// When its ends notice and make another one.
+    until: i64,
+    /// What is written to it meanwhile arrives, late.
+    drains: bool,
+}
+
 /// How soon a caller learns that nobody listens where it calls.
 const REFUSED_MS: i64 = 20;
 
@@ -75,27 +85,36 @@ impl World {
             self.schedule(self.now + later, Event::Deliver(Box::new(packet)));
             return;
         }
+        let connection = (from, to, lane);
         if self.cut.contains(&(from, to)) {
+            // Nothing passes, and nothing later on this connection either before the caller gives it up.
+            self.broken.entry(connection).or_insert(Broken { until: self.now + TIMEOUT_MS, drains: false });
             return;
         }
-        if self.random.per_mille(loss) {
-            // The connection breaks: perhaps soon noticed, and perhaps what was sent arrives all the same.
-            self.arrivals.remove(&(from, to, lane));
-            if self.random.per_mille(700) {
-                let noticed = self.now + self.random.between(1, 400);
-                self.schedule(noticed, Event::Failed { call });
+        if self.broken.get(&connection).is_none_or(|broken| broken.until <= self.now) {
+            self.broken.remove(&connection);
+            if self.random.per_mille(loss) {
+                // The connection breaks; what was written to it before that is noticed arrives late, or not at all.
+                let broken = Broken { until: self.now + self.random.between(1, 400), drains: self.random.per_mille(500) };
+                self.broken.insert(connection, broken);
+                self.arrivals.remove(&connection);
             }
-            if self.random.per_mille(500) {
-                let at = self.now + later + self.random.between(1, 3000);
+        }
+        if let Some(broken) = self.broken.get(&connection).copied() {
+            self.schedule(broken.until, Event::Failed { call });
+            if broken.drains {
+                let last = self.late_arrivals.get(&connection).copied().unwrap_or(0);
+                let at = (self.now + later + self.random.between(1, 3000)).max(last);
+                self.late_arrivals.insert(connection, at);
                 self.schedule(at, Event::Deliver(Box::new(packet)));
             }
             return;
         }
         let slow = !self.is_healing && self.random.per_mille(self.draw.faults.slow_packets);
         let delay = if slow { self.random.between(50, 1500) } else { self.random.between(1, 8) };
-        let last = self.arrivals.get(&(from, to, lane)).copied().unwrap_or(0);
+        let last = self.arrivals.get(&connection).copied().unwrap_or(0);
         let at = (self.now + later + delay).max(last);
-        self.arrivals.insert((from, to, lane), at);
+        self.arrivals.insert(connection, at);
         self.schedule(at, Event::Deliver(Box::new(packet)));
     }
 
@@ -147,7 +166,9 @@ impl World {
         self.tell(|| format!("n{at} <- {}", crate::report::request(&request)));
         match request {
             Request::Controller(request) => self.serve_controller(at, call, request),
-            Request::Raft(request) => self.serve_raft(at, call, request),
+            Request::Peer(PeerRequest::Raft(request)) => self.serve_raft(at, call, request),
+            Request::Peer(PeerRequest::Controller(request)) => self.serve_controller(at, call, request),
+            Request::Peer(PeerRequest::ApiVersions) => self.answer(at, call, Answer::ApiVersions(0, 1)),
             Request::Metadata => {
                 let image = self.nodes.get(at).and_then(crate::node::Node::broker).map(|host| host.image.clone());
                 match image {
@@ -173,7 +194,7 @@ impl World {
                         Request::Produce { key, batch, timeout_ms } => {
                             broker.produce(call, key, batch, timeout_ms, now, out);
                         }
-                        Request::Controller(_) | Request::Raft(_) | Request::Metadata => {}
+                        Request::Controller(_) | Request::Peer(_) | Request::Metadata => {}
                     }
                 });
             }

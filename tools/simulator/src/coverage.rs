@@ -8,7 +8,7 @@ pub struct Coverage(BTreeMap<&'static str, u64>);
 
 impl Coverage {
     /// What every hundredth seed must show at least.
-    pub const DEMANDED: [&'static str; 10] = [
+    pub const DEMANDED: [&'static str; 11] = [
         "acknowledged batches",
         "leader elections",
         "controller elections",
@@ -19,6 +19,7 @@ impl Coverage {
         "unclean starts",
         "power cuts",
         "reassignments",
+        "voter changes",
     ];
 
     pub(crate) fn count(&mut self, what: &'static str) {

@@ -36,6 +36,8 @@ pub(crate) struct Faults {
 pub(crate) struct Draw {
     pub(crate) controllers: usize,
     pub(crate) brokers: usize,
+    /// The voters are in the log and can be changed (KIP-853).
+    pub(crate) dynamic_voters: bool,
     /// Brokers and controllers share processes.
     pub(crate) combined: bool,
     pub(crate) durability: Durability,
@@ -72,6 +74,7 @@ impl Draw {
         Draw {
             controllers: random.pick(&CONTROLLERS).unwrap_or(1),
             brokers,
+            dynamic_voters: half(random),
             combined: half(random),
             durability: if half(random) { Durability::Fsync } else { Durability::Os },
             topics: (0..topics).map(|_| TopicDraw::of(random, brokers)).collect(),
@@ -100,7 +103,7 @@ impl Draw {
 }
 
 /// Quorum sizes to choose from.
-const CONTROLLERS: [usize; 1] = [1];
+const CONTROLLERS: [usize; 6] = [1, 1, 3, 3, 3, 4];
 
 impl TopicDraw {
     fn of(random: &mut Random, brokers: usize) -> TopicDraw {

@@ -181,6 +181,11 @@ impl World {
         // What a failed call leaves is as after a kill, or as after a power cut if that is bearable now.
         let loses_too = !self.random.per_mille(400) && self.may_end(at, End::PowerCut);
         let durable = self.draw.durability == Durability::Fsync;
+        if how == End::Clean {
+            // The other voters are told before the process is gone.
+            let done: Box<dyn FnOnce() + Send> = Box::new(|| {});
+            self.step(at, |process, _, _| process.metadata.handle(milena_broker::hosts::Event::Resign { done }));
+        }
         let Some(node) = self.nodes.get_mut(at) else { return };
         let Some(process) = node.process.take() else { return };
         node.life += 1;
@@ -255,6 +260,7 @@ impl World {
         self.tell(|| "heals".to_owned());
         self.is_healing = true;
         self.cut.clear();
+        self.broken.clear();
         for at in 0..self.nodes.len() {
             let Some(node) = self.nodes.get_mut(at) else { continue };
             node.paused_until = 0;

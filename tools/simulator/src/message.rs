@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use milena_broker::hosts::{RaftRequest, RaftResponse};
+use milena_broker::hosts::{PeerRequest, RaftResponse};
 use milena_broker::{ControllerRequest, ControllerResponse};
 use milena_metadata::Image;
 use milena_replication::{EpochEnd, IsrChange, PartitionKey, RequestedPartition};
-use milena_raft::{OffsetAndEpoch, Outbound};
+use milena_raft::{Destination, Outbound};
 use milena_types::{BrokerId, ErrorCode, LeaderEpoch, Offset};
 
 /// A fetch, of a follower or a consumer.
@@ -44,7 +44,7 @@ pub(crate) struct FetchReply {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
-    Raft(RaftRequest),
+    Peer(PeerRequest),
     Controller(ControllerRequest),
     Fetch(FetchCall),
     /// Where the log begins and ends, for a follower.
@@ -58,6 +58,8 @@ pub(crate) enum Request {
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
     Raft(Box<RaftResponse>),
+    /// The range of `kraft.version`.
+    ApiVersions(i16, i16),
     Controller(Result<Box<ControllerResponse>, ErrorCode>),
     Fetch(FetchReply),
     Range(Result<(Offset, Offset), ErrorCode>),
@@ -69,9 +71,9 @@ pub(crate) enum Answer {
 /// What the caller does with the answer.
 #[derive(Clone, Debug)]
 pub(crate) enum Purpose {
-    Raft(Outbound),
-    Snapshot { id: OffsetAndEpoch, request: Outbound, so_far: Vec<u8> },
-    RegisterController,
+    /// A request of the quorum, with who was asked.
+    Raft { to: Destination, from: BrokerId, request: Outbound },
+    Snapshot { request: Outbound, so_far: Vec<u8> },
     Register,
     Heartbeat,
     AlterPartition(BTreeMap<PartitionKey, IsrChange>),

@@ -197,6 +197,7 @@ impl Node {
         let log = MetadataLog::open(cache, Path::new("/"), &settings, clock.now())?;
         let key = ReplicaKey { id: self.id(), directory_id: directory_id(self.index) };
         let voters = voters(draw);
+        let endpoints = if self.is_controller { vec![endpoint(self.index)] } else { Vec::new() };
         let controller = ControllerSettings {
             cluster_id: Text::from_static(CLUSTER_ID),
             node_id: self.id(),
@@ -209,8 +210,8 @@ impl Node {
         let features = BTreeMap::from([(ELIGIBLE_LEADER_REPLICAS_VERSION.to_owned(), 1)]);
         Ok(MetadataParts {
             log,
-            quorum: QuorumConfig::new(key, self.is_controller, seed),
-            kraft: KRaftState { kraft_version: 0, voters, voters_offset: None },
+            quorum: QuorumConfig { endpoints, ..QuorumConfig::new(key, self.is_controller, seed) },
+            kraft: KRaftState { kraft_version: i16::from(draw.dynamic_voters), voters, voters_offset: None },
             controller: self.is_controller.then_some(controller),
             own_broker: (self.is_controller && self.is_broker).then_some(self.id()),
             bootstrap: bootstrap_records(MetadataVersion::LATEST, &features),
@@ -242,13 +243,20 @@ fn metadata_log_settings(draw: &Draw) -> MetadataLogSettings {
 /// The voters of the configuration.
 pub(crate) fn voters(draw: &Draw) -> VoterSet {
     let controllers = (0..draw.nodes()).filter(|index| draw.is_controller(*index));
-    let voter = |index: usize| Voter {
-        key: ReplicaKey { id: broker_id(index), directory_id: Uuid::ZERO },
+    VoterSet::new(controllers.map(|index| voter(index, draw)).collect())
+}
+
+/// A controller as the voters know it.
+pub(crate) fn voter(index: usize, draw: &Draw) -> Voter {
+    Voter {
+        key: ReplicaKey {
+            id: broker_id(index),
+            directory_id: if draw.dynamic_voters { directory_id(index) } else { Uuid::ZERO },
+        },
         endpoints: vec![endpoint(index)],
         kraft_version_min: 0,
-        kraft_version_max: 0,
-    };
-    VoterSet::new(controllers.map(voter).collect())
+        kraft_version_max: i16::from(draw.dynamic_voters),
+    }
 }
 
 /// Where a node's controller listens.

@@ -43,8 +43,8 @@ pub enum Planted {
     FailsForGood,
     /// Metadata that comes while a broker is busy is passed over.
     SkipsImages,
-    /// The session remembers what a failed fetch asked for.
-    SessionOutlivesFailure,
+    /// A fetch session does not tell that only the high watermark has moved.
+    SessionHidesHighWatermarks,
     /// The leader adds replicas to the in-sync ones that have not caught up.
     AddsLaggingReplicas,
     /// A broker stops its heartbeats when one of them fails.
@@ -80,7 +80,7 @@ impl Planted {
         Planted::NeverAsksAgain,
         Planted::FailsForGood,
         Planted::SkipsImages,
-        Planted::SessionOutlivesFailure,
+        Planted::SessionHidesHighWatermarks,
         Planted::AddsLaggingReplicas,
         Planted::StopsHeartbeats,
         Planted::MetadataDiskLies,

@@ -9,6 +9,12 @@ pub(crate) fn line(text: &str) {
 
 /// A request in a few words.
 pub(crate) fn request(request: &Request) -> String {
+    if let Request::Produce { key: (topic, index), batch, .. } = request
+        && let Ok(header) = milena_records::BatchHeader::parse(batch)
+    {
+        let (producer, sequence, count) = (header.producer_id, header.base_sequence, header.record_count);
+        return format!("Produce {topic}-{index} producer {producer} sequence {sequence} count {count}");
+    }
     let mut text = format!("{request:?}");
     if text.len() > 300 {
         let mut end = 300;

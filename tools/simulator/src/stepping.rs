@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use milena_broker::hosts::{Event as MetadataEvent, Job, RaftRequest, RaftResponse, raft_request};
+use milena_broker::hosts::{
+    Job, PeerRequest, PeerResponse, RaftResponse, answer_event, snapshot_piece,
+};
 use milena_protocol::Records;
 use milena_raft::{Destination, Outbound};
 use milena_replication::PartitionKey;
@@ -10,12 +12,15 @@ use milena_storage::FlushHandle;
 use milena_storage::disk::SimulatedDisk;
 use milena_types::Timestamp;
 
-use crate::broker::{CLUSTER_ID, Note, Outbox, in_memory};
+use crate::broker::{BrokerHost, CLUSTER_ID, Note, Outbox, in_memory};
+use crate::checkers::Checkers;
 use crate::faults::End;
 use crate::message::{Answer, Lane, Purpose, Request};
 use crate::node::Process;
 use crate::world::{Call, Event, World};
 
+/// The name of the controllers' listener.
+const LISTENER: &str = "CONTROLLER";
 /// How long a node may sleep at most, milliseconds of its own.
 const SLEEP_MAX_MS: i64 = 5000;
 
@@ -30,15 +35,19 @@ impl World {
         act(process, local, &mut out);
         let mut turned = process.metadata.turn().is_ok();
         let published = std::mem::take(&mut process.ear.told().published);
+        // What the leader has committed is looked at before news tell it that it leads no more.
+        let mut verdict = watch(&mut self.checkers, at, process);
         if let Some(broker) = &mut process.broker {
             for (image, delta) in &published {
                 turned = turned && broker.apply(image, delta, local, &mut out).is_ok();
+                verdict = verdict.and_then(|()| watch_broker(&mut self.checkers, at, broker));
             }
             if turned {
                 broker.pump(local, &mut out);
             }
         }
         let life = node.life;
+        self.judge(verdict);
         for (image, _) in &published {
             if image.offset > self.newest.offset {
                 self.count_changes(image);
@@ -110,35 +119,28 @@ impl World {
                 self.random.pick(&controllers)
             }
         };
-        let Some(wire) = raft_request(&request, 0, CLUSTER_ID) else { return };
-        let (lane, purpose) = match (&wire, &request) {
-            (RaftRequest::FetchSnapshot(_), Outbound::FetchSnapshot(out)) => {
-                let (id, so_far) = (out.snapshot, Vec::new());
-                (Lane::RaftFetch, Purpose::Snapshot { id, request, so_far })
-            }
-            (RaftRequest::Fetch(_), _) => (Lane::RaftFetch, Purpose::Raft(request)),
-            _ => (Lane::Raft, Purpose::Raft(request)),
+        let wire = PeerRequest::new(&request, 0, CLUSTER_ID);
+        let from = crate::node::broker_id(target.unwrap_or(usize::MAX));
+        let (lane, purpose) = match request {
+            Outbound::FetchSnapshot(_) => (Lane::RaftFetch, Purpose::Snapshot { request, so_far: Vec::new() }),
+            Outbound::Fetch(_) => (Lane::RaftFetch, Purpose::Raft { to: to.clone(), from, request }),
+            _ => (Lane::Raft, Purpose::Raft { to: to.clone(), from, request }),
         };
-        self.call_place(at, target, lane, Request::Raft(wire), purpose);
+        self.call_place(at, target, lane, Request::Peer(wire), purpose);
     }
 
     /// An answer came to a node, or will not come.
     pub(crate) fn take_answer(&mut self, call: Call, answer: Option<Answer>) {
         let at = call.from;
         match (call.purpose, answer) {
-            (Purpose::Raft(Outbound::Fetch(_)), answer) => {
-                let response = match answer {
-                    Some(Answer::Raft(response)) => match *response {
-                        RaftResponse::Fetch(response) => Some(response),
-                        _ => None,
-                    },
-                    _ => None,
-                };
-                self.step(at, |process, _, _| process.metadata.handle(MetadataEvent::FetchReply(response)));
+            (Purpose::Raft { to, from, request }, answer) => {
+                let response = peer_response(answer);
+                if let Some(event) = answer_event(&to, from, &request, response, LISTENER) {
+                    self.step(at, |process, _, _| process.metadata.handle(event));
+                }
             }
-            (Purpose::Raft(request), answer) => self.take_raft(at, request, answer),
-            (Purpose::Snapshot { id, request, so_far }, answer) => self.take_piece(at, (id, request, so_far), answer),
-            (Purpose::RegisterController | Purpose::Client, _) => {}
+            (Purpose::Snapshot { request, so_far }, answer) => self.take_piece(at, (request, so_far), answer),
+            (Purpose::Client, _) => {}
             (Purpose::Register, answer) => {
                 let response = controller_answer(answer);
                 self.with_broker(at, |broker, now, _| broker.on_registered(response, now));
@@ -171,51 +173,39 @@ impl World {
         }
     }
 
-    /// Votes and announcements: only quorums of several send them.
-    fn take_raft(&mut self, _at: usize, _request: Outbound, _answer: Option<Answer>) {}
-
-    fn take_piece(
-        &mut self,
-        at: usize,
-        (id, request, mut so_far): (milena_raft::OffsetAndEpoch, Outbound, Vec<u8>),
-        answer: Option<Answer>,
-    ) {
-        let piece = match answer {
-            Some(Answer::Raft(response)) => match *response {
-                RaftResponse::FetchSnapshot(response) => {
-                    response.topics.into_iter().next().and_then(|topic| topic.partitions.into_iter().next())
-                }
-                _ => None,
-            },
+    fn take_piece(&mut self, at: usize, (request, mut so_far): (Outbound, Vec<u8>), answer: Option<Answer>) {
+        let Outbound::FetchSnapshot(asked) = request else { return };
+        let answered = match answer {
+            Some(Answer::Raft(response)) => snapshot_piece(&request, *response, LISTENER),
             _ => None,
         };
-        let piece = piece.filter(|piece| piece.error_code == 0);
-        let more = piece.and_then(|piece| match piece.unaligned_records {
-            Records::Bytes(bytes) if !bytes.is_empty() => Some((bytes, piece.size)),
-            _ => None,
-        });
-        let Some((bytes, size)) = more else {
-            self.step(at, |process, _, _| process.metadata.handle(MetadataEvent::SnapshotReply(None)));
-            return;
-        };
-        so_far.extend_from_slice(&bytes);
-        let position = i64::try_from(so_far.len()).unwrap_or(i64::MAX);
-        if position < size {
-            let leader = self.nodes.get(at).and_then(|node| node.process.as_ref()?.ear.told().leader);
-            let target = leader.and_then(|id| usize::try_from(id.0).ok());
-            if let Some(wire) = raft_request(&request, position, CLUSTER_ID) {
-                let purpose = Purpose::Snapshot { id, request, so_far };
-                self.call_place(at, target, Lane::RaftFetch, Request::Raft(wire), purpose);
-            }
-            return;
+        let (head, piece) = answered.map_or((None, None), |(head, piece)| (Some(head), piece));
+        if let Some(head) = head {
+            self.step(at, |process, _, _| process.metadata.handle(head));
         }
-        self.coverage.count("snapshot loads");
-        self.tell(|| format!("n{at} has downloaded the snapshot {id:?}"));
-        let snapshot = Some((id, so_far.into()));
-        self.step(at, |process, _, _| process.metadata.handle(MetadataEvent::SnapshotReply(snapshot)));
+        let whole = match piece {
+            Some((bytes, size)) if !bytes.is_empty() => {
+                so_far.extend_from_slice(&bytes);
+                let position = i64::try_from(so_far.len()).unwrap_or(i64::MAX);
+                if position < size {
+                    let leader = self.nodes.get(at).and_then(|node| node.process.as_ref()?.ear.told().leader);
+                    let target = leader.and_then(|id| usize::try_from(id.0).ok());
+                    let wire = PeerRequest::new(&request, position, CLUSTER_ID);
+                    let purpose = Purpose::Snapshot { request, so_far };
+                    self.call_place(at, target, Lane::RaftFetch, Request::Peer(wire), purpose);
+                    return;
+                }
+                self.coverage.count("snapshot loads");
+                self.tell(|| format!("n{at} has downloaded the snapshot {:?}", asked.snapshot));
+                Some(so_far.into())
+            }
+            _ => None,
+        };
+        let event = milena_broker::hosts::Event::SnapshotReply { asked, bytes: whole };
+        self.step(at, |process, _, _| process.metadata.handle(event));
     }
 
-    fn with_broker(&mut self, at: usize, act: impl FnOnce(&mut crate::broker::BrokerHost, Timestamp, &mut Outbox)) {
+    fn with_broker(&mut self, at: usize, act: impl FnOnce(&mut BrokerHost, Timestamp, &mut Outbox)) {
         self.step(at, |process, now, out| {
             if let Some(broker) = &mut process.broker {
                 act(broker, now, out);
@@ -303,14 +293,15 @@ impl World {
     pub(crate) fn look_at(&mut self, at: usize) {
         let Some(node) = self.nodes.get_mut(at) else { return };
         let Some(process) = &mut node.process else { return };
-        let mut verdict = Ok(());
-        if let Some(broker) = &mut process.broker {
-            for replica in broker.replicas.values_mut() {
-                verdict = verdict.and_then(|()| self.checkers.on_replica(at, replica));
-            }
-        }
+        let mut verdict = watch(&mut self.checkers, at, process);
         let quorum = process.metadata.quorum();
         let leads = quorum.is_leader().then(|| quorum.epoch().0);
+        let set_at = quorum.kraft().voters_offset.filter(|at| quorum.high_watermark().is_some_and(|end| end > *at));
+        if let Some(at) = set_at.filter(|at| leads.is_some() && *at > self.voters_offset) {
+            // The first time they are only written down.
+            self.coverage.add("voter changes", u64::from(self.voters_offset.0 >= 0));
+            self.voters_offset = at;
+        }
         if let Some(epoch) = leads {
             match self.checkers.metadata.on_leader(at, epoch) {
                 Ok(true) => self.coverage.count("controller elections"),
@@ -333,6 +324,24 @@ fn controller_answer(
         Some(Answer::Controller(answer)) => answer.map(|answer| *answer),
         _ => Err(milena_types::ErrorCode::REQUEST_TIMED_OUT),
     }
+}
+
+fn peer_response(answer: Option<Answer>) -> Option<PeerResponse> {
+    match answer? {
+        Answer::Raft(response) => Some(PeerResponse::Raft(*response)),
+        Answer::Controller(response) => response.ok().map(|response| PeerResponse::Controller(*response)),
+        Answer::ApiVersions(least, most) => Some(PeerResponse::ApiVersions(least, most)),
+        _ => None,
+    }
+}
+
+/// The checkers look at the replicas of a process.
+fn watch(checkers: &mut Checkers, at: usize, process: &mut Process) -> Result<(), String> {
+    process.broker.as_mut().map_or(Ok(()), |broker| watch_broker(checkers, at, broker))
+}
+
+fn watch_broker(checkers: &mut Checkers, at: usize, broker: &mut BrokerHost) -> Result<(), String> {
+    broker.replicas.values_mut().try_for_each(|replica| checkers.on_replica(at, replica))
 }
 
 /// Pieces of files are read when they are sent.

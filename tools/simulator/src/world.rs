@@ -8,7 +8,9 @@ use milena_metadata::Image;
 use milena_replication::PartitionKey;
 use milena_storage::FlushHandle;
 use milena_storage::disk::SimulatedDisk;
+use milena_types::Offset;
 
+use crate::carrying::Broken;
 use crate::checkers::Checkers;
 use crate::clients::Clients;
 use crate::coverage::Coverage;
@@ -72,9 +74,14 @@ pub(crate) struct World {
     pub(crate) cut: BTreeSet<(usize, usize)>,
     /// When the last packet of a connection arrives.
     pub(crate) arrivals: BTreeMap<(usize, usize, Lane), i64>,
+    pub(crate) broken: BTreeMap<(usize, usize, Lane), Broken>,
+    /// When the last packet of a broken connection arrives.
+    pub(crate) late_arrivals: BTreeMap<(usize, usize, Lane), i64>,
     pub(crate) is_healing: bool,
     /// The newest committed metadata anybody published.
     pub(crate) newest: Arc<Image>,
+    /// Where the committed voters stand in the metadata log.
+    pub(crate) voters_offset: Offset,
     pub(crate) checkers: Checkers,
     pub(crate) coverage: Coverage,
     pub(crate) history: Vec<Operation>,
@@ -109,8 +116,11 @@ impl World {
             clients,
             cut: BTreeSet::new(),
             arrivals: BTreeMap::new(),
+            broken: BTreeMap::new(),
+            late_arrivals: BTreeMap::new(),
             is_healing: false,
             newest: Arc::default(),
+            voters_offset: Offset(-1),
             checkers: Checkers::default(),
             coverage: Coverage::default(),
             history: Vec::new(),

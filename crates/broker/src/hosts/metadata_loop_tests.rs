@@ -343,3 +343,16 @@ fn a_damaged_snapshot_is_named_and_left_as_it_is() {
     let again = node_of(parts(&disk, 1, &time).unwrap(), &time).unwrap();
     assert_eq!(again.topic_names().len(), 40, "nothing was lost");
 }
+
+#[test]
+fn a_controller_that_has_just_given_up_leadership_decides_nothing() {
+    let mut node = node(&SimulatedDisk::new(1), 1);
+    node.join();
+    node.time.pass(Duration::from_secs(60));
+    let now = node.state.clock.steady();
+    node.state.quorum.resign(now, &mut node.state.fx);
+    assert!(!node.state.quorum.is_leader() && node.state.controller.is_some());
+    // The broker's session has expired. Nothing takes the decision to fence it: it must not be made again and again.
+    node.state.tick_controller();
+    assert!(node.state.proposals.is_empty());
+}

@@ -243,6 +243,18 @@ fn truncation_cuts_records_epochs_and_producers() {
 }
 
 #[test]
+fn an_epoch_without_records_goes_when_the_log_is_cut_to_its_end() {
+    let disk = SimulatedDisk::new(1);
+    let mut log = create(&disk, &small_config());
+    log.append_as_leader(&[batch(0, 3, None)], LeaderEpoch(1), NOW).unwrap();
+    // Led in epoch 2 and wrote nothing; the next leader knows no epoch 2 and says that the logs part at the end.
+    log.assign_epoch_start(LeaderEpoch(2), Offset(3));
+    assert_eq!(log.latest_epoch(), Some(LeaderEpoch(2)));
+    assert!(!log.truncate_to(Offset(3), NOW).unwrap(), "no record goes");
+    assert_eq!((log.latest_epoch(), log.log_end_offset()), (Some(LeaderEpoch(1)), Offset(3)));
+}
+
+#[test]
 fn a_follower_takes_the_leaders_bytes_and_refuses_damage() {
     let disk = SimulatedDisk::new(1);
     let mut leader = create(&disk, &small_config());

@@ -15,6 +15,11 @@ impl<D: Disk> Log<D> {
     /// IO; the log must then be opened again.
     pub fn truncate_to(&mut self, offset: Offset, now: Timestamp) -> Result<bool> {
         if offset.0 >= self.log_end_offset {
+            // An epoch that began at the end and has no records goes all the same: the leader may not know it, and as
+            // long as it is the newest one here each fetch is told that the logs part.
+            if self.epochs.truncate_from_end(offset) {
+                self.unsynced.epochs_changed();
+            }
             return Ok(false);
         }
         if self.segments.first().is_none_or(|first| first.base_offset > offset.0) {

@@ -222,10 +222,7 @@ impl BrokerHost {
         for leader in wanted.keys() {
             self.fetchers.entry(*leader).or_default();
         }
-        let nothing = BTreeMap::new();
-        for (leader, fetcher) in &mut self.fetchers {
-            fetcher.plan.follow(wanted.get(leader).unwrap_or(&nothing));
-        }
+        self.targets = wanted;
     }
 }
 

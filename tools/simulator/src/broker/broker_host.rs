@@ -13,7 +13,7 @@ use milena_storage::checkpoint::{
 };
 use milena_storage::disk::{Disk, SimulatedDisk};
 use milena_storage::{DirectoryKind, FileCache, LogDir, TopicPartition};
-use milena_types::{BrokerId, Offset, Timestamp, Uuid};
+use milena_types::{BrokerId, LeaderEpoch, Offset, Timestamp, Uuid};
 
 use super::outbox::Outbox;
 use super::replica::Replica;
@@ -112,6 +112,8 @@ pub(crate) struct BrokerHost {
     pub(super) found: BTreeMap<TopicPartition, FoundLog>,
     pub(super) doomed: Vec<(Timestamp, PathBuf)>,
     pub(super) fetchers: BTreeMap<BrokerId, Fetcher>,
+    /// What is to be followed; a fetcher takes it over between two exchanges.
+    pub(super) targets: BTreeMap<BrokerId, BTreeMap<PartitionKey, LeaderEpoch>>,
     pub(super) sessions: FetchSessionCache,
     pub(super) parked: Vec<ParkedFetch>,
     pub(super) pending_isr: BTreeMap<PartitionKey, IsrChange>,
@@ -173,6 +175,7 @@ impl BrokerHost {
             found,
             doomed,
             fetchers: BTreeMap::new(),
+            targets: BTreeMap::new(),
             sessions: FetchSessionCache::new(CacheLimits { sessions_max: 20, ..CacheLimits::default() }),
             parked: Vec::new(),
             pending_isr: BTreeMap::new(),

@@ -42,8 +42,13 @@ impl BrokerHost {
     }
 
     fn fetch_from(&mut self, leader: BrokerId, now: Timestamp, out: &mut Outbox) {
-        let Some(fetcher) = self.fetchers.get(&leader) else { return };
-        if fetcher.in_flight || fetcher.retry_at > now {
+        let nothing = BTreeMap::new();
+        let Some(fetcher) = self.fetchers.get_mut(&leader) else { return };
+        if fetcher.in_flight {
+            return;
+        }
+        fetcher.plan.follow(self.targets.get(&leader).unwrap_or(&nothing));
+        if fetcher.retry_at > now {
             return;
         }
         let due = fetcher.plan.due(now);
@@ -111,13 +116,10 @@ impl BrokerHost {
         now: Timestamp,
         out: &mut Outbox,
     ) {
-        let outlives = self.settings.has(Planted::SessionOutlivesFailure);
         let Some(fetcher) = self.fetchers.get_mut(&leader) else { return };
         fetcher.in_flight = false;
         let Some(reply) = reply else {
-            if !outlives {
-                fetcher.session.on_failure();
-            }
+            fetcher.session.on_failure();
             fetcher.retry_at = Timestamp(now.0 + BACKOFF_MS);
             return;
         };

@@ -52,7 +52,7 @@ impl Replica {
         let mut replica = Replica {
             key,
             name,
-            seen_high_watermark: state.high_watermark().0,
+            seen_high_watermark: 0,
             state,
             log,
             waiting: Vec::new(),

@@ -1,5 +1,6 @@
 //! Who administrates: makes the topics, then moves replicas, elects leaders and changes configs while faults last.
 
+use milena_broker::hosts::PeerRequest;
 use milena_broker::{ControllerRequest, ControllerResponse};
 use milena_protocol::Text;
 use milena_protocol::messages::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
@@ -9,9 +10,11 @@ use milena_protocol::messages::incremental_alter_configs_request::{AlterConfigsR
 use milena_protocol::messages::{
     AlterPartitionReassignmentsRequest, CreateTopicsRequest, ElectLeadersRequest, IncrementalAlterConfigsRequest,
 };
+use milena_raft::{Outbound, ReplicaKey, Voter};
 use milena_types::ErrorCode;
 
 use super::View;
+use crate::broker::CLUSTER_ID;
 use crate::draw::{Draw, TopicDraw};
 use crate::message::{Answer, Lane, Purpose, Request};
 use crate::world::World;
@@ -105,6 +108,9 @@ fn any_change(world: &mut World, view: &View) -> Option<ControllerRequest> {
     let topic = view.image.topics.get(id)?;
     let partition = topic.partition(index)?;
     let brokers = world.draw.brokers;
+    if world.draw.dynamic_voters && world.random.per_mille(300) {
+        return voter_change(world);
+    }
     match world.random.below(4) {
         0 | 1 => {
             let mut others: Vec<i32> = (0..i32::try_from(brokers).unwrap_or(0)).collect();
@@ -157,5 +163,24 @@ fn any_change(world: &mut World, view: &View) -> Option<ControllerRequest> {
                 ..IncrementalAlterConfigsRequest::default()
             }))
         }
+    }
+}
+
+/// Removes a voter, or adds a controller that is none.
+fn voter_change(world: &mut World) -> Option<ControllerRequest> {
+    let quorums = world.nodes.iter().filter_map(|node| Some(node.process.as_ref()?.metadata.quorum()));
+    let voters = quorums.filter(|quorum| quorum.is_leader()).map(|quorum| quorum.kraft().voters.clone()).next()?;
+    let controllers = world.nodes.iter().filter(|node| node.is_controller);
+    let missing = controllers.map(|node| crate::node::voter(node.index, &world.draw));
+    let missing: Vec<Voter> = missing.filter(|voter| !voters.contains(&voter.key)).collect();
+    let keys: Vec<ReplicaKey> = voters.voters().iter().map(|voter| voter.key).collect();
+    let change = match missing.first() {
+        Some(voter) if keys.len() < 3 || world.random.per_mille(500) => Outbound::AddRaftVoter { voter: voter.clone() },
+        _ if keys.len() > 2 => Outbound::RemoveRaftVoter { voter: world.random.pick(&keys)? },
+        _ => return None,
+    };
+    match PeerRequest::new(&change, 0, CLUSTER_ID) {
+        PeerRequest::Controller(request) => Some(request),
+        _ => None,
     }
 }

@@ -87,7 +87,7 @@ impl Clients {
     pub(crate) fn is_done(&self, checkers: &Checkers) -> Result<(), String> {
         for ((_, client), place) in self.all.iter().zip(self.first_place..) {
             match client {
-                Client::Producer(producer) => producer.is_done().map_err(|what| format!("producer {place} {what}"))?,
+                Client::Producer(producer) => producer.is_done(checkers).map_err(|what| format!("producer {place} {what}"))?,
                 Client::Consumer(consumer) => {
                     consumer.is_done(checkers).map_err(|what| format!("consumer {place} {what}"))?;
                 }

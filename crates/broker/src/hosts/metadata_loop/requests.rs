@@ -64,6 +64,10 @@ impl<D: Disk> MetadataLoop<D> {
 
     /// Does what time demands of the controller: fences silent brokers, one after the other, and says that it is there.
     pub(super) fn tick_controller(&mut self) {
+        // It may have given up leadership in this very turn: what it decides then is not taken, and stays due.
+        if !self.quorum.is_leader() {
+            return;
+        }
         let now = self.uptime();
         if self.next_no_op().is_some_and(|due| due <= self.clock.steady())
             && let Some(controller) = &self.controller

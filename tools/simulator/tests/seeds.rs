@@ -1,0 +1,35 @@
+//! Seeds that stay: those that once failed, and the proof that a seed says all. Many more run as `cargo xtask sim`.
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+use milena_simulator::{Planted, run};
+
+/// What was wrong in these when they failed first.
+const FAILED_ONCE: [(u64, &str); 3] = [
+    (4, "a follower that had led without records was told for ever that the logs part"),
+    (7, "a controller that led no more decided to fence a broker again and again"),
+    (16, "a replica that a reassignment had removed stayed eligible"),
+];
+
+#[test]
+fn seeds_that_failed_once_pass() {
+    for (seed, what) in FAILED_ONCE {
+        let ran = run(seed, None, false);
+        assert_eq!(ran.failure, None, "seed {seed} failed when {what}");
+    }
+}
+
+#[test]
+fn a_seed_replays_exactly() {
+    let (first, again, other) = (run(8, None, false), run(8, None, false), run(9, None, false));
+    assert_eq!((first.trace, first.events), (again.trace, again.events));
+    assert_ne!(first.trace, other.trace);
+    let lines = |ran: &milena_simulator::Ran| ran.history.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(lines(&first), lines(&again));
+    assert!(!first.history.is_empty());
+}
+
+#[test]
+fn what_is_acknowledged_too_early_is_found() {
+    let found = (0..20).find_map(|seed| run(seed, Some(Planted::AcknowledgesAtOnce), false).failure);
+    assert!(found.unwrap().contains("acknowledged"));
+}
