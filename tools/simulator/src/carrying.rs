@@ -95,7 +95,8 @@ impl World {
             self.broken.remove(&connection);
             if self.random.per_mille(loss) {
                 // The connection breaks; what was written to it before that is noticed arrives late, or not at all.
-                let broken = Broken { until: self.now + self.random.between(1, 400), drains: self.random.per_mille(500) };
+                let broken =
+                    Broken { until: self.now + self.random.between(1, 400), drains: self.random.per_mille(500) };
                 self.broken.insert(connection, broken);
                 self.arrivals.remove(&connection);
             }

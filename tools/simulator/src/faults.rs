@@ -147,6 +147,12 @@ impl World {
         for at in 0..self.nodes.len() {
             self.end(at, End::PowerCut);
         }
+        // Those that were down before lose what they had not synced, too.
+        let planted = self.planted;
+        for node in self.nodes.iter_mut().filter(|node| node.process.is_none()) {
+            node.disk = node.disk.cut_power();
+            plant_on_disk(node, planted);
+        }
     }
 
     fn end_if_bearable(&mut self, at: usize, how: End) {
@@ -234,7 +240,10 @@ impl World {
         let started = node.start(&self.draw, self.planted, now, seed);
         self.tell(|| format!("n{at} starts"));
         match started {
-            Ok(()) => self.step(at, |_, _, _| {}),
+            Ok(()) => {
+                self.checkers.version += 1;
+                self.step(at, |_, _, _| {});
+            }
             Err(error) => self.judge(Err(format!("node {at} does not start on a healthy disk: {error}"))),
         }
     }

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use milena_broker::hosts::{PeerRequest, RaftResponse};
 use milena_broker::{ControllerRequest, ControllerResponse};
 use milena_metadata::Image;
-use milena_replication::{EpochEnd, IsrChange, PartitionKey, RequestedPartition};
 use milena_raft::{Destination, Outbound};
+use milena_replication::{EpochEnd, IsrChange, PartitionKey, RequestedPartition};
 use milena_types::{BrokerId, ErrorCode, LeaderEpoch, Offset};
 
 /// A fetch, of a follower or a consumer.
@@ -48,9 +48,16 @@ pub(crate) enum Request {
     Controller(ControllerRequest),
     Fetch(FetchCall),
     /// Where the log begins and ends, for a follower.
-    Range { key: PartitionKey, leader_epoch: LeaderEpoch },
+    Range {
+        key: PartitionKey,
+        leader_epoch: LeaderEpoch,
+    },
     /// One batch with acks=all.
-    Produce { key: PartitionKey, batch: Bytes, timeout_ms: i64 },
+    Produce {
+        key: PartitionKey,
+        batch: Bytes,
+        timeout_ms: i64,
+    },
     /// The cluster as that broker knows it.
     Metadata,
 }
@@ -72,13 +79,27 @@ pub(crate) enum Answer {
 #[derive(Clone, Debug)]
 pub(crate) enum Purpose {
     /// A request of the quorum, with who was asked.
-    Raft { to: Destination, from: BrokerId, request: Outbound },
-    Snapshot { request: Outbound, so_far: Vec<u8> },
+    Raft {
+        to: Destination,
+        from: BrokerId,
+        request: Outbound,
+    },
+    Snapshot {
+        request: Outbound,
+        so_far: Vec<u8>,
+    },
     Register,
     Heartbeat,
     AlterPartition(BTreeMap<PartitionKey, IsrChange>),
-    ReplicaFetch { leader: BrokerId, wanted: BTreeMap<PartitionKey, RequestedPartition> },
-    Range { leader: BrokerId, key: PartitionKey, asked: RequestedPartition },
+    ReplicaFetch {
+        leader: BrokerId,
+        wanted: BTreeMap<PartitionKey, RequestedPartition>,
+    },
+    Range {
+        leader: BrokerId,
+        key: PartitionKey,
+        asked: RequestedPartition,
+    },
     Client,
 }
 

@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use milena_broker::config::MetadataLogSettings;
-use milena_broker::hosts::{
-    Beside, Job, MetadataListener, MetadataLog, MetadataParts, RaftSender, SteppedMetadata,
-};
+use milena_broker::hosts::{Beside, Job, MetadataListener, MetadataLog, MetadataParts, RaftSender, SteppedMetadata};
 use milena_broker::{Clock, ManualTime};
 use milena_controller::{ControllerSettings, bootstrap_records};
 use milena_metadata::{Delta, ELIGIBLE_LEADER_REPLICAS_VERSION, Image, MetadataVersion};

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use milena_broker::hosts::{
-    Job, PeerRequest, PeerResponse, RaftResponse, answer_event, snapshot_piece,
-};
+use milena_broker::hosts::{Job, PeerRequest, PeerResponse, RaftResponse, answer_event, snapshot_piece};
 use milena_protocol::Records;
 use milena_raft::{Destination, Outbound};
 use milena_replication::PartitionKey;
@@ -52,6 +50,7 @@ impl World {
             if image.offset > self.newest.offset {
                 self.count_changes(image);
                 self.newest = Arc::clone(image);
+                self.checkers.version += 1;
             }
             let verdict = self.checkers.metadata.on_published(at, life, image);
             self.judge(verdict);
@@ -309,6 +308,10 @@ impl World {
                 Err(what) => verdict = verdict.and(Err(what)),
             }
         }
+        if self.checkers.version == self.checkers.compared {
+            return self.judge(verdict);
+        }
+        self.checkers.compared = self.checkers.version;
         verdict = verdict
             .and_then(|()| self.checkers.candidates_are_complete(&self.newest, &self.nodes))
             .and_then(|()| self.checkers.leaders_wait_for_all(&self.newest, &self.nodes))
@@ -317,9 +320,7 @@ impl World {
     }
 }
 
-fn controller_answer(
-    answer: Option<Answer>,
-) -> Result<milena_broker::ControllerResponse, milena_types::ErrorCode> {
+fn controller_answer(answer: Option<Answer>) -> Result<milena_broker::ControllerResponse, milena_types::ErrorCode> {
     match answer {
         Some(Answer::Controller(answer)) => answer.map(|answer| *answer),
         _ => Err(milena_types::ErrorCode::REQUEST_TIMED_OUT),
@@ -364,4 +365,3 @@ fn loaded(answer: Answer) -> Answer {
     }
     Answer::Raft(response)
 }
-

@@ -31,20 +31,39 @@ const EVENTS_MAX: u64 = 3_000_000;
 /// Something that will happen.
 pub(crate) enum Event {
     /// A node looks at its clock.
-    Wake { node: usize, generation: u64 },
+    Wake {
+        node: usize,
+        generation: u64,
+    },
     Deliver(Box<Packet>),
     /// The caller learns that no answer will come.
-    Failed { call: u64 },
+    Failed {
+        call: u64,
+    },
     /// Work beside the metadata thread ends.
-    Job { node: usize, life: u32, job: Job },
+    Job {
+        node: usize,
+        life: u32,
+        job: Job,
+    },
     /// A sync that ran beside reaches the device.
-    Flush { node: usize, life: u32, key: PartitionKey, handle: FlushHandle<SimulatedDisk> },
+    Flush {
+        node: usize,
+        life: u32,
+        key: PartitionKey,
+        handle: FlushHandle<SimulatedDisk>,
+    },
     Client(usize),
     Fault,
     /// What a fault did is undone.
     Undo(crate::faults::Undo),
-    Start { node: usize },
-    Leave { node: usize, life: u32 },
+    Start {
+        node: usize,
+    },
+    Leave {
+        node: usize,
+        life: u32,
+    },
 }
 
 /// A request without an answer yet.
@@ -192,9 +211,10 @@ impl World {
     fn happen(&mut self, event: Event) {
         self.note_event(&event);
         let busy = match &event {
-            Event::Wake { node, .. } | Event::Job { node, .. } | Event::Flush { node, .. } | Event::Leave { node, .. } => {
-                self.nodes.get(*node).map_or(0, |node| node.paused_until)
-            }
+            Event::Wake { node, .. }
+            | Event::Job { node, .. }
+            | Event::Flush { node, .. }
+            | Event::Leave { node, .. } => self.nodes.get(*node).map_or(0, |node| node.paused_until),
             _ => 0,
         };
         if busy > self.now {

@@ -1,5 +1,4 @@
 //! Seeds that stay: those that once failed, and the proof that a seed says all. Many more run as `cargo xtask sim`.
-#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use milena_simulator::{Planted, run};
 

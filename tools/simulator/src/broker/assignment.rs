@@ -126,6 +126,7 @@ impl BrokerHost {
                     recovery_point: found.recovery_point,
                     log_start_offset: Offset(0),
                     clean_shutdown: self.clean_start,
+                    cleaned_to: None,
                     now,
                 };
                 let (log, report) = Log::open(&self.cache, &directory, &config, open)?;

@@ -137,8 +137,7 @@ impl BrokerHost {
         let log_dir = LogDir::open(cache, path)?;
         let mut random = Random::new(seed);
         let read = |name| log_dir.read_checkpoint(name).unwrap_or_else(|_| OffsetCheckpoint::new());
-        let (recovery_points, high_watermarks) =
-            (read(RECOVERY_POINT_CHECKPOINT), read(REPLICATION_OFFSET_CHECKPOINT));
+        let (recovery_points, high_watermarks) = (read(RECOVERY_POINT_CHECKPOINT), read(REPLICATION_OFFSET_CHECKPOINT));
         let previous = log_dir.previous_shutdown();
         CleanShutdown::remove(cache.disk(), path)?;
         let mut found = BTreeMap::new();

@@ -113,13 +113,7 @@ impl BrokerHost {
     }
 
     /// A sync that ran beside has ended.
-    pub(crate) fn on_flushed(
-        &mut self,
-        key: PartitionKey,
-        outcome: Result<Flushed>,
-        now: Timestamp,
-        out: &mut Outbox,
-    ) {
+    pub(crate) fn on_flushed(&mut self, key: PartitionKey, outcome: Result<Flushed>, now: Timestamp, out: &mut Outbox) {
         let Some(replica) = self.replicas.get_mut(&key) else { return };
         replica.is_flushing = false;
         match outcome {

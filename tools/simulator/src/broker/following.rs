@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use milena_records::Batches;
 use milena_replication::{
-    Durability, EpochEnd, OutOfRange, PartitionKey, RequestedPartition, TopicKey, after_out_of_range,
-    truncation_offset,
+    Durability, EpochEnd, OutOfRange, PartitionKey, RequestedPartition, TopicKey, after_out_of_range, truncation_offset,
 };
 use milena_storage::AppendError;
 use milena_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, Timestamp};
@@ -192,8 +191,8 @@ impl BrokerHost {
     ) -> Taken {
         let (stale, never) = (Planted::TakesStaleAnswers, Planted::NeverTruncates);
         let (takes_stale, never_truncates) = (self.settings.has(stale), self.settings.has(never));
-        let syncs = self.settings.durability == Durability::Fsync
-            && !self.settings.has(Planted::FollowerFetchesBeforeSync);
+        let syncs =
+            self.settings.durability == Durability::Fsync && !self.settings.has(Planted::FollowerFetchesBeforeSync);
         let Some(replica) = self.replicas.get_mut(&key) else { return Taken::Stale };
         let at_same_end =
             replica.log.log_end_offset().0 == asked.fetch_offset && replica.last_epoch().0 == asked.last_fetched_epoch;
@@ -278,7 +277,8 @@ fn append_fetched(replica: &mut Replica, records: Bytes, now: Timestamp, out: &m
         }
     }
     let base = i64::try_from(replica.entries.len()).unwrap_or(i64::MAX);
-    let batches = Batches::new(records).flatten().take_while(|batch| batch.header.last_offset() < replica.log.log_end_offset());
+    let batches =
+        Batches::new(records).flatten().take_while(|batch| batch.header.last_offset() < replica.log.log_end_offset());
     let entries: Vec<_> = batches.flat_map(|batch| entries_of(&batch)).collect();
     replica.note_appended(&entries);
     out.notes.push(Note::Appended { key: replica.key, base, entries });

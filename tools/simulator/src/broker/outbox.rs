@@ -19,12 +19,30 @@ pub(crate) enum To {
 /// Something that checkers and counters are told.
 #[derive(Clone, Debug)]
 pub(crate) enum Note {
-    Appended { key: PartitionKey, base: i64, entries: Vec<Entry> },
-    Truncated { key: PartitionKey, from: i64, to: i64, high_watermark: i64 },
-    BeganToLead { key: PartitionKey, epoch: LeaderEpoch },
-    Acknowledged { key: PartitionKey, first: Offset, values: Vec<u64> },
+    Appended {
+        key: PartitionKey,
+        base: i64,
+        entries: Vec<Entry>,
+    },
+    Truncated {
+        key: PartitionKey,
+        from: i64,
+        to: i64,
+        high_watermark: i64,
+    },
+    BeganToLead {
+        key: PartitionKey,
+        epoch: LeaderEpoch,
+    },
+    Acknowledged {
+        key: PartitionKey,
+        first: Offset,
+        values: Vec<u64>,
+    },
     /// A log was opened after an end that was not clean.
-    Recovered { bytes_cut: u64 },
+    Recovered {
+        bytes_cut: u64,
+    },
     /// A log failed: the process ends, as the last log directory of a broker does it.
     LogFailed,
     Unfenced,

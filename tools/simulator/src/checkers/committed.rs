@@ -15,7 +15,9 @@ impl Checkers {
             match ledger.get(offset) {
                 Some(known) if known != found => {
                     let title = replica.title();
-                    return Err(format!("{title}: node {node} has {found:?} at {offset}, where {known:?} was committed"));
+                    return Err(format!(
+                        "{title}: node {node} has {found:?} at {offset}, where {known:?} was committed"
+                    ));
                 }
                 Some(_) => {}
                 None if !replica.state.is_leader() => {
@@ -23,6 +25,7 @@ impl Checkers {
                     return Err(format!("{title}: node {node} follows and calls {offset} committed before any leader"));
                 }
                 None => {
+                    self.version += 1;
                     ledger.entries.push(found);
                     if !ledger.values.insert(found.value) {
                         let title = replica.title();

@@ -26,6 +26,7 @@ impl Checkers {
 
     /// A log was cut to `to`.
     pub(crate) fn on_truncated(&mut self, node: usize, replica: &Replica, to: i64, high_watermark: i64) -> Verdict {
+        self.version += 1;
         if replica.is_promised() && to < high_watermark {
             let title = replica.title();
             return Err(format!("{title}: node {node} cut its log to {to}, below its high watermark {high_watermark}"));

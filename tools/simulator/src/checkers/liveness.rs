@@ -35,7 +35,10 @@ impl Checkers {
                     };
                     let (end, high_watermark) = (replica.log.log_end_offset(), replica.state.high_watermark());
                     if end != high_watermark {
-                        return Err(format!("{}-{index} ends at {end} on {id}, committed {high_watermark}", topic.name));
+                        return Err(format!(
+                            "{}-{index} ends at {end} on {id}, committed {high_watermark}",
+                            topic.name
+                        ));
                     }
                 }
             }

@@ -8,8 +8,10 @@ use milena_metadata::Image;
 
 use super::Verdict;
 
+/// Every how many offsets images are compared.
+const COMPARED_EVERY: i64 = 3;
 /// How many images are kept to compare with.
-const KEPT: usize = 400;
+const KEPT: usize = 200;
 
 #[derive(Default)]
 pub(crate) struct MetadataMatching {
@@ -28,6 +30,10 @@ impl MetadataMatching {
             && before > offset
         {
             return Err(format!("node {node} published metadata up to {before}, then up to {offset}"));
+        }
+        // Images that differ go on differing: a part of them is enough to see it.
+        if offset % COMPARED_EVERY != 0 {
+            return Ok(());
         }
         match self.images.get(&offset) {
             // What a snapshot does not say, such as the offset of a registration, may differ.

@@ -26,6 +26,9 @@ pub(crate) type Verdict = Result<(), String>;
 /// Everything the checkers remember.
 #[derive(Default)]
 pub(crate) struct Checkers {
+    /// Grows with whatever may make a log lack what it needs; nothing is compared again before.
+    pub(crate) version: u64,
+    pub(crate) compared: u64,
     /// What is committed, by partition.
     pub(crate) ledgers: BTreeMap<PartitionKey, Ledger>,
     pub(crate) metadata: MetadataMatching,

@@ -56,8 +56,7 @@ impl Admin {
         let controllers: Vec<usize> =
             world.nodes.iter().filter(|node| node.is_controller).map(|node| node.index).collect();
         let controller = world.random.pick(&controllers);
-        let call =
-            world.call_place(place, controller, Lane::Controller, Request::Controller(request), Purpose::Client);
+        let call = world.call_place(place, controller, Lane::Controller, Request::Controller(request), Purpose::Client);
         self.call = Some((call, name));
     }
 
@@ -124,19 +123,19 @@ fn any_change(world: &mut World, view: &View) -> Option<ControllerRequest> {
                 replicas: (!cancels).then_some(replicas),
                 ..ReassignablePartition::default()
             };
-            let topic =
-                ReassignableTopic { name: topic.name.clone(), partitions: vec![change], ..ReassignableTopic::default() };
+            let topic = ReassignableTopic {
+                name: topic.name.clone(),
+                partitions: vec![change],
+                ..ReassignableTopic::default()
+            };
             Some(ControllerRequest::AlterPartitionReassignments(AlterPartitionReassignmentsRequest {
                 topics: vec![topic],
                 ..AlterPartitionReassignmentsRequest::default()
             }))
         }
         2 => {
-            let named = TopicPartitions {
-                topic: topic.name.clone(),
-                partitions: vec![index.0],
-                ..TopicPartitions::default()
-            };
+            let named =
+                TopicPartitions { topic: topic.name.clone(), partitions: vec![index.0], ..TopicPartitions::default() };
             Some(ControllerRequest::ElectLeaders(ElectLeadersRequest {
                 election_type: 0,
                 topic_partitions: Some(vec![named]),

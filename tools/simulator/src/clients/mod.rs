@@ -87,7 +87,9 @@ impl Clients {
     pub(crate) fn is_done(&self, checkers: &Checkers) -> Result<(), String> {
         for ((_, client), place) in self.all.iter().zip(self.first_place..) {
             match client {
-                Client::Producer(producer) => producer.is_done(checkers).map_err(|what| format!("producer {place} {what}"))?,
+                Client::Producer(producer) => {
+                    producer.is_done(checkers).map_err(|what| format!("producer {place} {what}"))?
+                }
                 Client::Consumer(consumer) => {
                     consumer.is_done(checkers).map_err(|what| format!("consumer {place} {what}"))?;
                 }
@@ -106,11 +108,9 @@ impl World {
         let Some((mut view, mut client)) = self.take_client(at) else { return };
         let needs_news = view.is_stale || view.image.offset.0 <= 0 || self.random.per_mille(30);
         if needs_news && view.asking.is_none() {
-            let brokers: Vec<usize> =
-                self.nodes.iter().filter(|node| node.is_broker).map(|node| node.index).collect();
+            let brokers: Vec<usize> = self.nodes.iter().filter(|node| node.is_broker).map(|node| node.index).collect();
             let broker = self.random.pick(&brokers);
-            view.asking =
-                Some(self.call_place(place, broker, Lane::Client, Request::Metadata, Purpose::Client));
+            view.asking = Some(self.call_place(place, broker, Lane::Client, Request::Metadata, Purpose::Client));
         }
         match &mut client {
             Client::Producer(producer) => producer.step(self, place, &view),

@@ -153,7 +153,9 @@ impl Producer {
                 world.coverage.count("producers begun anew");
                 line.resets += 1;
                 line.next_sequence = 0;
-                for value in line.batches.drain(..).filter(|pending| !pending.is_done).flat_map(|pending| pending.values) {
+                for value in
+                    line.batches.drain(..).filter(|pending| !pending.is_done).flat_map(|pending| pending.values)
+                {
                     let (what, outcome, at_ms) = ("send", Outcome::Info, world.now);
                     world.history.push(Operation { process: place, what, outcome, key, offset: -1, value, at_ms });
                 }

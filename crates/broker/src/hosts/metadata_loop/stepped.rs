@@ -99,9 +99,7 @@ impl PeerRequest {
     #[must_use]
     pub fn new(request: &Outbound, position: i64, cluster_id: &str) -> PeerRequest {
         PeerRequest::Raft(match request {
-            Outbound::Fetch(out) => {
-                RaftRequest::Fetch(raft_wire::fetch_request(out, cluster_id, FETCH_MAX_BYTES))
-            }
+            Outbound::Fetch(out) => RaftRequest::Fetch(raft_wire::fetch_request(out, cluster_id, FETCH_MAX_BYTES)),
             Outbound::FetchSnapshot(out) => {
                 RaftRequest::FetchSnapshot(raft_wire::snapshot_request(out, position, cluster_id, FETCH_MAX_BYTES))
             }
@@ -156,10 +154,9 @@ pub fn answer_event(
         (Outbound::Vote(out), PeerResponse::Raft(RaftResponse::Vote(response))) => {
             PeerAnswer::Vote(raft_wire::vote_answer(from, out.pre_vote, response, listener))
         }
-        (_, PeerResponse::Raft(RaftResponse::BeginQuorumEpoch(response))) => PeerAnswer::Plain(
-            PlainRequest::BeginQuorumEpoch,
-            raft_wire::begin_epoch_answer(from, response, listener),
-        ),
+        (_, PeerResponse::Raft(RaftResponse::BeginQuorumEpoch(response))) => {
+            PeerAnswer::Plain(PlainRequest::BeginQuorumEpoch, raft_wire::begin_epoch_answer(from, response, listener))
+        }
         (_, PeerResponse::Raft(RaftResponse::EndQuorumEpoch(response))) => {
             PeerAnswer::Plain(PlainRequest::EndQuorumEpoch, raft_wire::end_epoch_answer(from, response, listener))
         }
@@ -182,7 +179,11 @@ pub fn answer_event(
 
 /// The head of a piece of a snapshot, and the piece with the size of the whole.
 #[must_use]
-pub fn snapshot_piece(asked: &Outbound, response: RaftResponse, listener: &str) -> Option<(Event, Option<(Bytes, i64)>)> {
+pub fn snapshot_piece(
+    asked: &Outbound,
+    response: RaftResponse,
+    listener: &str,
+) -> Option<(Event, Option<(Bytes, i64)>)> {
     let (Outbound::FetchSnapshot(asked), RaftResponse::FetchSnapshot(response)) = (asked, response) else {
         return None;
     };
