@@ -43,8 +43,6 @@ pub enum Planted {
     FailsForGood,
     /// Metadata that comes while a broker is busy is passed over.
     SkipsImages,
-    /// A fetch session does not tell that only the high watermark has moved.
-    SessionHidesHighWatermarks,
     /// The leader adds replicas to the in-sync ones that have not caught up.
     AddsLaggingReplicas,
     /// A broker stops its heartbeats when one of them fails.
@@ -59,7 +57,7 @@ pub enum Planted {
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 26] = [
+    pub const ALL: [Planted; 25] = [
         Planted::AcknowledgesAtOnce,
         Planted::FollowerClaimsMore,
         Planted::NeverTruncates,
@@ -80,7 +78,6 @@ impl Planted {
         Planted::NeverAsksAgain,
         Planted::FailsForGood,
         Planted::SkipsImages,
-        Planted::SessionHidesHighWatermarks,
         Planted::AddsLaggingReplicas,
         Planted::StopsHeartbeats,
         Planted::MetadataDiskLies,

@@ -197,7 +197,9 @@ impl BrokerHost {
         let at_same_end =
             replica.log.log_end_offset().0 == asked.fetch_offset && replica.last_epoch().0 == asked.last_fetched_epoch;
         let follows = replica.follows(leader, LeaderEpoch(asked.current_leader_epoch));
-        if !(follows && at_same_end) && !(takes_stale && !replica.state.is_leader()) {
+        let is_current = follows && at_same_end;
+        let passes_over = takes_stale && !replica.state.is_leader();
+        if !is_current && !passes_over {
             return Taken::Stale;
         }
         if let Some(theirs) = data.diverging.filter(|_| !never_truncates) {

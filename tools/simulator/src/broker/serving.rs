@@ -181,12 +181,7 @@ impl BrokerHost {
         let result = self
             .sessions
             .finish(&parked.context, &outcomes, now, || i32::try_from(random.below(i32::MAX as usize)).unwrap_or(1));
-        let hides = self.settings.has(Planted::SessionHidesHighWatermarks);
-        let is_told = |data: &FetchedData| {
-            !hides || !data.records.is_empty() || !data.error.is_none() || data.diverging.is_some()
-        };
-        let read = pass.read.into_iter().zip(result.included);
-        let partitions = read.filter_map(|(read, told)| (told && is_told(&read.1)).then_some(read));
+        let partitions = pass.read.into_iter().zip(result.included).filter_map(|(read, told)| told.then_some(read));
         let reply = FetchReply { error: result.error, session_id: result.session_id, partitions: partitions.collect() };
         out.answer(parked.call, Answer::Fetch(reply));
     }
