@@ -1,15 +1,11 @@
 //! The simulator: a whole cluster on one thread from a seed (`tools/simulator`). Figures of runs on the same commit are
 //! added up under `target/sim/`, and a run goes on where the last one ended unless `--from` says where to begin.
 
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context as _;
 
 use crate::process;
-
-/// How many seeds `cargo xtask test` runs.
-pub(crate) const SLICE: &str = "300";
 
 /// The task. Flags go to the simulator as they are.
 pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
@@ -21,12 +17,6 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
         command.arg("--record").arg(record);
     }
     process::run(command.args(args))
-}
-
-/// The slice of CI: always the same seeds.
-pub(crate) fn slice(log: &Path) -> anyhow::Result<()> {
-    let mut command = Command::new(build()?);
-    process::run_logged(command.args(["--from", "0", "--seeds", SLICE]), log)
 }
 
 fn build() -> anyhow::Result<std::path::PathBuf> {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use crate::steps::{Counts, Steps, count_cargo_test, count_closing_line};
-use crate::{conformance, fuzz, layers, process, schemas, setup, sim, tidy};
+use crate::{conformance, fuzz, layers, process, schemas, setup, tidy};
 
 /// How many kill rounds CI runs; `cargo xtask kill` runs more.
 const KILL_ROUNDS: &str = "10";
@@ -62,7 +62,6 @@ fn run_steps(args: &[String]) -> anyhow::Result<Counts> {
         milena = Some(conformance::build_milena()?);
         Ok(Counts::one(true))
     });
-    steps.run("sim", |log| counted(sim::slice(log), count_closing_line(&read(log)).unwrap_or_default()));
     if let Some(milena) = milena {
         steps.run("conformance", |log| conformance_lanes(&milena, log));
         steps.run("kill", |log| runner(&["kill", "--rounds", KILL_ROUNDS], &milena, log));
