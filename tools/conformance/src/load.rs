@@ -20,7 +20,8 @@ impl Load {
     /// Starts it; its topics get `replicas` replicas, its errors go to a file.
     pub(crate) fn start(bootstrap: &str, replicas: u32, errors: &Path) -> anyhow::Result<Self> {
         let log = File::create(errors)?;
-        let mut command = process::java("KillLoad");
+        // It remembers every record until it has been read.
+        let mut command = process::java_of_heap("KillLoad", "1g");
         let mut child = command
             .args([bootstrap, &replicas.to_string()])
             .stdin(Stdio::piped())

@@ -19,8 +19,14 @@ pub(crate) struct Ended {
 
 /// A Java program with our classes and Kafka's jars; made for short runs.
 pub(crate) fn java(class: &str) -> Command {
+    java_of_heap(class, "256m")
+}
+
+/// As `java`, with another bound of its heap.
+pub(crate) fn java_of_heap(class: &str, heap: &str) -> Command {
     let mut command = Command::new("java");
-    command.args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]);
+    command.arg(format!("-Xmx{heap}"));
+    command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]);
     command.arg(format!("-Dlog4j2.configurationFile={}", layout::source("log4j2.properties").display()));
     command.arg("-cp").arg(layout::class_path()).arg(class);
     command

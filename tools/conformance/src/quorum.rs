@@ -188,6 +188,21 @@ impl Quorum {
         Ok([count("Leader"), count("Follower"), count("Observer")])
     }
 
+    /// Who was a voter is an observer from its first fetch on, and a new leader knows of nobody at first.
+    fn await_roles(&self, asked: &str, wanted: [usize; 3]) -> anyhow::Result<()> {
+        let begin = Instant::now();
+        loop {
+            let roles = self.roles(asked);
+            match roles {
+                Ok(roles) if roles == wanted => return Ok(()),
+                roles if begin.elapsed() > ELECTION_LIMIT => {
+                    bail!("leaders, followers, observers: {roles:?} and not {wanted:?}");
+                }
+                _ => std::thread::sleep(Duration::from_millis(200)),
+            }
+        }
+    }
+
     /// `kafka-metadata-quorum remove-controller` and `add-controller` (KIP-853), first of a follower, then of the leader.
     fn voters_changed(&mut self, load: &mut Load) -> anyhow::Result<()> {
         let controllers = format!("--bootstrap-controller {}", self.cluster.controllers());
@@ -204,14 +219,12 @@ impl Quorum {
             let id = member.id;
             let said = self.cluster.tool(QUORUM, &remove)?;
             ensure!(said.contains(&format!("controller {id} with directory id")), "{said}");
-            let roles = self.roles(&controllers)?;
-            ensure!(roles == [1, 1, 1], "leaders, followers, observers without {id}: {roles:?}");
+            self.await_roles(&controllers, [1, 1, 1]).with_context(|| format!("without {id}"))?;
             ensure!(!removes_leader || self.leader()?.0 != at, "who was removed still leads");
             ensure!(load.ask("flowing")? == "flowing", "nothing is acknowledged with two voters");
             let said = self.cluster.tool(QUORUM, &format!("--command-config {config} {controllers} add-controller"))?;
             ensure!(said.contains(&format!("Added controller {id} with directory id")), "{said}");
-            let roles = self.roles(&controllers)?;
-            ensure!(roles == [1, 2, 0], "leaders, followers, observers with {id} again: {roles:?}");
+            self.await_roles(&controllers, [1, 2, 0]).with_context(|| format!("with {id} again"))?;
         }
         Ok(())
     }
