@@ -133,20 +133,25 @@ impl Controller {
         if validate_only {
             return Decision::atomic(Vec::new(), outcomes);
         }
-        if self.image.features.is_elr_enabled() {
-            // A replica is eligible by the smallest ISR that was in force when it left the ISR.
-            let clear = records.iter().filter_map(|(record, _)| match record {
-                MetadataRecord::Config(record) if &*record.name == MIN_INSYNC_REPLICAS => {
-                    let of_topic = record.resource_type == ConfigResource::TOPIC;
-                    let topic_name = if of_topic { record.resource_name.clone() } else { Text::default() };
-                    Some((MetadataRecord::ClearElr(ClearElrRecord { topic_name, ..ClearElrRecord::default() }), 0))
-                }
-                _ => None,
-            });
-            let clear: Vec<VersionedRecord> = clear.collect();
-            records.extend(clear);
-        }
+        records.extend(self.cleared_elr(&records));
         Decision::atomic(records, outcomes)
+    }
+
+    /// What changed values of `min.insync.replicas` ask for: a replica is eligible by the smallest ISR that was in force when
+    /// it left the ISR. Kafka: `ConfigurationControlManager.createClearElrRecordsAsNeeded`.
+    pub(crate) fn cleared_elr(&self, records: &[VersionedRecord]) -> Vec<VersionedRecord> {
+        if !self.image.features.is_elr_enabled() {
+            return Vec::new();
+        }
+        let clear = records.iter().filter_map(|(record, _)| match record {
+            MetadataRecord::Config(record) if &*record.name == MIN_INSYNC_REPLICAS => {
+                let of_topic = record.resource_type == ConfigResource::TOPIC;
+                let topic_name = if of_topic { record.resource_name.clone() } else { Text::default() };
+                Some((MetadataRecord::ClearElr(ClearElrRecord { topic_name, ..ClearElrRecord::default() }), 0))
+            }
+            _ => None,
+        });
+        clear.collect()
     }
 
     fn validate(

@@ -274,6 +274,33 @@ fn a_created_topic_is_answered_with_its_configs_and_their_sources() {
 }
 
 #[test]
+fn a_topic_created_with_its_own_smallest_isr_has_its_eligible_replicas_cleared_as_kafka_does() {
+    let mut host = Host::with_brokers(1);
+    assert!(host.controller.image().features.is_elr_enabled());
+    for (key, value, wanted) in [
+        ("min.insync.replicas", "1", ["Topic", "Config", "ClearElr", "Partition"].as_slice()),
+        ("segment.bytes", "2097152", &["Topic", "Config", "Partition"]),
+    ] {
+        let name = value;
+        let request =
+            CreateTopicsRequest { topics: vec![with_config(name, key, value)], ..CreateTopicsRequest::default() };
+        let decision = host.decide_create(&request);
+        let kinds = decision.records.iter().map(|(record, _)| match record {
+            MetadataRecord::Topic(_) => "Topic",
+            MetadataRecord::Config(_) => "Config",
+            MetadataRecord::ClearElr(record) => {
+                assert_eq!(&*record.topic_name, name);
+                "ClearElr"
+            }
+            MetadataRecord::Partition(_) => "Partition",
+            _ => "another",
+        });
+        assert_eq!(kinds.collect::<Vec<_>>(), wanted, "{key}");
+        host.append(decision.records);
+    }
+}
+
+#[test]
 fn replicas_are_striped_evenly_over_brokers() {
     let mut host = Host::with_brokers(3);
     assert_eq!(host.create(vec![topic("wide", 30, 2)]), [(0, None)]);

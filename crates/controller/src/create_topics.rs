@@ -138,7 +138,9 @@ impl Controller {
             value: config.value.clone(),
         };
         let changes: Vec<ConfigChange> = topic.configs.iter().map(set).collect();
-        self.incremental_records(&ConfigResource::topic(topic.name.clone()), &changes, true)
+        let mut records = self.incremental_records(&ConfigResource::topic(topic.name.clone()), &changes, true)?;
+        records.extend(self.cleared_elr(&records));
+        Ok(records)
     }
 
     /// Partitions where the client said which brokers hold them.
