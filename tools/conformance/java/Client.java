@@ -209,7 +209,9 @@ public final class Client {
 
     private static void transact(String bootstrap, String topic) throws Exception {
         create(bootstrap, 1, 1, List.of(topic));
-        Map<String, Object> configs = Map.of("bootstrap.servers", bootstrap, "transactional.id", "transact-" + topic, "transaction.timeout.ms", 600_000);
+        Map<String, Object> configs = Map.of("bootstrap.servers", bootstrap, "transactional.id", "transact-" + topic, "transaction.timeout.ms", 600_000,
+            // The flush sends, so that both records are in one batch.
+            "linger.ms", 10_000);
         // It is not closed: that would abort the open transaction.
         var producer = new KafkaProducer<>(configs, new ByteArraySerializer(), new ByteArraySerializer());
         producer.initTransactions();

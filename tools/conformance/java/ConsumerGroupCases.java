@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.NewPartitions;
@@ -150,6 +151,8 @@ final class ConsumerGroupCases {
                 consumer.assign(List.of(log));
                 long end = consumer.endOffsets(List.of(log)).get(log);
                 consumer.seek(log, read);
+                // The targets of members come in the order of a hash map, of which some members' ids are random.
+                var targets = new TreeSet<String>();
                 while (consumer.position(log) < end) {
                     for (var record : consumer.poll(Duration.ofMillis(200))) {
                         var read = new GroupCoordinatorRecordSerde().deserialize(ByteBuffer.wrap(record.key()),
@@ -157,12 +160,20 @@ final class ConsumerGroupCases {
                         String key = show(read.key(), 0);
                         if (!key.contains("\"" + name + "\"")) continue;
                         String value = read.value() == null ? "null" : "v" + read.value().version() + " " + show(read.value().message(), read.value().version());
-                        c.line("  " + read.key().getClass().getSimpleName() + " " + key + " = " + value
+                        String line = "  " + read.key().getClass().getSimpleName() + " " + key + " = " + value
                             .replaceAll("(\"(assignmentTimestamp|currentStateTimestamp|commitTimestamp|timestamp)\":)[1-9][0-9]+", "$1N")
                             .replaceAll("(\"(version|metadataHash)\":)-?[1-9][0-9]*", "$1N")
-                            .replaceAll("\"clientHost\":\"[^\"]*\"", "\"clientHost\":\"HOST\""));
+                            .replaceAll("\"clientHost\":\"[^\"]*\"", "\"clientHost\":\"HOST\"");
+                        if (line.startsWith("  ConsumerGroupTargetAssignmentMember")) {
+                            targets.add(line);
+                        } else {
+                            targets.forEach(c::line);
+                            targets.clear();
+                            c.line(line);
+                        }
                     }
                 }
+                targets.forEach(c::line);
                 read = end;
             }
         }
