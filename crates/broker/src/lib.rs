@@ -35,5 +35,5 @@ pub use dispatch::{Dispatcher, Session};
 pub use log_dirs::{Directory, DirectoryNews, LogDirs};
 pub use node::{Node, NodeError};
 pub use partitions::{Maintenance, Partition, Partitions};
-pub use replication::ReplicationTasks;
+pub use replication::{ReplicationTasks, alter_partition_request, decided_assignment};
 pub use settings::{BrokerSettings, GroupSettings, ReplicationSettings};

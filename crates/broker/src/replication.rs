@@ -2,6 +2,7 @@
 //! asks the controller for. Kafka's counterparts are `ReplicaFetcherManager` and `AlterPartitionManager`. What is decided
 //! is in the rooms `replication` and `partitions`; here are the tasks.
 
+mod alter_partition;
 mod directories;
 mod fetcher;
 mod following;
@@ -11,6 +12,7 @@ mod requests;
 mod tasks;
 mod throttles;
 
+pub use alter_partition::{alter_partition_request, decided_assignment};
 pub(crate) use directories::ReplicaDirectories;
 pub(crate) use following::Following;
 pub(crate) use isr_changes::IsrChanges;

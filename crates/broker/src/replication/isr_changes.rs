@@ -1,14 +1,14 @@
 //! AlterPartition: collects the changes of in-sync replicas that partitions ask for and sends them, one request at a time
 //! (`DefaultAlterPartitionManager`).
 
+use super::alter_partition::{alter_partition_request, decided_assignment};
 use crate::broker::Broker;
 use crate::controller_handle::ControllerHandle;
 use crate::hosts::ask;
 use crate::partitions::Partition;
-use milena_protocol::messages::alter_partition_request::{BrokerState, PartitionData, TopicData};
 use milena_protocol::messages::{AlterPartitionRequest, AlterPartitionResponse, alter_partition_response};
-use milena_replication::{Assignment, IsrChange, IsrReply, PartitionKey};
-use milena_types::{BrokerId, ErrorCode, LeaderEpoch, PartitionIndex};
+use milena_replication::{IsrChange, IsrReply, PartitionKey};
+use milena_types::{ErrorCode, PartitionIndex};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -84,32 +84,8 @@ pub(super) async fn run(broker: Arc<Broker>, controller: Arc<dyn ControllerHandl
 }
 
 fn request(broker: &Broker, changes: &Pending) -> AlterPartitionRequest {
-    let mut topics: Vec<TopicData> = Vec::new();
-    for ((topic_id, index), (_, change)) in changes {
-        let member = |(id, epoch): &(BrokerId, i64)| BrokerState {
-            broker_id: id.0,
-            broker_epoch: *epoch,
-            ..BrokerState::default()
-        };
-        let data = PartitionData {
-            partition_index: index.0,
-            leader_epoch: change.leader_epoch.0,
-            new_isr_with_epochs: change.new_isr.iter().map(member).collect(),
-            leader_recovery_state: 0,
-            partition_epoch: change.partition_epoch,
-            ..PartitionData::default()
-        };
-        match topics.last_mut() {
-            Some(topic) if topic.topic_id == *topic_id => topic.partitions.push(data),
-            _ => topics.push(TopicData { topic_id: *topic_id, partitions: vec![data], ..TopicData::default() }),
-        }
-    }
-    AlterPartitionRequest {
-        broker_id: broker.settings.node_id.0,
-        broker_epoch: broker.epoch(),
-        topics,
-        ..AlterPartitionRequest::default()
-    }
+    let changes = changes.iter().map(|(key, (_, change))| (key, change));
+    alter_partition_request(broker.settings.node_id, broker.epoch(), changes)
 }
 
 /// Hands the answers to their partitions; what must be asked again is left.
@@ -136,13 +112,7 @@ fn apply_one(
     answer: &alter_partition_response::PartitionData,
 ) -> IsrReply {
     let mut inner = partition.lock();
-    let decided = Assignment {
-        leader: BrokerId(answer.leader_id),
-        leader_epoch: LeaderEpoch(answer.leader_epoch),
-        partition_epoch: answer.partition_epoch,
-        replicas: inner.state.replicas().to_vec(),
-        isr: answer.isr.iter().map(|id| BrokerId(*id)).collect(),
-    };
+    let decided = decided_assignment(answer, inner.state.replicas());
     let result = match ErrorCode(answer.error_code) {
         ErrorCode::NONE => Ok(&decided),
         error => {

@@ -3,11 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use milena_broker::ControllerRequest;
-use milena_protocol::messages::alter_partition_request::{BrokerState, PartitionData, TopicData};
-use milena_protocol::messages::{AlterPartitionRequest, AlterPartitionResponse};
-use milena_replication::{Assignment, IsrChange, IsrReply, PartitionKey};
-use milena_types::{BrokerId, ErrorCode, LeaderEpoch, PartitionIndex, Timestamp};
+use milena_broker::{ControllerRequest, alter_partition_request, decided_assignment};
+use milena_protocol::messages::AlterPartitionResponse;
+use milena_replication::{IsrChange, IsrReply, PartitionKey};
+use milena_types::{BrokerId, ErrorCode, PartitionIndex, Timestamp};
 
 use super::broker_host::BrokerHost;
 use super::outbox::{Outbox, To};
@@ -62,36 +61,12 @@ impl BrokerHost {
             return;
         }
         self.is_altering = true;
-        let request = Request::Controller(ControllerRequest::AlterPartition(self.alter_request(&changes)));
+        let request = Request::Controller(ControllerRequest::AlterPartition(alter_partition_request(
+            self.id(),
+            self.epoch,
+            &changes,
+        )));
         out.calls.push((To::Controller, Lane::Controller, request, Purpose::AlterPartition(changes)));
-    }
-
-    fn alter_request(&self, changes: &BTreeMap<PartitionKey, IsrChange>) -> AlterPartitionRequest {
-        let mut topics: Vec<TopicData> = Vec::new();
-        for ((topic_id, index), change) in changes {
-            let member = |(id, epoch): &(BrokerId, i64)| BrokerState {
-                broker_id: id.0,
-                broker_epoch: *epoch,
-                ..BrokerState::default()
-            };
-            let data = PartitionData {
-                partition_index: index.0,
-                leader_epoch: change.leader_epoch.0,
-                new_isr_with_epochs: change.new_isr.iter().map(member).collect(),
-                partition_epoch: change.partition_epoch,
-                ..PartitionData::default()
-            };
-            match topics.last_mut() {
-                Some(topic) if topic.topic_id == *topic_id => topic.partitions.push(data),
-                _ => topics.push(TopicData { topic_id: *topic_id, partitions: vec![data], ..TopicData::default() }),
-            }
-        }
-        AlterPartitionRequest {
-            broker_id: self.id().0,
-            broker_epoch: self.epoch,
-            topics,
-            ..AlterPartitionRequest::default()
-        }
     }
 
     /// The controller answered, or nobody did.
@@ -109,13 +84,7 @@ impl BrokerHost {
                     let key = (topic.topic_id, PartitionIndex(answer.partition_index));
                     let Some(change) = changes.remove(&key) else { continue };
                     let Some(replica) = self.replicas.get_mut(&key) else { continue };
-                    let decided = Assignment {
-                        leader: BrokerId(answer.leader_id),
-                        leader_epoch: LeaderEpoch(answer.leader_epoch),
-                        partition_epoch: answer.partition_epoch,
-                        replicas: replica.state.replicas().to_vec(),
-                        isr: answer.isr.iter().map(|id| BrokerId(*id)).collect(),
-                    };
+                    let decided = decided_assignment(&answer, replica.state.replicas());
                     let error = ErrorCode(answer.error_code);
                     let result = if error.is_none() { Ok(&decided) } else { Err(error) };
                     let reply = replica.state.on_isr_reply(&change, result, now);
