@@ -172,7 +172,6 @@ impl Broker {
             }
             // What was opened in a directory that failed meanwhile.
             self.settle_failed_log_dirs();
-            self.tell_directories(&image, delta);
             if assigner.take_cleaned_deleted() || delta.is_none() {
                 Checkpoints::default().write_cleaned(self);
             }
@@ -188,6 +187,10 @@ impl Broker {
             tracing::warn!("the cluster has {count} client quotas, and Milena does not enforce them yet");
         }
         self.image.store(Arc::clone(&image));
+        if delta.is_none_or(|delta| delta.has_topics() || !delta.configs.is_empty()) {
+            // After the image is there to be seen: whoever sends this compares with it.
+            self.tell_directories(&image, delta);
+        }
         drop(assigner);
         self.groups.follow(self, &image, delta);
         self.transactions.follow(self, &image, delta);

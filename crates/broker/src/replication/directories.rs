@@ -75,7 +75,8 @@ impl Broker {
                 let Some(told) = assigned.directory(self.settings.node_id) else { continue };
                 let actual = match local.as_ref().and_then(|local| local.get(index)) {
                     Some(partition) if partition.moves_to(told) => None,
-                    Some(partition) => Some(partition.log_dir()).filter(|dir| dir.is_online()).map(|dir| dir.id()),
+                    // One that failed meanwhile is told as well: the controller may know of the failure, not of the replica.
+                    Some(partition) => Some(partition.log_dir().id()),
                     // In a directory that is offline, of which the controller hears by the heartbeat.
                     None if self.log_dirs().has_offline() && told != DIRECTORY_UNASSIGNED => None,
                     None => Some(DIRECTORY_LOST),
