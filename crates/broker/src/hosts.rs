@@ -3,6 +3,7 @@
 
 mod broker_lifecycle;
 mod controller_service;
+mod coordinators;
 pub(crate) mod description;
 mod groups;
 mod metadata_log;

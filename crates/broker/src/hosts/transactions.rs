@@ -1,15 +1,12 @@
 //! The transaction coordinators of this broker: one for each partition of `__transaction_state` that it leads.
 //!
-//! `directory.rs` finds the coordinator of a transactional id and follows the leaderships; `host.rs` runs one coordinator on
-//! the threads that bring its events; `loader.rs` reads the log of one that begins; `marking.rs` has markers written where
-//! the partitions are led; `verification.rs` asks a coordinator, wherever it is, whether partitions are in a transaction;
-//! `errands.rs` carries both to other brokers. Kafka: `TransactionCoordinator`, `TransactionMarkerChannelManager`,
-//! `AddPartitionsToTxnManager`.
+//! `directory.rs` finds the coordinator of a transactional id and does what one wants done beside its log; `marking.rs` has
+//! markers written where the partitions are led; `verification.rs` asks a coordinator, wherever it is, whether partitions are
+//! in a transaction; `errands.rs` carries both to other brokers. Coordinators run in `hosts/coordinators`. Kafka:
+//! `TransactionCoordinator`, `TransactionMarkerChannelManager`, `AddPartitionsToTxnManager`.
 
 mod directory;
 mod errands;
-mod host;
-mod loader;
 mod marking;
 mod verification;
 

@@ -1,7 +1,8 @@
 //! Requests about groups of several coordinators: each is asked for its own, and the answers are put together.
 
-use super::directory::{Gather, GatherDone, GroupCoordinators, ReplyGather, partition_of};
+use super::directory::{GroupCoordinators, partition_of};
 use crate::broker::Broker;
+use crate::hosts::coordinators::{Gather, GatherDone};
 use milena_coordinator::group::{Caller, GroupReply, GroupRequest};
 use milena_protocol::Text;
 use milena_types::ErrorCode;
@@ -11,11 +12,12 @@ use std::sync::Arc;
 impl GroupCoordinators {
     /// Asks every coordinator here.
     pub(crate) fn submit_to_all(&self, caller: &Caller, request: &GroupRequest, done: GatherDone<GroupReply>) {
-        let hosts: Vec<_> = self.hosts().values().cloned().collect();
-        let gather: Arc<ReplyGather> = Gather::new(hosts.len(), done);
+        let hosts = self.led.all();
+        let gather = Gather::new(hosts.len(), done);
         for host in hosts {
             let gather = Arc::clone(&gather);
-            host.request(caller.clone(), request.clone(), Box::new(move |reply| gather.add(reply)));
+            let request = (caller.clone(), Box::new(request.clone()));
+            host.request(request, Box::new(move |reply| gather.add(reply)));
         }
     }
 
@@ -32,7 +34,7 @@ impl GroupCoordinators {
         for group in groups {
             by_partition.entry(partition_of(broker, group)).or_default().push(group.detached());
         }
-        let gather: Arc<ReplyGather> = Gather::new(by_partition.len(), done);
+        let gather = Gather::new(by_partition.len(), done);
         for (partition, groups) in by_partition {
             let gather = Arc::clone(&gather);
             self.submit_to(partition, caller.clone(), request(groups), Box::new(move |reply| gather.add(reply)));

@@ -1,7 +1,7 @@
 //! What goes to other brokers: markers, and questions whether partitions are in a transaction. To each broker one request of
 //! a kind is on its way at a time; what comes meanwhile goes with the next (`InterBrokerSendThread`).
 
-use super::host::Host;
+use super::directory::TransactionHost;
 use super::marking;
 use super::verification::Query;
 use crate::broker::Broker;
@@ -27,7 +27,7 @@ const BATCH_MAX: usize = 1000;
 
 /// Something for another broker.
 pub(crate) enum Errand {
-    Mark { to: BrokerId, host: Arc<Host>, marking: Marking },
+    Mark { to: BrokerId, host: Arc<TransactionHost>, marking: Marking },
     Verify { to: BrokerId, query: Query },
 }
 
@@ -106,7 +106,7 @@ impl Runner {
         Some((endpoint.host.to_string(), endpoint.port))
     }
 
-    async fn mark(&mut self, broker: &Arc<Broker>, markings: Vec<(Arc<Host>, Marking)>) {
+    async fn mark(&mut self, broker: &Arc<Broker>, markings: Vec<(Arc<TransactionHost>, Marking)>) {
         let markers = markings.iter().map(|(host, marking)| marker(host, marking)).collect();
         let request = WriteTxnMarkersRequest { markers, ..Default::default() };
         let answer = match self.address(broker) {
@@ -166,7 +166,7 @@ fn by_topic(partitions: &BTreeSet<PartitionKey>) -> Vec<(Text, Vec<i32>)> {
     topics
 }
 
-fn marker(host: &Host, marking: &Marking) -> WritableTxnMarker {
+fn marker(host: &TransactionHost, marking: &Marking) -> WritableTxnMarker {
     let topic = |(name, partition_indexes)| WritableTxnMarkerTopic { name, partition_indexes, ..Default::default() };
     WritableTxnMarker {
         producer_id: marking.producer.id.0,

@@ -2,8 +2,8 @@
 //! knows of each or has ended. Kafka: `TransactionMarkerChannelManager.addTxnMarkersToBrokerQueue`,
 //! `TransactionMarkerRequestCompletionHandler`.
 
+use super::directory::TransactionHost;
 use super::errands::Errand;
-use super::host::Host;
 use crate::broker::Broker;
 use crate::partitions::{MarkerToWrite, write_marker};
 use milena_coordinator::runtime::EndOfTransaction;
@@ -28,7 +28,7 @@ enum Destination {
 }
 
 /// Has markers written in every partition.
-pub(super) fn mark(broker: &Arc<Broker>, host: &Arc<Host>, marking: Marking) {
+pub(super) fn mark(broker: &Arc<Broker>, host: &Arc<TransactionHost>, marking: Marking) {
     let mut by_destination: BTreeMap<Destination, BTreeSet<PartitionKey>> = BTreeMap::new();
     for key in &marking.partitions {
         by_destination.entry(destination(broker, key)).or_default().insert(key.clone());
@@ -57,7 +57,7 @@ fn destination(broker: &Broker, key: &PartitionKey) -> Destination {
     }
 }
 
-fn mark_here(broker: &Arc<Broker>, host: &Arc<Host>, marking: Marking) {
+fn mark_here(broker: &Arc<Broker>, host: &Arc<TransactionHost>, marking: Marking) {
     let marking = Arc::new(marking);
     for key in &marking.partitions {
         let marker = MarkerToWrite {
@@ -78,7 +78,7 @@ fn mark_here(broker: &Arc<Broker>, host: &Arc<Host>, marking: Marking) {
 /// Partitions have answered.
 pub(super) fn answered(
     broker: &Arc<Broker>,
-    host: &Arc<Host>,
+    host: &Arc<TransactionHost>,
     marking: &Marking,
     results: Vec<(PartitionKey, ErrorCode)>,
 ) {
@@ -106,14 +106,14 @@ pub(super) fn answered(
     }
 }
 
-fn done(host: &Host, marking: &Marking, partitions: Vec<PartitionKey>) {
+fn done(host: &TransactionHost, marking: &Marking, partitions: Vec<PartitionKey>) {
     if !partitions.is_empty() {
         host.event(TransactionEvent::Marked { id: marking.id.clone(), producer: marking.producer, partitions });
     }
 }
 
 /// Tries again when something may have changed.
-pub(super) fn again(broker: &Arc<Broker>, host: &Arc<Host>, marking: Marking) {
+pub(super) fn again(broker: &Arc<Broker>, host: &Arc<TransactionHost>, marking: Marking) {
     let (ours, host) = (Arc::downgrade(broker), Arc::clone(host));
     broker.deadlines().call_after(AGAIN_AFTER, move || {
         if let Some(broker) = ours.upgrade()

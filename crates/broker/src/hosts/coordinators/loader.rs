@@ -1,10 +1,9 @@
 //! Loading: threads that read the logs of coordinators that begin, a few at a time. They end when there is nothing left.
 
+use super::Hosted;
 use super::host::Host;
 use crate::broker::Broker;
 use milena_coordinator::runtime::Phase;
-use milena_coordinator::transaction::TransactionEvent;
-use milena_metadata::TRANSACTION_VERSION;
 use milena_records::Scratch;
 use milena_types::{ErrorCode, Offset};
 use std::collections::VecDeque;
@@ -15,24 +14,28 @@ use std::time::Instant;
 const THREADS_MAX: usize = 4;
 
 /// Coordinators that wait to be loaded.
-#[derive(Default)]
-pub(super) struct Loader {
-    state: Mutex<LoaderState>,
+pub(super) struct Loader<M: Hosted> {
+    state: Mutex<LoaderState<M>>,
 }
 
-#[derive(Default)]
-struct LoaderState {
-    waiting: VecDeque<Arc<Host>>,
+struct LoaderState<M: Hosted> {
+    waiting: VecDeque<Arc<Host<M>>>,
     threads: usize,
 }
 
-impl Loader {
-    fn state(&self) -> MutexGuard<'_, LoaderState> {
+impl<M: Hosted> Default for Loader<M> {
+    fn default() -> Self {
+        Loader { state: Mutex::new(LoaderState { waiting: VecDeque::new(), threads: 0 }) }
+    }
+}
+
+impl<M: Hosted> Loader<M> {
+    fn state(&self) -> MutexGuard<'_, LoaderState<M>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Loads `host` when a thread is free.
-    pub(super) fn add(self: &Arc<Self>, broker: &Arc<Broker>, host: Arc<Host>) {
+    pub(super) fn add(self: &Arc<Self>, broker: &Arc<Broker>, host: Arc<Host<M>>) {
         let mut state = self.state();
         state.waiting.push_back(host);
         if state.threads >= THREADS_MAX {
@@ -42,9 +45,9 @@ impl Loader {
         drop(state);
         let (loader, broker) = (Arc::clone(self), Arc::downgrade(broker));
         let spawned =
-            std::thread::Builder::new().name("transaction-loader".to_owned()).spawn(move || loader.run(&broker));
+            std::thread::Builder::new().name(format!("{}-loader", M::SUBJECT)).spawn(move || loader.run(&broker));
         if let Err(error) = spawned {
-            tracing::error!(%error, "cannot start a thread; transactions are not available");
+            tracing::error!(%error, "cannot start a thread; {} are not available", M::SUBJECT);
             self.state().threads -= 1;
         }
     }
@@ -64,9 +67,9 @@ impl Loader {
 }
 
 /// Reads the whole log of a coordinator, then lets it serve.
-fn load(broker: &Broker, host: &Arc<Host>) {
+fn load<M: Hosted>(broker: &Broker, host: &Arc<Host<M>>) {
     let began = Instant::now();
-    let max_bytes = broker.settings.transactions.state_log_load_buffer_size;
+    let max_bytes = M::load_buffer_bytes(&broker.settings);
     let mut scratch = Scratch::new();
     let (mut from, mut records, mut unknown) = (Offset(0), 0i64, 0);
     loop {
@@ -74,7 +77,7 @@ fn load(broker: &Broker, host: &Arc<Host>) {
             Ok(piece) => piece,
             Err(ErrorCode::NOT_LEADER_OR_FOLLOWER) => return host.end(ErrorCode::NOT_COORDINATOR),
             Err(error) => {
-                tracing::error!(partition = %host.partition, %error, "transactions cannot be loaded");
+                tracing::error!(partition = %host.partition, %error, "{} cannot be loaded", M::SUBJECT);
                 return host.end(ErrorCode::NOT_COORDINATOR);
             }
         };
@@ -85,15 +88,13 @@ fn load(broker: &Broker, host: &Arc<Host>) {
         if piece.batches.is_empty() {
             core.coordinator.set_steady_ahead(broker.steady_ahead_ms());
             core.coordinator.activate(piece.log_end_offset, broker.now());
-            // The version may have changed since the coordinator was made.
-            let version = broker.image().features.level(TRANSACTION_VERSION);
-            core.coordinator.handle(TransactionEvent::Version(version), broker.now());
+            core.coordinator.handle(M::now_is(broker), broker.now());
             drop(core);
             host.await_commit(piece.log_end_offset);
             host.catch_up();
             let took_ms = began.elapsed().as_millis();
             if records > 0 {
-                tracing::info!(partition = %host.partition, records, unknown, took_ms, "transactions are loaded");
+                tracing::info!(partition = %host.partition, records, unknown, took_ms, "{} are loaded", M::SUBJECT);
             }
             return;
         }
@@ -102,7 +103,7 @@ fn load(broker: &Broker, host: &Arc<Host>) {
                 Ok(passed_over) => unknown += passed_over,
                 Err(error) => {
                     drop(core);
-                    tracing::error!(partition = %host.partition, %error, "transactions cannot be loaded");
+                    tracing::error!(partition = %host.partition, %error, "{} cannot be loaded", M::SUBJECT);
                     return host.end(ErrorCode::NOT_COORDINATOR);
                 }
             }

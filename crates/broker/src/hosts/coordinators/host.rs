@@ -1,26 +1,26 @@
-//! `Host`: one transaction coordinator. Events are put into a box; whoever finds the coordinator free works through all of
-//! them, so that what came in the meantime is written with one append and nobody waits for a lock. What is to be done
-//! beside the log is done by one thread at a time, with nothing locked.
+//! `Host`: one coordinator. Events are put into a box; whoever finds the coordinator free works through all of them, so
+//! that what came in the meantime is written with one append and nobody waits for a lock. What is to be done beside the
+//! log is done by one thread at a time, with nothing locked.
 
-use super::marking;
+use super::Hosted;
 use crate::broker::Broker;
 use crate::partitions::{CommitListener, Deadline, Parked, Partition};
-use milena_coordinator::runtime::{Coordinator, Effect, Phase, Ticket};
-use milena_coordinator::transaction::{
-    Action, TransactionEvent, TransactionMachine, TransactionReply, TransactionRequest,
-};
+use milena_coordinator::runtime::{Coordinator, Effect, Machine, Phase, Ticket};
 use milena_types::{ErrorCode, LeaderEpoch, Offset};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
 /// Gets the answer, from any thread.
-pub(crate) type TransactionDone = Box<dyn FnOnce(TransactionReply) + Send>;
+pub(in crate::hosts) type Done<M> = Box<dyn FnOnce(<M as Machine>::Reply) + Send>;
+
+/// Answers to be given.
+type Answers<M> = Vec<(Done<M>, <M as Machine>::Reply)>;
 
 /// Something for the coordinator.
-enum Input {
-    Request(TransactionRequest, TransactionDone),
-    Event(TransactionEvent),
+enum Input<M: Hosted> {
+    Request(M::Request, Done<M>),
+    Event(M::Event),
     /// The high watermark moved, or the leadership is lost.
     Commit(Result<Offset, ErrorCode>),
     Tick,
@@ -31,33 +31,33 @@ enum Input {
 }
 
 /// The coordinator of one partition, for as long as this broker leads it in one epoch.
-pub(super) struct Host {
+pub(in crate::hosts) struct Host<M: Hosted> {
     broker: Weak<Broker>,
-    pub(super) partition: Arc<Partition>,
-    pub(super) epoch: LeaderEpoch,
-    inbox: Mutex<Vec<Input>>,
-    core: Mutex<Core>,
-    actions: Mutex<VecDeque<Action>>,
+    pub(in crate::hosts) partition: Arc<Partition>,
+    pub(in crate::hosts) epoch: LeaderEpoch,
+    inbox: Mutex<Vec<Input<M>>>,
+    core: Mutex<Core<M>>,
+    actions: Mutex<VecDeque<M::Action>>,
     /// Held by the thread that does the actions.
     acting: Mutex<()>,
-    this: Weak<Host>,
+    this: Weak<Host<M>>,
 }
 
-pub(super) struct Core {
-    pub(super) coordinator: Coordinator<TransactionMachine>,
-    waiting: HashMap<Ticket, TransactionDone>,
+pub(super) struct Core<M: Hosted> {
+    pub(super) coordinator: Coordinator<M>,
+    waiting: HashMap<Ticket, Done<M>>,
     last_ticket: u64,
     /// When the coordinator wants to be ticked.
     deadline: Option<(Instant, Deadline)>,
 }
 
-impl Host {
+impl<M: Hosted> Host<M> {
     pub(super) fn new(
         broker: &Arc<Broker>,
         partition: Arc<Partition>,
         epoch: LeaderEpoch,
-        coordinator: Coordinator<TransactionMachine>,
-    ) -> Arc<Host> {
+        coordinator: Coordinator<M>,
+    ) -> Arc<Host<M>> {
         let core = Core { coordinator, waiting: HashMap::new(), last_ticket: 0, deadline: None };
         Arc::new_cyclic(|this| Host {
             broker: Arc::downgrade(broker),
@@ -72,12 +72,12 @@ impl Host {
     }
 
     /// A request; it is answered once.
-    pub(super) fn request(&self, request: TransactionRequest, done: TransactionDone) {
+    pub(in crate::hosts) fn request(&self, request: M::Request, done: Done<M>) {
         self.put(Input::Request(request, done));
     }
 
     /// Something happened.
-    pub(super) fn event(&self, event: TransactionEvent) {
+    pub(in crate::hosts) fn event(&self, event: M::Event) {
         self.put(Input::Event(event));
     }
 
@@ -87,12 +87,12 @@ impl Host {
     }
 
     /// Whether it has ended.
-    pub(super) fn has_ended(&self) -> bool {
+    pub(in crate::hosts) fn has_ended(&self) -> bool {
         self.lock().coordinator.phase() == Phase::Ended
     }
 
     /// The coordinator, to be loaded. Events wait in the box meanwhile only as long as the lock is held.
-    pub(super) fn lock(&self) -> MutexGuard<'_, Core> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Core<M>> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -108,22 +108,22 @@ impl Host {
         self.put(Input::Tick);
     }
 
-    fn inbox(&self) -> MutexGuard<'_, Vec<Input>> {
+    fn inbox(&self) -> MutexGuard<'_, Vec<Input<M>>> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn actions(&self) -> MutexGuard<'_, VecDeque<Action>> {
+    fn actions(&self) -> MutexGuard<'_, VecDeque<M::Action>> {
         self.actions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, input: Input) {
+    fn put(&self, input: Input<M>) {
         self.inbox().push(input);
         loop {
             let mut core = match self.core.try_lock() {
                 Ok(core) => core,
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
                 // Whoever has it looks into the box again after giving it back.
-                Err(TryLockError::WouldBlock) => break,
+                Err(TryLockError::WouldBlock) => return,
             };
             let answers = self.work(&mut core);
             drop(core);
@@ -132,13 +132,13 @@ impl Host {
             }
             self.act();
             if self.inbox().is_empty() {
-                break;
+                return;
             }
         }
     }
 
     /// Everything in the box, then one append.
-    fn work(&self, core: &mut Core) -> Vec<(TransactionDone, TransactionReply)> {
+    fn work(&self, core: &mut Core<M>) -> Answers<M> {
         let Some(broker) = self.broker.upgrade() else { return Vec::new() };
         let now = broker.now();
         core.coordinator.set_steady_ahead(broker.steady_ahead_ms());
@@ -152,7 +152,7 @@ impl Host {
             for input in inputs {
                 core.take(input, now);
             }
-            core.coordinator.flush();
+            core.coordinator.flush_unless_lingering();
             self.perform(&broker, core, &mut answers);
         }
         self.actions().extend(core.coordinator.machine_mut().take_actions());
@@ -160,7 +160,7 @@ impl Host {
         answers
     }
 
-    fn perform(&self, broker: &Broker, core: &mut Core, answers: &mut Vec<(TransactionDone, TransactionReply)>) {
+    fn perform(&self, broker: &Broker, core: &mut Core<M>, answers: &mut Answers<M>) {
         while let Some(effect) = core.coordinator.next_effect() {
             match effect {
                 Effect::Reply(ticket, reply) => {
@@ -178,11 +178,11 @@ impl Host {
                             core.coordinator.committed(written.high_watermark, now);
                         }
                         Err(error) => {
-                            tracing::warn!(partition = %self.partition, %error, "transactions were not written");
+                            tracing::warn!(partition = %self.partition, %error, "changes of {} were not written", M::SUBJECT);
                             core.coordinator.appended(round, Err(error), now);
                         }
                     }
-                    core.coordinator.flush();
+                    core.coordinator.flush_unless_lingering();
                 }
             }
         }
@@ -202,29 +202,19 @@ impl Host {
             loop {
                 let next = self.actions().pop_front();
                 match next {
-                    Some(Action::Mark(marking)) => marking::mark(&broker, &host, marking),
-                    Some(Action::GetProducerId { id }) => {
-                        let host = Arc::clone(&host);
-                        let take = Box::new(move |result| {
-                            // Without one the transaction is looked at again later.
-                            if let Ok(producer_id) = result {
-                                host.event(TransactionEvent::GotProducerId { id, producer_id });
-                            }
-                        });
-                        broker.producer_ids().generate(&broker, take);
-                    }
+                    Some(action) => M::act(&broker, &host, action),
                     None => break,
                 }
             }
         }
     }
 
-    fn set_deadline(&self, broker: &Broker, core: &mut Core) {
+    fn set_deadline(&self, broker: &Broker, core: &mut Core<M>) {
         let Some(wait_ms) = core.coordinator.next_deadline().map(|at| at.0.saturating_sub(broker.now().0)) else {
             return;
         };
         let at = Instant::now() + Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0).max(1));
-        // One that comes too early finds nothing due and asks again.
+        // Timers move back all the time: one that comes too early finds nothing due and asks again.
         if core.deadline.as_ref().is_some_and(|(set, _)| *set <= at) {
             return;
         }
@@ -237,14 +227,14 @@ impl Host {
     }
 }
 
-impl Core {
-    fn take(&mut self, input: Input, now: milena_types::Timestamp) {
+impl<M: Hosted> Core<M> {
+    fn take(&mut self, input: Input<M>, now: milena_types::Timestamp) {
         match input {
             Input::Request(request, done) => {
                 self.last_ticket += 1;
                 let ticket = Ticket(self.last_ticket);
                 self.waiting.insert(ticket, done);
-                self.coordinator.handle(TransactionEvent::Request { ticket, request }, now);
+                self.coordinator.handle(M::asked(ticket, request), now);
             }
             Input::Event(event) if self.coordinator.phase() == Phase::Active => self.coordinator.handle(event, now),
             Input::Event(_) => {}
@@ -260,13 +250,13 @@ impl Core {
     }
 }
 
-impl CommitListener for Host {
+impl<M: Hosted> CommitListener for Host<M> {
     fn on_commit(self: Arc<Self>, high_watermark: Result<Offset, ErrorCode>) {
         self.put(Input::Commit(high_watermark));
     }
 }
 
-impl Parked for Host {
+impl<M: Hosted> Parked for Host<M> {
     fn expire(self: Arc<Self>) {
         self.put(Input::Expired);
     }
