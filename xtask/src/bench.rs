@@ -1,4 +1,4 @@
-//! Benchmarks. `bench groups` and `bench transactions` are this repository's own: Milena and Apache Kafka in one run
+//! Benchmarks. `bench groups`, `bench transactions` and `bench cluster` are this repository's own: Milena and Apache Kafka in one run
 //! (`tools/conformance/src/bench.rs`).
 //! Everything else drives an external side-by-side benchmark with Milena as its candidate.
 //!
@@ -17,6 +17,7 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
     match args.split_first() {
         Some((name, flags)) if name == "groups" => return crate::conformance::bench_groups(flags),
         Some((name, flags)) if name == "transactions" => return crate::conformance::bench_transactions(flags),
+        Some((name, flags)) if name == "cluster" => return crate::conformance::bench_cluster(flags),
         _ => {}
     }
     let mut program = std::env::var_os("MILENA_SIDE_BY_SIDE").map(PathBuf::from);

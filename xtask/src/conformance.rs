@@ -41,6 +41,11 @@ pub(crate) fn bench_transactions(args: &[String]) -> anyhow::Result<()> {
     drive("bench-transactions", args)
 }
 
+/// `cargo xtask bench cluster [flags]`.
+pub(crate) fn bench_cluster(args: &[String]) -> anyhow::Result<()> {
+    drive("bench-cluster", args)
+}
+
 fn drive(task: &str, args: &[String]) -> anyhow::Result<()> {
     let mut command = process::cargo();
     setup::run()?;

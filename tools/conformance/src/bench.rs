@@ -6,6 +6,7 @@
 
 mod commits;
 mod figures;
+pub(crate) mod replicated;
 mod stable;
 pub(crate) mod transactions;
 

@@ -70,12 +70,25 @@ pub(crate) struct Cluster {
     pub(crate) members: Vec<Member>,
     controllers: Controllers,
     milena: PathBuf,
+    /// Apache Kafka runs as its own scripts run it, not as it starts and ends soonest.
+    is_benchmark: bool,
     pub(crate) folder: PathBuf,
     pub(crate) random: Random,
 }
 
 impl Cluster {
     pub(crate) fn new(name: &str, kinds: [Kind; 3], controllers: Controllers, flags: &Flags) -> anyhow::Result<Self> {
+        Self::with(name, kinds, controllers, flags, &[])
+    }
+
+    /// The same with settings of its own.
+    pub(crate) fn with(
+        name: &str,
+        kinds: [Kind; 3],
+        controllers: Controllers,
+        flags: &Flags,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let folder = layout::scratch(name)?;
         let milena = flags.milena.clone().unwrap_or_else(layout::milena);
         let mut members = Vec::new();
@@ -85,10 +98,12 @@ impl Cluster {
             std::fs::create_dir_all(&member.folder)?;
             members.push(member);
         }
-        let cluster = Self { members, controllers, milena, folder, random: Random::new(flags.seed) };
+        let random = Random::new(flags.seed);
+        let cluster = Self { members, controllers, milena, is_benchmark: false, folder, random };
         for member in &cluster.members {
             let mut properties = cluster.properties(member);
-            for (key, value) in &flags.settings {
+            let asked = flags.settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+            for (key, value) in settings.iter().copied().chain(asked) {
                 let _ = writeln!(properties, "{key}={value}");
             }
             std::fs::write(member.config(), properties)?;
@@ -105,6 +120,17 @@ impl Cluster {
             process::succeed(&mut command, &member.folder.join("format"), TOOL_LIMIT).context("format")?;
         }
         Ok(cluster)
+    }
+
+    /// The same for a benchmark.
+    pub(crate) fn for_benchmark(
+        name: &str,
+        kinds: [Kind; 3],
+        controllers: Controllers,
+        flags: &Flags,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
+        Ok(Self { is_benchmark: true, ..Self::with(name, kinds, controllers, flags, settings)? })
     }
 
     /// `--initial-controllers`.
@@ -147,13 +173,24 @@ impl Cluster {
     /// Starts a node and waits until it answers.
     pub(crate) fn start(&mut self, at: usize) -> anyhow::Result<()> {
         self.begin(at)?;
+        self.await_answers(at)
+    }
+
+    /// Waits until a node that began answers.
+    pub(crate) fn await_answers(&mut self, at: usize) -> anyhow::Result<()> {
         self.members.get_mut(at).and_then(|member| member.server.as_mut()).context("a member")?.await_answers()
+    }
+
+    /// The nodes that run.
+    pub(crate) fn running(&self) -> impl Iterator<Item = &Server> {
+        self.members.iter().filter_map(|member| member.server.as_ref())
     }
 
     /// Starts a node.
     pub(crate) fn begin(&mut self, at: usize) -> anyhow::Result<()> {
         let member = self.members.get_mut(at).context("a member")?;
         let mut command = match member.kind {
+            Kind::Kafka if self.is_benchmark => kafka::for_benchmark(),
             Kind::Kafka => kafka::short_lived(),
             Kind::Milena => {
                 let mut command = Command::new(&self.milena);

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use crate::random::Random;
 use crate::server::Kind;
 
-const USAGE: &str = "usage: milena-conformance run|kill|restart|abuse|bench-groups|bench-transactions [flags]
+const USAGE: &str = "usage: milena-conformance run|kill|restart|abuse|bench-groups|bench-transactions|bench-cluster [flags]
   --milena PATH        the milena binary (default: target/release/milena)
   --servers A,B        the servers compared, of kafka and milena (default kafka,milena; kafka,kafka checks the scripts themselves)
   --parts NAMES        of scripts, separate, tools, clients, disks, mixed, cluster, quorum (default all), members
@@ -42,6 +42,8 @@ pub(crate) enum Task {
     BenchGroups,
     /// Transactions, beside the other server.
     BenchTransactions,
+    /// Three replicas, beside three nodes of the other server.
+    BenchCluster,
 }
 
 /// The parsed command line.
@@ -77,6 +79,7 @@ impl Flags {
             Some("restart") => Task::Restart,
             Some("bench-groups") => Task::BenchGroups,
             Some("bench-transactions") => Task::BenchTransactions,
+            Some("bench-cluster") => Task::BenchCluster,
             _ => bail!("{USAGE}"),
         };
         let mut flags = Self {

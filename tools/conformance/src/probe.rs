@@ -88,8 +88,16 @@ impl std::fmt::Display for Undisturbed {
 
 /// One batch with one value of this size.
 pub(crate) fn batch(bytes: usize) -> anyhow::Result<Bytes> {
+    batch_of(1, bytes)
+}
+
+/// One batch of values of this size, each of one letter.
+pub(crate) fn batch_of(records: u32, bytes: usize) -> anyhow::Result<Bytes> {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     let mut builder = BatchBuilder::new(BuilderConfig::default());
-    builder.append(i64::try_from(now.as_millis())?, None, Some(&vec![b'p'; bytes]), &[])?;
+    for n in 0..records {
+        let value = vec![b'a' + u8::try_from(n % 26)?; bytes];
+        builder.append(i64::try_from(now.as_millis())?, None, Some(&value), &[])?;
+    }
     Ok(builder.build(Offset(0), LeaderEpoch(-1))?)
 }

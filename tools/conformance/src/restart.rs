@@ -9,10 +9,9 @@ use bytes::Bytes;
 use milena_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use milena_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use milena_protocol::messages::{FetchRequest, ListOffsetsRequest, ProduceRequest};
-use milena_records::{BatchBuilder, BuilderConfig};
-use milena_types::{LeaderEpoch, Offset};
 
 use crate::flags::Flags;
+use crate::probe::batch_of;
 use crate::report::Report;
 use crate::server::{self, Node};
 use crate::wire::{PRODUCE_VERSION, Wire, produce_request};
@@ -104,7 +103,7 @@ fn until(begin: Instant, ask: impl Fn() -> anyhow::Result<()>) -> anyhow::Result
 }
 
 fn fill(node: &Node, flags: &Flags) -> anyhow::Result<Filled> {
-    let batch = batch()?;
+    let batch = batch_of(BATCH_RECORDS, RECORD_BYTES)?;
     let mut wire = Wire::connect(node.port)?;
     let mut topics = Vec::new();
     let mut left = flags.partitions;
@@ -145,16 +144,6 @@ fn fill_topic(wire: &mut Wire, topic: &str, partitions: i32, batch: &Bytes) -> a
         }
     }
     Ok(())
-}
-
-fn batch() -> anyhow::Result<Bytes> {
-    let mut builder = BatchBuilder::new(BuilderConfig::default());
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
-    for n in 0..BATCH_RECORDS {
-        let value = vec![b'a' + u8::try_from(n % 26)?; RECORD_BYTES];
-        builder.append(i64::try_from(now.as_millis())?, None, Some(&value), &[])?;
-    }
-    Ok(builder.build(Offset(0), LeaderEpoch(-1))?)
 }
 
 fn list_all(node: &Node, filled: &Filled) -> anyhow::Result<()> {

@@ -77,11 +77,16 @@ pub(super) fn measure(subject: &Subject, shape: Shape, flags: &Flags, round: u32
 
 /// Waits until the server does nothing but what it always does.
 pub(super) fn quiet(subject: &Subject) -> anyhow::Result<()> {
+    await_quiet(|| subject.cpu())
+}
+
+/// The same for whatever has used so much of the CPU.
+pub(super) fn await_quiet(used: impl Fn() -> anyhow::Result<Duration>) -> anyhow::Result<()> {
     const PAUSE: Duration = Duration::from_millis(200);
     for _ in 0..50 {
-        let before = subject.cpu()?;
+        let before = used()?;
         std::thread::sleep(PAUSE);
-        if subject.cpu()?.saturating_sub(before) <= PAUSE / 10 {
+        if used()?.saturating_sub(before) <= PAUSE / 10 {
             break;
         }
     }
