@@ -24,6 +24,7 @@ const USAGE: &str = "usage: milena-conformance run|kill|restart|abuse|bench-grou
   --settle N           restart: seconds between the last acknowledgement and the kill (default 0)
   --seconds N          restart: fails if a partition is served later (default 3); bench-groups: of a load of commits
   --cold               restart: empties the page cache between kill and start
+  --beside             restart: then kills it and starts the other server on the same directory, which must take five times as long
   --set KEY=VALUE      kill, restart, cluster, quorum: a setting of the server, over that of the task
   --keep               leave the folders of the servers";
 
@@ -64,6 +65,8 @@ pub(crate) struct Flags {
     pub(crate) settle: u64,
     pub(crate) seconds: f64,
     pub(crate) cold: bool,
+    /// The other server restarts on the same directory.
+    pub(crate) beside: bool,
     pub(crate) settings: Vec<(String, String)>,
     parts: Vec<String>,
     without: Vec<String>,
@@ -97,6 +100,7 @@ impl Flags {
             settle: 0,
             seconds: 3.0,
             cold: false,
+            beside: false,
             settings: Vec::new(),
             parts: Vec::new(),
             without: Vec::new(),
@@ -104,6 +108,7 @@ impl Flags {
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--cold" => flags.cold = true,
+                "--beside" => flags.beside = true,
                 "--power-cut" => flags.power_cut = true,
                 "--keep" => flags.keep = true,
                 other => {

@@ -13,7 +13,7 @@ use milena_protocol::messages::{FetchRequest, ListOffsetsRequest, ProduceRequest
 use crate::flags::Flags;
 use crate::probe::batch_of;
 use crate::report::Report;
-use crate::server::{self, Node};
+use crate::server::{self, Kind, Node, Server};
 use crate::wire::{PRODUCE_VERSION, Wire, produce_request};
 
 /// Partitions of one topic.
@@ -28,6 +28,8 @@ const REQUESTS_IN_FLIGHT: usize = 4;
 /// The latest a partition may be served.
 const LIMIT: Duration = Duration::from_secs(300);
 const LATEST: i64 = -1;
+/// How much faster than the reference.
+const BESIDE_GOAL: f64 = 5.0;
 
 /// What was written: names, and how many batches each partition holds.
 struct Filled {
@@ -49,11 +51,12 @@ impl Filled {
 /// The task.
 pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
     let kind = flags.servers.1;
-    if let Some(reason) = server::missing(kind, flags) {
+    let reference = flags.beside.then_some(flags.servers.0);
+    if let Some(reason) = [Some(kind), reference].into_iter().flatten().find_map(|kind| server::missing(kind, flags)) {
         report.skip("restart", &reason);
         return Ok(());
     }
-    let node = Node::with("restart", flags, &[])?;
+    let node = Node::for_benchmark("restart", flags, &[])?;
     let outcome = measure(&node, flags, report);
     node.remove(flags);
     outcome
@@ -66,26 +69,52 @@ fn measure(node: &Node, flags: &Flags, report: &mut Report) -> anyhow::Result<()
     std::thread::sleep(Duration::from_secs(flags.settle));
     println!("killed {} s after the last acknowledgement", flags.settle);
     server.kill()?;
+    let (server, fetched) = started(node, flags, kind, &filled, report)?;
+    let is_late = fetched > Duration::from_secs_f64(flags.seconds);
+    report.check("restart in time", is_late.then(|| format!("     more than {} s", flags.seconds)));
+    if !flags.beside {
+        return server.stop();
+    }
+    // What was recovered once stands in no checkpoint more than what was durable, so that this server has no more to do.
+    server.kill()?;
+    let (server, reference) = started(node, flags, flags.servers.0, &filled, report)?;
+    server.kill()?;
+    let ratio = reference.as_secs_f64() / fetched.as_secs_f64();
+    let name = format!("restart: {ratio:.1} times as fast as {} on the same directory", flags.servers.0.name());
+    report.check(&name, (ratio < BESIDE_GOAL).then(|| format!("     less than {BESIDE_GOAL} times")));
+    Ok(())
+}
+
+/// Starts one server and measures how long it takes until it serves all; that is the time that is returned.
+fn started(
+    node: &Node,
+    flags: &Flags,
+    kind: Kind,
+    filled: &Filled,
+    report: &mut Report,
+) -> anyhow::Result<(Server, Duration)> {
     if flags.cold {
         drop_cache(node)?;
     }
     let begin = Instant::now();
     let server = node.start(kind)?;
     let answering = begin.elapsed();
-    let listed = until(begin, || list_all(node, &filled))?;
-    let fetched = until(begin, || fetch_all(node, &filled))?;
+    let listed = until(begin, || list_all(node, filled))?;
+    let fetched = until(begin, || fetch_all(node, filled))?;
     let name = format!(
-        "restart {} partitions, {:.1} GB after kill -9: answering {:.3} s, offsets of all {:.3} s, records of all {:.3} s, {} MB resident",
+        "{} restarts {} partitions, {:.1} GB after kill -9: answering {:.3} s, offsets of all {:.3} s, records of all {:.3} s, {} MB \
+         resident, {:.2} s of CPU",
+        kind.name(),
         filled.partitions(),
         (filled.partitions() * filled.batch_bytes) as f64 * f64::from(filled.rounds) / 1e9,
         answering.as_secs_f64(),
         listed.as_secs_f64(),
         fetched.as_secs_f64(),
         server.resident_bytes()? >> 20,
+        server.cpu()?.as_secs_f64(),
     );
-    let is_late = fetched > Duration::from_secs_f64(flags.seconds);
-    report.check(&name, is_late.then(|| format!("     more than {} s", flags.seconds)));
-    server.stop()
+    report.check(&name, None);
+    Ok((server, fetched))
 }
 
 /// Asks until the answer is complete; an error of the last try is the error.
