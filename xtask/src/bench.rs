@@ -1,4 +1,4 @@
-//! Benchmarks. `bench groups`, `bench transactions` and `bench cluster` are this repository's own: Milena and Apache Kafka in one run
+//! Benchmarks. `bench groups`, `transactions`, `cluster` and `upkeep` are this repository's own: Milena and Apache Kafka in one run
 //! (`tools/conformance/src/bench.rs`).
 //! Everything else drives an external side-by-side benchmark with Milena as its candidate.
 //!
@@ -12,13 +12,15 @@ use anyhow::{Context as _, bail};
 
 use crate::process;
 
+/// Those of this repository.
+const OWN: [&str; 4] = ["groups", "transactions", "cluster", "upkeep"];
+
 /// The task.
 pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
-    match args.split_first() {
-        Some((name, flags)) if name == "groups" => return crate::conformance::bench_groups(flags),
-        Some((name, flags)) if name == "transactions" => return crate::conformance::bench_transactions(flags),
-        Some((name, flags)) if name == "cluster" => return crate::conformance::bench_cluster(flags),
-        _ => {}
+    if let Some((name, flags)) = args.split_first()
+        && OWN.contains(&name.as_str())
+    {
+        return crate::conformance::bench(name, flags);
     }
     let mut program = std::env::var_os("MILENA_SIDE_BY_SIDE").map(PathBuf::from);
     let mut passed_on = Vec::new();

@@ -31,19 +31,9 @@ pub(crate) fn abuse(args: &[String]) -> anyhow::Result<()> {
     drive("abuse", args)
 }
 
-/// `cargo xtask bench groups [flags]`.
-pub(crate) fn bench_groups(args: &[String]) -> anyhow::Result<()> {
-    drive("bench-groups", args)
-}
-
-/// `cargo xtask bench transactions [flags]`.
-pub(crate) fn bench_transactions(args: &[String]) -> anyhow::Result<()> {
-    drive("bench-transactions", args)
-}
-
-/// `cargo xtask bench cluster [flags]`.
-pub(crate) fn bench_cluster(args: &[String]) -> anyhow::Result<()> {
-    drive("bench-cluster", args)
+/// `cargo xtask bench groups|transactions|cluster|upkeep [flags]`.
+pub(crate) fn bench(name: &str, args: &[String]) -> anyhow::Result<()> {
+    drive(&format!("bench-{name}"), args)
 }
 
 fn drive(task: &str, args: &[String]) -> anyhow::Result<()> {

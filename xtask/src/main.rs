@@ -35,6 +35,7 @@ const USAGE: &str = "usage: cargo xtask <task>
   bench groups [--rounds N]  large groups and offset commits, beside Apache Kafka
   bench transactions [--rounds N]  transactions a second, beside Apache Kafka
   bench cluster [--rounds N]  three replicas, beside three nodes of Apache Kafka
+  bench upkeep [--seconds N]  a load with retention and compaction at work, and without
   bench [--side-by-side PATH] [flags]  drive an external side-by-side benchmark
   oracle compaction [--logs N] [--seed N]  random logs cleaned by Kafka's cleaner and by ours (default 1000)
   oracle cleaner [--megabytes N] [--rounds N] [--codec C]  how long Kafka's cleaner and ours take (default 1000, 3, none)

@@ -9,6 +9,7 @@ mod figures;
 pub(crate) mod replicated;
 mod stable;
 pub(crate) mod transactions;
+pub(crate) mod upkeep;
 
 use std::time::Duration;
 

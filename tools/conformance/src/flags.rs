@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use crate::random::Random;
 use crate::server::Kind;
 
-const USAGE: &str = "usage: milena-conformance run|kill|restart|abuse|bench-groups|bench-transactions|bench-cluster [flags]
+const USAGE: &str = "usage: milena-conformance run|kill|restart|abuse|bench-groups|bench-transactions|bench-cluster|bench-upkeep [flags]
   --milena PATH        the milena binary (default: target/release/milena)
   --servers A,B        the servers compared, of kafka and milena (default kafka,milena; kafka,kafka checks the scripts themselves)
   --parts NAMES        of scripts, separate, tools, clients, disks, mixed, cluster, quorum (default all), members
@@ -45,6 +45,8 @@ pub(crate) enum Task {
     BenchTransactions,
     /// Three replicas, beside three nodes of the other server.
     BenchCluster,
+    /// Retention and compaction beside a load.
+    BenchUpkeep,
 }
 
 /// The parsed command line.
@@ -83,6 +85,7 @@ impl Flags {
             Some("bench-groups") => Task::BenchGroups,
             Some("bench-transactions") => Task::BenchTransactions,
             Some("bench-cluster") => Task::BenchCluster,
+            Some("bench-upkeep") => Task::BenchUpkeep,
             _ => bail!("{USAGE}"),
         };
         let mut flags = Self {

@@ -15,7 +15,8 @@ use crate::power::PowerCut;
 use crate::{cpu, kafka, layout, ports, process, text};
 
 pub(crate) const CLUSTER_ID: &str = "AAAAAAAAAAAAAAAAAAAAAQ";
-const START_LIMIT: Duration = Duration::from_secs(60);
+/// Apache Kafka scans what was not synced, which may be much.
+const START_LIMIT: Duration = Duration::from_secs(240);
 
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
