@@ -31,6 +31,16 @@ pub(crate) fn abuse(args: &[String]) -> anyhow::Result<()> {
     drive("abuse", args)
 }
 
+/// `cargo xtask chaos groups [flags]`.
+pub(crate) fn chaos(args: &[String]) -> anyhow::Result<()> {
+    match args.split_first() {
+        Some((what, flags)) if what == "groups" => drive("chaos-groups", flags),
+        _ => anyhow::bail!(
+            "usage: cargo xtask chaos groups [--minutes N] [--members N] [--partitions N] [--brokers 3] [--seed N] [--server NAME]"
+        ),
+    }
+}
+
 /// `cargo xtask bench groups|transactions|cluster|upkeep [flags]`.
 pub(crate) fn bench(name: &str, args: &[String]) -> anyhow::Result<()> {
     drive(&format!("bench-{name}"), args)

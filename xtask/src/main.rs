@@ -29,6 +29,7 @@ const USAGE: &str = "usage: cargo xtask <task>
   conformance [flags]     the same scripts on Milena and on Apache Kafka (see docs/TESTING.md)
   kill [--rounds N] [--power-cut]  kill -9 under load, restart, verify (default 200)
   gigabyte [--gigabytes N]  real files through every client and back (default 1.2)
+  chaos groups [--minutes N] [--members N] [--brokers 3] [--seed N]  members of groups killed, stopped, coming and going
   restart [--partitions N] [--gigabytes N]  kill -9 with much data, and how long until it is served (default 2000, 10)
   abuse [flags]           hostile peers: memory, answers, and another client's latency meanwhile
   fuzz [--seconds N] [--target NAME] [--input FILE]  libFuzzer on frames, headers, requests, responses, batches (default 60 s each)
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         "conformance" => conformance::run(&rest),
         "kill" => conformance::kill(&rest),
         "gigabyte" => conformance::gigabyte(&rest),
+        "chaos" => conformance::chaos(&rest),
         "abuse" => conformance::abuse(&rest),
         "restart" => conformance::restart(&rest),
         "oracle" => oracle::run(&rest),

@@ -12,6 +12,9 @@ use crate::{conformance, fuzz, layers, process, schemas, setup, tidy};
 /// How many kill rounds CI runs; `cargo xtask kill` runs more.
 const KILL_ROUNDS: &str = "10";
 
+/// A slice of what `cargo xtask chaos groups` does.
+const CHAOS: [&str; 7] = ["chaos-groups", "--seconds", "20", "--members", "6", "--partitions", "12"];
+
 /// How long CI fuzzes each target; `cargo xtask fuzz` runs longer.
 const FUZZ_SECONDS: u32 = 5;
 
@@ -64,6 +67,7 @@ fn run_steps(args: &[String]) -> anyhow::Result<Counts> {
     });
     if let Some(milena) = milena {
         steps.run("conformance", |log| conformance_lanes(&milena, log));
+        steps.run("chaos", |log| runner(&CHAOS, &milena, log));
         steps.run("kill", |log| runner(&["kill", "--rounds", KILL_ROUNDS], &milena, log));
     }
     Ok(steps.total())

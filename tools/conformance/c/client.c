@@ -2,6 +2,7 @@
  *
  *   c-client produce BOOTSTRAP TOPIC PARTITIONS CODEC lines|files keyed|unkeyed PATH
  *   c-client consume BOOTSTRAP OUT_DIR PARTITIONS TOPIC...
+ *   c-client chaos-member ...                 see chaos.c
  *   c-client group BOOTSTRAP GROUP TOPIC      a member until its input ends: prints each record, commits what it has read
  *
  * As the other clients: record i goes to partition i modulo PARTITIONS; what is consumed is framed into OUT_DIR/TOPIC-PARTITION. */
@@ -12,6 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/* In chaos.c. */
+void chaos_member(char **args);
 
 static int failures = 0;
 
@@ -176,7 +180,10 @@ static void group(char **args) {
 
 int main(int count, char **args) {
     if (count < 5) die("usage", "produce|consume|group ...");
-    if (!strcmp(args[1], "group")) {
+    if (!strcmp(args[1], "chaos-member")) {
+        if (count != 6) die("usage", "chaos-member BOOTSTRAP TOPIC FOLDER MEMBER");
+        chaos_member(args + 2);
+    } else if (!strcmp(args[1], "group")) {
         group(args + 2);
     } else if (!strcmp(args[1], "produce")) {
         produce(args + 2);

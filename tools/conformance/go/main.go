@@ -4,6 +4,8 @@
 //	go-client consume BOOTSTRAP OUT_DIR PARTITIONS TOPIC...
 //	go-client group|sarama BOOTSTRAP GROUP TOPIC
 //	go-client transactions BOOTSTRAP TOPIC COPY PARTITIONS ROUNDS
+//	go-client chaos-member BOOTSTRAP TOPIC FOLDER NAME:GROUP:ASSIGNOR:INSTANCE...   as java/ChaosMember.java
+//	go-client chaos-writer BOOTSTRAP TOPIC PARTITIONS RATE LOG
 //
 // A member, of franz-go or of Sarama, lives until its input ends: it prints each record and commits what it has read.
 //
@@ -190,6 +192,7 @@ func transactions(args []string) {
 }
 
 func main() {
-	roles := map[string]func([]string){"produce": produce, "consume": consume, "group": group, "sarama": sarama, "transactions": transactions}
+	roles := map[string]func([]string){"produce": produce, "consume": consume, "group": group, "sarama": sarama, "transactions": transactions,
+		"chaos-member": chaosMember, "chaos-writer": chaosWriter}
 	roles[os.Args[1]](os.Args[2:])
 }

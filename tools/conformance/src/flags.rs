@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use crate::random::Random;
 use crate::server::Kind;
 
-const USAGE: &str = "usage: milena-conformance run|kill|restart|abuse|bench-groups|bench-transactions|bench-cluster|bench-upkeep [flags]
+const USAGE: &str = "usage: milena-conformance run|kill|restart|abuse|bench-groups|bench-transactions|bench-cluster|bench-upkeep|chaos-groups [flags]
   --milena PATH        the milena binary (default: target/release/milena)
   --servers A,B        the servers compared, of kafka and milena (default kafka,milena; kafka,kafka checks the scripts themselves)
   --parts NAMES        of scripts, separate, tools, clients, disks, mixed, cluster, quorum (default all), members
@@ -18,8 +18,12 @@ const USAGE: &str = "usage: milena-conformance run|kill|restart|abuse|bench-grou
                        count (default 5)
   --power-cut          kill rounds lose what was not synced, too
   --seed N             the random choices of a run that printed this seed
-  --members N          bench-groups: members of the large group (default 1000)
+  --members N          bench-groups: members of the large group (default 1000); chaos-groups: of each group (default 20)
   --partitions N       bench-groups: partitions of the large group (default 1000)
+  --partitions N       chaos-groups: of the topic (default 60)
+  --minutes N          chaos-groups: how long (default 10)
+  --server NAME        chaos-groups: milena or kafka
+  --brokers N          chaos-groups: 3 brokers, which are killed, too (default 1)
   --partitions N       restart: partitions (default 2000); --gigabytes N: data in all of them (default 10)
   --settle N           restart: seconds between the last acknowledgement and the kill (default 0)
   --seconds N          restart: fails if a partition is served later (default 3); bench-groups: of a load of commits
@@ -47,6 +51,8 @@ pub(crate) enum Task {
     BenchCluster,
     /// Retention and compaction beside a load.
     BenchUpkeep,
+    /// Members of groups that come, go, and are killed.
+    ChaosGroups,
 }
 
 /// The parsed command line.
@@ -64,6 +70,7 @@ pub(crate) struct Flags {
     pub(crate) keep: bool,
     pub(crate) partitions: u32,
     pub(crate) members: u32,
+    pub(crate) brokers: u32,
     pub(crate) settle: u64,
     pub(crate) seconds: f64,
     pub(crate) cold: bool,
@@ -86,6 +93,7 @@ impl Flags {
             Some("bench-transactions") => Task::BenchTransactions,
             Some("bench-cluster") => Task::BenchCluster,
             Some("bench-upkeep") => Task::BenchUpkeep,
+            Some("chaos-groups") => Task::ChaosGroups,
             _ => bail!("{USAGE}"),
         };
         let mut flags = Self {
@@ -98,10 +106,15 @@ impl Flags {
             power_cut: false,
             seed: Random::fresh_seed(),
             keep: false,
-            partitions: if task == Task::BenchGroups { 1000 } else { 2000 },
-            members: 1000,
+            partitions: match task {
+                Task::BenchGroups => 1000,
+                Task::ChaosGroups => 60,
+                _ => 2000,
+            },
+            members: if task == Task::ChaosGroups { 20 } else { 1000 },
+            brokers: 1,
             settle: 0,
-            seconds: 3.0,
+            seconds: if task == Task::ChaosGroups { 600.0 } else { 3.0 },
             cold: false,
             beside: false,
             settings: Vec::new(),
@@ -139,6 +152,9 @@ impl Flags {
             "--members" => self.members = value.parse().context("--members wants a number")?,
             "--settle" => self.settle = value.parse().context("--settle wants a number")?,
             "--seconds" => self.seconds = value.parse().context("--seconds wants a number")?,
+            "--minutes" => self.seconds = 60.0 * value.parse::<f64>().context("--minutes wants a number")?,
+            "--brokers" => self.brokers = value.parse().context("--brokers wants a number")?,
+            "--server" => self.servers.1 = Kind::parse(value)?,
             "--set" => {
                 let (key, value) = value.split_once('=').context("--set wants KEY=VALUE")?;
                 self.settings.push((key.to_owned(), value.to_owned()));

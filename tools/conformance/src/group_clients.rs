@@ -158,29 +158,8 @@ impl World {
         })
     }
 
-    /// The group's state and what each member has.
     fn describe(&mut self) -> anyhow::Result<(String, Vec<BTreeSet<i32>>)> {
-        let group = self.member.topic();
-        if self.member.is_consumer_protocol {
-            let request = ConsumerGroupDescribeRequest { group_ids: vec![group.into()], ..Default::default() };
-            let answer = self.wire.call(1, &request)?;
-            let group = answer.groups.first().context("a group")?;
-            let share = |member: &milena_protocol::messages::consumer_group_describe_response::Member| {
-                member.assignment.topic_partitions.iter().flat_map(|topic| topic.partitions.clone()).collect()
-            };
-            return Ok((group.group_state.to_string(), group.members.iter().map(share).collect()));
-        }
-        let request = DescribeGroupsRequest { groups: vec![group.into()], ..Default::default() };
-        let answer = self.wire.call(5, &request)?;
-        let group = answer.groups.first().context("a group")?;
-        let mut shares = Vec::new();
-        for member in &group.members {
-            let mut reader = Reader::new(member.member_assignment.clone());
-            let Ok(_version) = reader.read_i16() else { continue };
-            let assignment = ConsumerProtocolAssignment::decode(&mut reader, 0)?;
-            shares.push(assignment.assigned_partitions.into_iter().flat_map(|topic| topic.partitions).collect());
-        }
-        Ok((group.group_state.to_string(), shares))
+        describe(&mut self.wire, &self.member.topic(), self.member.is_consumer_protocol)
     }
 
     /// Waits until everything was read by one or the other.
@@ -210,4 +189,32 @@ impl World {
             Ok(if found == wanted { Ok(()) } else { Err(format!("{found:?}")) })
         })
     }
+}
+
+/// A group's state and what each member has; no state if there is no such group of this protocol.
+pub(crate) fn describe(
+    wire: &mut Wire,
+    group: &str,
+    is_consumer_protocol: bool,
+) -> anyhow::Result<(String, Vec<BTreeSet<i32>>)> {
+    if is_consumer_protocol {
+        let request = ConsumerGroupDescribeRequest { group_ids: vec![group.into()], ..Default::default() };
+        let answer = wire.call(1, &request)?;
+        let group = answer.groups.first().context("a group")?;
+        let share = |member: &milena_protocol::messages::consumer_group_describe_response::Member| {
+            member.assignment.topic_partitions.iter().flat_map(|topic| topic.partitions.clone()).collect()
+        };
+        return Ok((group.group_state.to_string(), group.members.iter().map(share).collect()));
+    }
+    let request = DescribeGroupsRequest { groups: vec![group.into()], ..Default::default() };
+    let answer = wire.call(5, &request)?;
+    let group = answer.groups.first().context("a group")?;
+    let mut shares = Vec::new();
+    for member in &group.members {
+        let mut reader = Reader::new(member.member_assignment.clone());
+        let Ok(_version) = reader.read_i16() else { continue };
+        let assignment = ConsumerProtocolAssignment::decode(&mut reader, 0)?;
+        shares.push(assignment.assigned_partitions.into_iter().flat_map(|topic| topic.partitions).collect());
+    }
+    Ok((group.group_state.to_string(), shares))
 }

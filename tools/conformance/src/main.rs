@@ -1,6 +1,6 @@
 //! The conformance run: the same scripts on Milena and on Apache Kafka, compared; the clients of other languages; exchanged disks; kills.
 //!
-//! `milena-conformance run|kill|restart|abuse|bench-groups|bench-transactions|bench-cluster|bench-upkeep [flags]`; each closes with `N passed, N failed[, N skipped]`. What
+//! `milena-conformance run|kill|restart|abuse|bench-groups|bench-transactions|bench-cluster|bench-upkeep|chaos-groups [flags]`; each closes with `N passed, N failed[, N skipped]`. What
 //! is needed (jars, clients) `cargo xtask setup` has put under `target/`; what is missing there is skipped by name, on CI it fails.
 #![expect(clippy::print_stdout, reason = "a command-line tool speaks through its standard output")]
 
@@ -11,6 +11,11 @@ mod abuse_consumers;
 mod abuse_groups;
 mod bench;
 mod bombs;
+mod chaos;
+mod chaos_check;
+mod chaos_log;
+mod chaos_units;
+mod chaos_watch;
 mod clients;
 mod cluster;
 mod cpu;
@@ -62,6 +67,7 @@ fn run(args: &[String]) -> anyhow::Result<report::Report> {
         flags::Task::Abuse => abuse::run(&flags, &mut report)?,
         flags::Task::Restart => restart::run(&flags, &mut report)?,
         flags::Task::BenchGroups => bench::run(&flags, &mut report)?,
+        flags::Task::ChaosGroups => chaos::run(&flags, &mut report)?,
         flags::Task::BenchTransactions => bench::transactions::run(&flags, &mut report)?,
         flags::Task::BenchCluster => bench::replicated::run(&flags, &mut report)?,
         flags::Task::BenchUpkeep => bench::upkeep::run(&flags, &mut report)?,

@@ -91,6 +91,16 @@ impl Wire {
 
     /// Creates a topic and waits until each partition has a leader.
     pub(crate) fn create_topic(&mut self, name: &str, partitions: i32, configs: &[(&str, &str)]) -> anyhow::Result<()> {
+        self.create_replicated(name, (partitions, 1), configs)
+    }
+
+    /// The same with as many partitions and replicas.
+    pub(crate) fn create_replicated(
+        &mut self,
+        name: &str,
+        (partitions, replication_factor): (i32, i16),
+        configs: &[(&str, &str)],
+    ) -> anyhow::Result<()> {
         let configs = configs.iter().map(|(name, value)| CreatableTopicConfig {
             name: (*name).into(),
             value: Some((*value).into()),
@@ -99,7 +109,7 @@ impl Wire {
         let topic = CreatableTopic {
             name: name.into(),
             num_partitions: partitions,
-            replication_factor: 1,
+            replication_factor,
             configs: configs.collect(),
             ..Default::default()
         };
