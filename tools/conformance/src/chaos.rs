@@ -6,26 +6,23 @@
 //! the whole story is in `chaos_check.rs`; a run ends with mistakes put into its own story, each of which must be found.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 
 use crate::chaos_check::{Sample, Story, findings};
 use crate::chaos_log::{Diary, Event, Line};
-use crate::chaos_units::{GROUPS, TOPIC, Unit, deal};
+use crate::chaos_units::{GROUPS, TOPIC, Unit, Writer, deal};
 use crate::chaos_watch::{Watch, doubled, now};
 use crate::cluster::{Cluster, Controllers};
 use crate::flags::Flags;
+use crate::layout;
 use crate::random::Random;
 use crate::report::Report;
 use crate::server::{self, Kind, Node, Server};
 use crate::wire::Wire;
-use crate::{layout, process};
 
-/// Records a second.
-const RATE: &str = "300";
 /// How long everything may take to be in order once it is quiet.
 const QUIET_LIMIT: Duration = Duration::from_secs(300);
 /// Sessions of seconds, so that members are given up and come back many times in a run.
@@ -192,7 +189,7 @@ impl Chaos {
         let stable = self.become_stable();
         let took = quiet.elapsed().as_secs_f64();
         report.outcome(&format!("chaos: every group is stable with all of its members after {took:.1} s"), stable);
-        writer.finish()?;
+        writer.finish(QUIET_LIMIT)?;
         let committed = self.commit_everything();
         let took = quiet.elapsed().as_secs_f64();
         report.outcome(&format!("chaos: everything is committed after {took:.1} s"), committed);
@@ -292,7 +289,9 @@ impl Chaos {
     fn become_stable(&mut self) -> anyhow::Result<()> {
         self.servers.calm()?;
         self.until(|chaos| {
-            if !chaos.units.iter_mut().fold(true, |calm, unit| unit.calm() && calm) {
+            // Each is told.
+            let calm = chaos.units.iter_mut().filter_map(|unit| unit.calm().then_some(())).count();
+            if calm < chaos.units.len() {
                 return Ok(Err("not all processes run".to_owned()));
             }
             for group in chaos.groups.clone() {
@@ -340,37 +339,6 @@ impl Chaos {
             diaries.push(Diary::read(&path, spec.group, &spec.name, spec.is_static)?);
         }
         Ok(Story { diaries, samples: std::mem::take(&mut self.samples), writer: self.writer()? })
-    }
-}
-
-/// The writer's process.
-struct Writer {
-    child: Child,
-    input: Option<ChildStdin>,
-}
-
-impl Writer {
-    fn start(bootstrap: &str, partitions: i32, folder: &Path) -> anyhow::Result<Self> {
-        let mut command = Command::new(layout::installed("bin").join("go-client"));
-        command.args(["chaos-writer", bootstrap, TOPIC, &partitions.to_string(), RATE]).arg(folder.join("writer.log"));
-        let mut child = command.stdin(Stdio::piped()).spawn().context("start the writer")?;
-        let input = child.stdin.take();
-        Ok(Self { child, input })
-    }
-
-    /// Everything it has sent is acknowledged.
-    fn finish(&mut self) -> anyhow::Result<()> {
-        self.input.take();
-        let code = process::wait(&mut self.child, QUIET_LIMIT)?;
-        ensure!(code == 0, "the writer ended with {code}");
-        Ok(())
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

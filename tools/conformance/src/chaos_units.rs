@@ -16,6 +16,8 @@ pub(crate) const TOPIC: &str = "chaos";
 pub(crate) const GROUPS: [&str; 4] = ["eager", "cooperative", "consumer", "mixed"];
 /// Members of a group in one JVM.
 const IN_A_JVM: u32 = 2;
+/// Records a second.
+const RATE: &str = "300";
 /// A member that was fenced ends with this, and is started again.
 const FENCED: i32 = 3;
 
@@ -78,7 +80,7 @@ pub(crate) fn deal(groups: &[&'static str], members: u32, folder: &Path) -> Vec<
     for group in groups {
         for number in 0..members {
             let spec = Spec::new(group, number);
-            let hosted = (number < jvms * IN_A_JVM).then(|| (number / IN_A_JVM) as usize);
+            let hosted = (number < jvms * IN_A_JVM).then_some((number / IN_A_JVM) as usize);
             match hosted.and_then(|at| units.get_mut(at)) {
                 Some((_, specs)) => specs.push(spec),
                 // The C library at hand knows the classic protocol alone.
@@ -219,6 +221,37 @@ impl Drop for Unit {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+}
+
+/// The writer's process.
+pub(crate) struct Writer {
+    child: Child,
+    input: Option<ChildStdin>,
+}
+
+impl Writer {
+    pub(crate) fn start(bootstrap: &str, partitions: i32, folder: &Path) -> anyhow::Result<Self> {
+        let mut command = Command::new(layout::installed("bin").join("go-client"));
+        command.args(["chaos-writer", bootstrap, TOPIC, &partitions.to_string(), RATE]).arg(folder.join("writer.log"));
+        let mut child = command.stdin(Stdio::piped()).spawn().context("start the writer")?;
+        let input = child.stdin.take();
+        Ok(Self { child, input })
+    }
+
+    /// Everything it has sent is acknowledged.
+    pub(crate) fn finish(&mut self, limit: Duration) -> anyhow::Result<()> {
+        self.input.take();
+        let code = process::wait(&mut self.child, limit)?;
+        anyhow::ensure!(code == 0, "the writer ended with {code}");
+        Ok(())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
