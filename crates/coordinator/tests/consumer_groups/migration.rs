@@ -210,6 +210,25 @@ fn a_static_member_takes_its_place_back_with_the_classic_protocol() {
 }
 
 #[test]
+fn a_downgrade_by_a_static_member_goes_on_with_what_others_wait_for() {
+    let mut coordinator = coordinator(MigrationPolicy::Bidirectional);
+    let as_instance = |request| ConsumerGroupHeartbeatRequest { instance_id: Some("i".into()), ..request };
+    coordinator.heartbeat(as_instance(consumer("new", 0)));
+    let classic = coordinator.join(join("", &[])).member_id;
+    assert_eq!(coordinator.join(join(&classic, &[])).generation_id, 3);
+    // All its partitions are still with the static member, which dies with them and comes back as a classic one.
+    assert_eq!(partitions(&coordinator.sync(&classic, 3).assignment), [] as [i32; 0]);
+    coordinator.heartbeat(as_instance(consumer("new", 2)));
+    let back = coordinator.join(JoinGroupRequest { group_instance_id: Some("i".into()), ..join("", &[]) });
+    assert_eq!((back.error_code, back.generation_id), (0, 3));
+    assert!(coordinator.is_classic());
+    assert_eq!(coordinator.classic_beat(&classic, 3), ErrorCode::REBALANCE_IN_PROGRESS);
+    // So it is, too, for a coordinator that has only the log.
+    coordinator.load();
+    assert_eq!(coordinator.classic_beat(&classic, 3), ErrorCode::REBALANCE_IN_PROGRESS);
+}
+
+#[test]
 fn migration_is_refused_where_the_policy_says_so() {
     let refused = |policy, text: &str| {
         let mut coordinator = coordinator(policy);

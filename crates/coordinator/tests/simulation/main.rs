@@ -32,7 +32,7 @@ use world::{Coverage, World};
 const SLICE: u64 = 300;
 
 /// Seeds that have failed once.
-const REGRESSIONS: [u64; 7] = [290, 1410, 1451, 2858, 2995, 3489, 5441];
+const REGRESSIONS: [u64; 8] = [290, 1410, 1451, 2858, 2995, 3235, 3489, 5441];
 
 /// How a seed ended.
 struct Ended {

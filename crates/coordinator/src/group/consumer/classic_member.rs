@@ -182,18 +182,20 @@ fn rebalance(
         unchanged(group, change)
     };
     let owned = embedded::owned_partitions(subscription, context.image);
-    let must_rebalance = is_downgrade && group.assignment_epoch < next.epoch;
+    let is_stale = is_downgrade && group.assignment_epoch < next.epoch;
     let target = match is_downgrade {
         true => Target { epoch: group.assignment_epoch, assignment: group.target_of(&updated) },
         false => target::update(context, group_id, group, change, &next, &mut out.records)?,
     };
-    let updated = match must_rebalance {
+    let updated = match is_stale {
         true => updated,
         false => reconcile(context, (group_id, group), updated, (&target, must_bump, Some(&owned)), &mut out.records)?,
     };
     let timer = |make: fn(Text, Text) -> Timer| make(group_id.clone(), updated.member_id.clone());
     context.live.timers.cancel(&timer(|group, member| Timer::ConsumerJoin { group, member }));
     if is_downgrade {
+        let waits = updated.state != MemberState::Stable;
+        let must_rebalance = is_stale || waits || migration::is_on_its_way(group, existing.map(|member| &**member));
         let change = Downgrade { leaving: &[], joining: Some(&updated), must_rebalance };
         migration::downgrade(context, group_id, group, &change, out)?;
     } else {

@@ -12,7 +12,7 @@ use milena_protocol::messages::consumer_group_member_metadata_value::{ClassicMem
 use milena_types::ErrorCode;
 
 use super::embedded::{self, Malformed};
-use super::member::{Member, PartitionEpochs};
+use super::member::{Member, MemberState, PartitionEpochs};
 use super::state::ConsumerGroup;
 use super::{fence, record};
 use crate::assignor::TopicPartitions;
@@ -192,8 +192,9 @@ pub(super) fn downgrade(
 ) -> Result<(), Refusal> {
     let replaced = change.joining.and_then(|member| member.instance_id.as_ref());
     let replaced = replaced.and_then(|instance| group.static_member(instance));
-    let replacement = replaced.zip(change.joining).map(|(old, new)| (&old.member_id, &new.member_id));
-    out.records.extend(fence::group_tombstones(group_id, group, replacement));
+    let replacement = replaced.zip(change.joining).map(|(old, new)| (&old.member_id, new));
+    let new_id = replacement.map(|(old, new)| (old, &new.member_id));
+    out.records.extend(fence::group_tombstones(group_id, group, new_id));
     let stays = |member: &&Arc<Member>| {
         !change.leaving.iter().any(|leaving| leaving.member_id == member.member_id)
             && replaced.is_none_or(|replaced| replaced.member_id != member.member_id)
@@ -263,21 +264,43 @@ fn classic_member(member: &Member) -> ClassicMember {
     }
 }
 
+/// Whether a member is on its way to its target. In a classic group nobody tells it to go on, so there must be a rebalance.
+/// (Kafka tells it to go on where a member leaves; where a static member came back in the classic protocol, partitions
+/// that others wait for stay without an owner.)
+pub(super) fn is_on_its_way(group: &ConsumerGroup, replaced: Option<&Member>) -> bool {
+    let stays = |member: &&Arc<Member>| replaced.is_none_or(|replaced| replaced.member_id != member.member_id);
+    group.members.values().filter(stays).any(|member| member.state != MemberState::Stable)
+}
+
+/// What of its target a member has: a coordinator that finds partitions without an owner begins the rebalance again
+/// (`leaves_out`).
+fn kept(member: &Member, target: &TopicPartitions) -> TopicPartitions {
+    if member.state == MemberState::Stable {
+        return target.clone();
+    }
+    let has = |topic, partition| member.assigned.get(topic).is_some_and(|epochs| epochs.contains_key(partition));
+    target
+        .iter()
+        .map(|(topic, wanted)| (*topic, wanted.iter().filter(|partition| has(topic, partition)).copied().collect()))
+        .collect()
+}
+
 /// What each member shall have, as its leader would have told it.
 fn assignments(
     context: &Context<'_>,
     group: &ConsumerGroup,
     classic: &ClassicGroup,
-    replacement: Option<(&Text, &Text)>,
+    replacement: Option<(&Text, &Member)>,
 ) -> Result<BTreeMap<Text, Bytes>, Malformed> {
     let protocol = classic.protocol.clone().unwrap_or_default();
     let mut assignments = BTreeMap::new();
     for member in classic.members() {
-        let id = match replacement {
-            Some((old, new)) if *new == member.id => old,
-            _ => &member.id,
+        let (id, known) = match replacement {
+            Some((old, new)) if new.member_id == member.id => (old, Some(new)),
+            _ => (&member.id, group.member(&member.id).map(|member| &**member)),
         };
         let target = group.target.get(id).cloned().unwrap_or_default();
+        let target = known.map_or_else(TopicPartitions::new, |known| kept(known, &target));
         let topics = target.iter().map(|(topic, partitions)| (*topic, partitions.iter().copied().collect()));
         let bytes = embedded::write_assignment(topics, &member.metadata(&protocol), context.image)?;
         assignments.insert(member.id.clone(), bytes);
