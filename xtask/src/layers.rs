@@ -38,6 +38,7 @@ const BELOW_BROKER: &[&str] = &[
     "coordinator",
     "storage",
     "network",
+    "metrics",
 ];
 
 const ROOMS: &[Room] = &[
@@ -51,6 +52,7 @@ const ROOMS: &[Room] = &[
     pure("coordinator", CORE),
     shell("storage", &["types", "protocol", "records"]),
     shell("network", &["types", "protocol"]),
+    shell("metrics", &[]),
     shell("client", &["types", "protocol", "records", "network"]),
     shell("broker", BELOW_BROKER),
     shell("cli", &["types", "protocol", "records", "metadata", "storage", "broker", "client"]),

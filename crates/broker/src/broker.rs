@@ -5,6 +5,7 @@ use crate::config::{connection_quotas, reason_without_effect};
 use crate::controller_handle::{ControllerHandle, ForController};
 use crate::hosts::{GroupCoordinators, TransactionCoordinators};
 use crate::log_dirs::LogDirs;
+use crate::metrics::Cells;
 use crate::partitions::{
     Assigner, Checkpoints, Deadlines, FlushQueue, LocalTopic, Lookup, Moves, Partitions, Rebuilding, broker_texts,
 };
@@ -54,6 +55,8 @@ pub struct Broker {
     producer_ids: ProducerIds,
     rebuilding: Rebuilding,
     moves: Moves,
+    /// What is counted for metrics, if somebody may ask.
+    cells: Option<Arc<Cells>>,
     groups: GroupCoordinators,
     transactions: TransactionCoordinators,
     /// `transaction.partition.verification.enable`.
@@ -76,6 +79,7 @@ impl Broker {
         let throttles = Throttles::new(&settings.config_texts);
         let sessions_max = settings.max_incremental_fetch_session_cache_slots;
         let limits = CacheLimits { sessions_max, ..CacheLimits::default() };
+        let cells = settings.has_metrics.then(Arc::<Cells>::default);
         Arc::new(Self {
             settings,
             partitions: Partitions::default(),
@@ -96,6 +100,7 @@ impl Broker {
             producer_ids: ProducerIds::default(),
             rebuilding: Rebuilding::default(),
             moves: Moves::default(),
+            cells,
             groups: GroupCoordinators::default(),
             transactions: TransactionCoordinators::default(),
             verifies_transactions: AtomicBool::new(true),
@@ -294,6 +299,11 @@ impl Broker {
 
     pub(crate) fn moves(&self) -> &Moves {
         &self.moves
+    }
+
+    /// What is counted for metrics, if somebody may ask.
+    pub(crate) fn cells(&self) -> Option<&Arc<Cells>> {
+        self.cells.as_ref()
     }
 
     pub(crate) fn rebuilding(&self) -> &Rebuilding {

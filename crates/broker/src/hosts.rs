@@ -19,7 +19,10 @@ mod transactions;
 pub(crate) use broker_lifecycle::ask;
 pub use broker_lifecycle::{BrokerIdentity, BrokerLifecycle, JoinError, LifecycleTimes, MetadataOffset};
 pub use controller_service::ControllerService;
-pub(crate) use groups::{GroupCoordinators, OFFSETS_TOPIC, listed as listed_groups, partition_of as group_partition};
+pub(crate) use coordinators::RuntimeCells;
+pub(crate) use groups::{
+    GroupCoordinators, OFFSETS_TOPIC, Survey as GroupsSurvey, listed as listed_groups, partition_of as group_partition,
+};
 pub use metadata_log::MetadataLog;
 pub(crate) use metadata_loop::BesideThread;
 pub use metadata_loop::{

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use milena_metrics::Endpoint;
 use milena_network::Server;
 use milena_storage::disk::RealDisk;
 use milena_storage::{FileCache, LogDir};
@@ -35,11 +36,12 @@ use crate::hosts::{
     metadata_channel, start_metadata,
 };
 use crate::log_dirs::LogDirs;
+use crate::metrics::Scrape;
 use crate::partitions::Maintenance;
 use crate::replication::ReplicationTasks;
 use directories::{lock_directories, previous_broker_epoch};
 use links::Links;
-use listeners::{bind_broker, bind_controller, quorum_endpoints, with_bound_ports};
+use listeners::{bind_broker, bind_controller, bind_metrics, quorum_endpoints, with_bound_ports};
 use metadata::{Publisher, metadata_parts};
 use registration::register_controller;
 
@@ -60,6 +62,7 @@ pub struct Node {
     metadata_thread: JoinHandle<()>,
     metadata_ended: tokio::sync::oneshot::Receiver<()>,
     addresses: Vec<(String, SocketAddr)>,
+    metrics: Option<Endpoint>,
     /// The lock on the metadata log's directory where that holds no partitions.
     _metadata_dir: Option<LogDir<RealDisk>>,
 }
@@ -80,6 +83,23 @@ impl Node {
     /// # Errors
     /// What keeps the node from starting; nothing of it is left running then.
     pub async fn start(config: &ServerConfig, formatted: &Formatted) -> Result<Node, NodeError> {
+        // Bound first: an address that is taken must not leave half a node behind.
+        let listening = bind_metrics(config)?;
+        let mut node = Box::pin(Node::start_roles(config, formatted)).await?;
+        if let Some(listening) = listening {
+            let broker = node.broker.as_ref().map(|running| Arc::clone(&running.broker));
+            match listening.start(Arc::new(Scrape::new(broker))) {
+                Ok(endpoint) => node.metrics = Some(endpoint),
+                Err(error) => {
+                    node.stop().await;
+                    return Err(NodeError::Metrics(error));
+                }
+            }
+        }
+        Ok(node)
+    }
+
+    async fn start_roles(config: &ServerConfig, formatted: &Formatted) -> Result<Node, NodeError> {
         let (metadata, inbox) = metadata_channel();
         let offset = MetadataOffset::default();
         let clock = Clock::system();
@@ -129,6 +149,7 @@ impl Node {
             metadata_thread,
             metadata_ended: ended,
             addresses,
+            metrics: None,
             _metadata_dir: metadata_dir,
         };
         if let (Some(broker), Some(server)) = (broker, broker_server) {
@@ -184,6 +205,12 @@ impl Node {
         &self.addresses
     }
 
+    /// Where metrics are served, if they are.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(Endpoint::address)
+    }
+
     /// Returns when the node cannot go on, because its metadata log or its log directories failed. The log says why; all
     /// that is left is to stop.
     pub async fn failed(&mut self) {
@@ -204,6 +231,10 @@ impl Node {
 
     /// Leaves the cluster in a controlled way, closes everything and marks the logs as cleanly closed.
     pub async fn stop(self) {
+        if let Some(endpoint) = self.metrics {
+            // It may be making a page.
+            let _ = tokio::task::spawn_blocking(move || drop(endpoint)).await;
+        }
         if let Some(broker) = self.broker {
             broker.stop.send_replace(true);
             if broker.lifecycle.await.is_err() {

@@ -173,6 +173,8 @@ pub struct BrokerSettings {
     pub groups: GroupSettings,
     /// Transactions.
     pub transactions: TransactionSettings,
+    /// Whether somebody may ask for metrics (`milena.metrics.listener`): what costs something is counted only then.
+    pub has_metrics: bool,
 }
 
 impl Default for BrokerSettings {
@@ -203,6 +205,7 @@ impl Default for BrokerSettings {
             rebuilt_bytes_max: 128 << 20,
             groups: GroupSettings::default(),
             transactions: TransactionSettings::default(),
+            has_metrics: false,
         }
     }
 }

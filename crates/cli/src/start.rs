@@ -52,6 +52,9 @@ async fn run(config: &ServerConfig, formatted: &Formatted, began: Instant) -> an
     for line in listening(config, node.addresses()) {
         info!("{line}");
     }
+    if let Some(address) = node.metrics_address() {
+        info!("metrics are at http://{address}/metrics");
+    }
     info!("started in {} ms{}", began.elapsed().as_millis(), hint(config));
     let name = tokio::select! {
         _ = terminate.recv() => "SIGTERM",

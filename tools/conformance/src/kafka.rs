@@ -29,6 +29,20 @@ pub(crate) fn for_benchmark() -> Command {
     with(&BENCHMARK_OPTIONS)
 }
 
+/// What a JVM is told that is to serve JMX to this machine.
+pub(crate) fn jmx_options(port: u16) -> String {
+    let option = |name: &str, value: &str| format!("-Dcom.sun.management.jmxremote.{name}={value}");
+    [
+        option("port", &port.to_string()),
+        option("rmi.port", &port.to_string()),
+        option("host", "127.0.0.1"),
+        option("authenticate", "false"),
+        option("ssl", "false"),
+        "-Djava.rmi.server.hostname=127.0.0.1".to_owned(),
+    ]
+    .join(" ")
+}
+
 fn with(options: &[&str]) -> Command {
     let mut command = Command::new("java");
     command.args(options);

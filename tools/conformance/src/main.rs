@@ -30,6 +30,7 @@ mod load;
 mod matrix;
 mod member_program;
 mod members;
+mod metrics;
 mod mixed;
 mod ports;
 mod power;
@@ -93,6 +94,9 @@ fn parts(flags: &flags::Flags, report: &mut report::Report) -> anyhow::Result<()
     }
     if flags.asks_for("members") {
         group_clients::run(flags, report)?;
+    }
+    if flags.asks_for("metrics") {
+        metrics::run(flags, report)?;
     }
     if flags.wants("disks") {
         disks::run(flags, report)?;

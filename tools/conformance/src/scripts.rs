@@ -29,7 +29,8 @@ pub(crate) fn run_separate(flags: &Flags, report: &mut Report) -> anyhow::Result
     })
 }
 
-fn compare(
+/// Does something on both servers and compares what it prints, section by section.
+pub(crate) fn compare(
     what: &str,
     flags: &Flags,
     report: &mut Report,

@@ -74,6 +74,8 @@ pub(crate) struct Node {
     pub(crate) port: u16,
     /// Notes what the server syncs, if it is to lose the rest.
     pub(crate) power: Option<PowerCut>,
+    /// Where Apache Kafka serves JMX, if it is to.
+    pub(crate) jmx_port: Option<u16>,
     milena: PathBuf,
     /// Its processes, in the order in which they start.
     roles: &'static [Role],
@@ -114,9 +116,8 @@ impl Node {
     /// The same as two nodes, each with a server of its own kind, and an end of its own.
     pub(crate) fn pair(name: &str, flags: &Flags) -> anyhow::Result<(Self, Self)> {
         let broker = Self::of(&[Role::Broker], name, flags)?;
-        let folder = broker.folder.clone();
-        let (port, milena) = (broker.port, broker.milena.clone());
-        let controller = Self { folder, port, power: None, milena, roles: &[Role::Controller], is_benchmark: false };
+        let (folder, milena) = (broker.folder.clone(), broker.milena.clone());
+        let controller = Self { folder, milena, roles: &[Role::Controller], power: None, ..broker };
         std::fs::write(controller.config(Role::Controller), controller.properties(Role::Controller))?;
         Ok((controller, broker))
     }
@@ -124,7 +125,8 @@ impl Node {
     fn of(roles: &'static [Role], name: &str, flags: &Flags) -> anyhow::Result<Self> {
         let folder = layout::scratch(name)?;
         let milena = flags.milena.clone().unwrap_or_else(layout::milena);
-        let node = Self { folder, port: ports::free_pair()?, power: None, milena, roles, is_benchmark: false };
+        let port = ports::free_pair()?;
+        let node = Self { folder, port, power: None, jmx_port: None, milena, roles, is_benchmark: false };
         for role in roles {
             std::fs::write(node.config(*role), node.properties(*role))?;
         }
@@ -218,6 +220,8 @@ impl Node {
             if let Some(power) = &self.power {
                 command.env("LD_PRELOAD", &power.library).env("POWERCUT_NOTES", &power.notes);
             }
+            let jmx = self.jmx_port.filter(|_| kind == Kind::Kafka).map(kafka::jmx_options);
+            command.envs(jmx.map(|options| ("JAVA_TOOL_OPTIONS", options)));
             command.arg(self.config(*role)).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
             let child = command.spawn().with_context(|| format!("start {}", kind.name()))?;
             server.processes.push(Process { child, log: self.log(*role), port: self.port_of(*role) });

@@ -167,6 +167,23 @@ fn a_wrong_durability_names_the_choices() {
     );
 }
 
+#[test]
+fn the_listener_of_metrics_is_off_unless_it_is_an_address() {
+    let listener = |text: &str| {
+        let mut keys = base();
+        keys.extend(texts(&[("milena.metrics.listener", text)]));
+        ServerConfig::from_texts(keys).map(|config| config.node.metrics_listener).map_err(|error| error.to_string())
+    };
+    assert_eq!(ServerConfig::from_texts(base()).unwrap().node.metrics_listener, None);
+    assert_eq!(listener(" ").unwrap(), None);
+    assert_eq!(listener("127.0.0.1:9404").unwrap(), Some(("127.0.0.1".to_owned(), 9404)));
+    assert_eq!(listener("[::1]:0").unwrap(), Some(("::1".to_owned(), 0)));
+    for wrong in ["9404", "http://127.0.0.1:9404", "127.0.0.1:99999", ":9404"] {
+        let expected = format!("Invalid value {wrong} for configuration milena.metrics.listener: must be host:port");
+        assert_eq!(listener(wrong).unwrap_err(), expected);
+    }
+}
+
 /// Replaces or compares what stands between `marker` and the next blank line of `docs/COMPATIBILITY.md`.
 fn check_document(marker: &str, expected: &str) {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/COMPATIBILITY.md");

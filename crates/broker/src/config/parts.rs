@@ -62,6 +62,7 @@ impl ServerConfig {
             rebuilt_bytes_max: self.request_memory_bytes() / REBUILT_SHARE,
             groups: self.group_settings(),
             transactions: self.transaction_settings(),
+            has_metrics: self.node.metrics_listener.is_some(),
         }
     }
 
@@ -131,6 +132,16 @@ impl ServerConfig {
         let is_set = self.texts.contains_key("socket.receive.buffer.bytes");
         listener.socket_receive_buffer_bytes = if is_set { self.sockets.receive_buffer_bytes } else { -1 };
         Ok(listener)
+    }
+
+    /// Where metrics are served, if they are; the host resolved.
+    ///
+    /// # Errors
+    /// The host is unknown.
+    pub fn metrics_address(&self) -> io::Result<Option<SocketAddr>> {
+        let Some((host, port)) = &self.node.metrics_listener else { return Ok(None) };
+        let found = (host.as_str(), *port).to_socket_addrs()?.next();
+        found.map(Some).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address")))
     }
 
     /// What clients are told: an empty host is replaced by this machine's name.

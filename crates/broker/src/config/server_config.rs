@@ -17,9 +17,11 @@ use super::values::Values;
 use crate::settings::ReplicationSettings;
 
 /// Keys of Milena's own.
-pub(super) const OWN_KEYS: [&str; 1] = [DURABILITY_KEY];
+pub(super) const OWN_KEYS: [&str; 2] = [DURABILITY_KEY, METRICS_KEY];
 
 const DURABILITY_KEY: &str = "milena.durability";
+
+const METRICS_KEY: &str = "milena.metrics.listener";
 
 /// Who the node is and where it keeps its data.
 #[derive(Clone, Debug)]
@@ -33,6 +35,8 @@ pub struct NodeSettings {
     pub metadata_log_dir: PathBuf,
     /// `milena.durability`: what must have happened to a record before `acks=all` is answered.
     pub durability: Durability,
+    /// `milena.metrics.listener`: host and port where metrics are served, if they are.
+    pub metrics_listener: Option<(String, u16)>,
     pub broker_heartbeat_interval_ms: i32,
     pub broker_session_timeout_ms: i32,
     pub initial_broker_registration_timeout_ms: i32,
@@ -180,7 +184,7 @@ impl ServerConfig {
         check_early_start(values, &listeners).map_err(LoadError::Rule)?;
         Ok(Self {
             replication: replication(values, &listeners),
-            node: node(values, durability(completed)?),
+            node: node(values, durability(completed)?, metrics_listener(completed)?),
             listeners,
             quorum: quorum(values),
             metadata_log: metadata_log(values),
@@ -211,6 +215,18 @@ fn durability(texts: &BTreeMap<String, String>) -> Result<Durability, ConfigErro
     }
 }
 
+/// Empty is off; a port of 0 lets the system choose.
+fn metrics_listener(texts: &BTreeMap<String, String>) -> Result<Option<(String, u16)>, ConfigError> {
+    let text = texts.get(METRICS_KEY).map_or("", |text| text.trim());
+    if text.is_empty() {
+        return Ok(None);
+    }
+    match split_address(text) {
+        Some((host, port)) if !text.contains("://") => Ok(Some((host.to_owned(), port))),
+        _ => Err(ConfigError::invalid(METRICS_KEY, text, "must be host:port")),
+    }
+}
+
 fn check_early_start(values: &Values, listeners: &Listeners) -> Result<(), String> {
     for name in values.list("early.start.listeners") {
         let known = listeners.is_controller(&name) || listeners.bound.iter().any(|endpoint| endpoint.name == name);
@@ -223,7 +239,7 @@ fn check_early_start(values: &Values, listeners: &Listeners) -> Result<(), Strin
     Ok(())
 }
 
-fn node(values: &Values, durability: Durability) -> NodeSettings {
+fn node(values: &Values, durability: Durability, metrics_listener: Option<(String, u16)>) -> NodeSettings {
     let roles = values.list("process.roles");
     let has = |role: &str| roles.iter().any(|other| other == role);
     let key = if values.get("log.dirs").is_some() { "log.dirs" } else { "log.dir" };
@@ -240,6 +256,7 @@ fn node(values: &Values, durability: Durability) -> NodeSettings {
         log_dirs,
         metadata_log_dir,
         durability,
+        metrics_listener,
         broker_heartbeat_interval_ms: values.int("broker.heartbeat.interval.ms"),
         broker_session_timeout_ms: values.int("broker.session.timeout.ms"),
         initial_broker_registration_timeout_ms: values.int("initial.broker.registration.timeout.ms"),

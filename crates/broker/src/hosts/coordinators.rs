@@ -5,11 +5,13 @@
 //! `loader.rs` reads the log of one that begins; `gather.rs` puts the answers of several together. What differs is in
 //! `Hosted`. Kafka: `CoordinatorRuntime` and its threads.
 
+mod cells;
 mod gather;
 mod host;
 mod led;
 mod loader;
 
+pub(crate) use cells::RuntimeCells;
 pub(super) use gather::{Gather, GatherDone};
 pub(super) use host::{Done, Host};
 pub(super) use led::{Led, partition_of};
@@ -46,6 +48,11 @@ pub(super) trait Hosted:
 
     /// How much of a log is read at once while it is loaded.
     fn load_buffer_bytes(settings: &BrokerSettings) -> u32;
+
+    /// What is counted of them, if somebody may ask.
+    fn cells(_broker: &Broker) -> Option<&RuntimeCells> {
+        None
+    }
 
     /// Partitions of the topic as long as there is none.
     fn partitions_if_new(settings: &BrokerSettings) -> i32;

@@ -5,6 +5,8 @@
 
 mod directory;
 mod requests;
+mod survey;
 
 pub(crate) use directory::{GroupCoordinators, OFFSETS_TOPIC, partition_of};
 pub(crate) use requests::listed;
+pub(crate) use survey::Survey;

@@ -24,6 +24,9 @@ pub enum NodeError {
     /// The host of a listener is unknown.
     #[error("listener {name}: {source}")]
     Listener { name: String, source: io::Error },
+    /// The address of the metrics is taken, not ours, or unknown.
+    #[error("milena.metrics.listener: {0}")]
+    Metrics(io::Error),
     /// An address is taken or not ours.
     #[error(transparent)]
     Network(#[from] milena_network::Error),

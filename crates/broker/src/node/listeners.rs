@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use milena_metrics::Listening;
 use milena_network::{ListenerConfig, Memory, Server};
 
 use super::NodeError;
@@ -45,6 +46,11 @@ pub(super) fn bind_controller(
     let listeners = listener_configs(config, config.listeners.controller())?;
     let service = Arc::new(ControllerService::new(metadata.clone()));
     Ok(Some(Server::bind(listeners, config.connection_limits(), memory, service)?))
+}
+
+pub(super) fn bind_metrics(config: &ServerConfig) -> Result<Option<Listening>, NodeError> {
+    let address = config.metrics_address().map_err(NodeError::Metrics)?;
+    address.map(Listening::bind).transpose().map_err(NodeError::Metrics)
 }
 
 /// Where the other members of the quorum reach this one. A listener on every interface that is not advertised says nothing

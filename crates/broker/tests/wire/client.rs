@@ -85,6 +85,24 @@ impl TestNode {
         addresses.iter().find(|(name, _)| name == "PLAINTEXT").unwrap().1
     }
 
+    /// What is served as metrics now.
+    pub(crate) fn metrics(&self) -> String {
+        let address = self.node.as_ref().unwrap().metrics_address().expect("a node with metrics");
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
+        assert!(body.ends_with("# EOF\n"), "a whole page");
+        body.to_owned()
+    }
+
+    pub(crate) fn has_metrics(&self) -> bool {
+        self.node.as_ref().unwrap().metrics_address().is_some()
+    }
+
     pub(crate) fn connect(&self) -> Client {
         let stream = TcpStream::connect(self.address()).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();

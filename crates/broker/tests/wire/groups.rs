@@ -25,7 +25,7 @@ fn find(client: &mut Client, group: &str) -> Coordinator {
 }
 
 /// Asks until the coordinator is there and has loaded.
-fn await_coordinator(client: &mut Client, group: &str) {
+pub(crate) fn await_coordinator(client: &mut Client, group: &str) {
     let end = Instant::now() + Duration::from_secs(20);
     while find(client, group).error_code != 0 || client.call(5, &ListGroupsRequest::default()).error_code != 0 {
         assert!(Instant::now() < end, "the coordinator does not come");
@@ -33,7 +33,7 @@ fn await_coordinator(client: &mut Client, group: &str) {
     }
 }
 
-fn commit(client: &mut Client, topic: &str, offset: i64) -> ErrorCode {
+pub(crate) fn commit(client: &mut Client, topic: &str, offset: i64) -> ErrorCode {
     let partition = OffsetCommitRequestPartition {
         committed_offset: offset,
         committed_metadata: Some("told".into()),

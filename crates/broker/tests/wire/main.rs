@@ -8,6 +8,7 @@ mod configs;
 mod fetch;
 mod groups;
 mod log_dirs;
+mod metrics;
 mod offsets;
 mod produce;
 mod versions;

@@ -3,6 +3,7 @@
 use super::classic::ClassicGroup;
 use super::config::GroupConfig;
 use super::consumer::ConsumerLive;
+use super::counts::GroupCounts;
 use super::memory::MemberMemory;
 use super::random::Random;
 use super::state::Groups;
@@ -22,6 +23,8 @@ pub struct Live {
     pub(crate) classic: BTreeMap<Text, ClassicGroup>,
     /// What members of classic groups have said.
     pub(crate) memory: MemberMemory,
+    /// What happened, for metrics.
+    pub(crate) counts: GroupCounts,
     /// What consumer groups remember beside the log.
     pub consumer: ConsumerLive,
 }
@@ -35,6 +38,7 @@ impl Live {
             random: Random::new(seed),
             classic: BTreeMap::new(),
             memory,
+            counts: GroupCounts::default(),
             consumer: ConsumerLive::default(),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::config::GroupConfig;
 use super::context::{Context, Live};
+use super::counts::{GroupCounts, GroupSurvey};
 use super::error::{Refusal, operation_error};
 use super::event::{Caller, GroupEvent, GroupReply, GroupRequest};
 use super::memory::MemberMemory;
@@ -40,6 +41,18 @@ impl GroupMachine {
     pub fn sharing(mut self, memory: MemberMemory) -> GroupMachine {
         self.live.memory = memory;
         self
+    }
+
+    /// The same, that counts what happens together with all who share `counts`.
+    #[must_use]
+    pub fn counting(mut self, counts: GroupCounts) -> GroupMachine {
+        self.live.counts = counts;
+        self
+    }
+
+    /// Adds what there is now to a survey; `state` is this machine's.
+    pub fn survey(&self, state: &Groups, survey: &mut GroupSurvey) {
+        survey.add(&self.live, state);
     }
 
     fn with<T>(&mut self, state: &Groups, now: Timestamp, act: impl FnOnce(&mut Context<'_>) -> T) -> T {
@@ -196,6 +209,7 @@ fn commit_transactional(
 ) -> GroupDecision {
     let (records, response) = offsets::commit_transactional(context, request)
         .unwrap_or_else(|refusal| (Vec::new(), offsets::refused_transactional(request, refusal.error)));
+    context.live.counts.committed(records.len());
     let producer = Producer { id: ProducerId(request.producer_id), epoch: ProducerEpoch(request.producer_epoch) };
     let scope = Scope::Transaction { producer, guard };
     Decision { scope, ..Decision::reply(ticket, GroupReply::TxnOffsetCommit(Box::new(response)), records) }
@@ -206,6 +220,7 @@ fn handle_offsets(context: &mut Context<'_>, ticket: Ticket, caller: &Caller, re
         GroupRequest::OffsetCommit(request) => {
             let (records, response) = offsets::commit(context, caller, &request)
                 .unwrap_or_else(|refusal| (Vec::new(), check::refused_commit(&request, refusal.error)));
+            context.live.counts.committed(records.len());
             Decision::reply(ticket, GroupReply::OffsetCommit(Box::new(response)), records)
         }
         GroupRequest::OffsetDelete(request) => {
@@ -214,6 +229,7 @@ fn handle_offsets(context: &mut Context<'_>, ticket: Ticket, caller: &Caller, re
                 (Vec::new(), OffsetDeleteResponse { error_code, ..Default::default() })
             };
             let (records, response) = offsets::delete(context, &request).unwrap_or_else(refused);
+            context.live.counts.deleted(records.len());
             Decision::reply(ticket, GroupReply::OffsetDelete(response), records)
         }
         GroupRequest::OffsetFetch { group, require_stable } => {
@@ -269,8 +285,12 @@ fn run_after(context: &mut Context<'_>, after: After, result: Result<(), ErrorCo
         }
         After::ClassicSync { group, generation, assignment } => {
             let Some(mut step) = classic::step(context, &group) else { return GroupDecision::default() };
-            classic::after_sync(&mut step, generation, &assignment, result);
-            step.out
+            let is_complete = classic::after_sync(&mut step, generation, &assignment, result);
+            let out = step.out;
+            if is_complete {
+                context.live.counts.completed_rebalance();
+            }
+            out
         }
         After::ClassicReplaced(replaced) => {
             let Some(mut step) = classic::step(context, &replaced.group) else { return GroupDecision::default() };

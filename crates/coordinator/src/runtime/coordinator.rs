@@ -129,6 +129,18 @@ impl<M: Machine> Coordinator<M> {
         &self.state
     }
 
+    /// The machine, to be looked at.
+    #[must_use]
+    pub fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    /// When a round that is not committed was begun.
+    #[must_use]
+    pub fn opened_at(&self, round: u64) -> Option<Timestamp> {
+        self.pending.iter().find(|pending| pending.number == round).map(|pending| pending.opened_at)
+    }
+
     /// The machine, for what it wants done beside its log.
     pub fn machine_mut(&mut self) -> &mut M {
         &mut self.machine

@@ -3,10 +3,12 @@
 //! log is done by one thread at a time, with nothing locked.
 
 use super::Hosted;
+use super::cells::RuntimeCells;
 use crate::broker::Broker;
 use crate::partitions::{CommitListener, Deadline, Parked, Partition};
 use milena_coordinator::runtime::{Coordinator, Effect, Machine, Phase, Ticket};
-use milena_types::{ErrorCode, LeaderEpoch, Offset};
+use milena_metrics::{Histogram, Stopwatch};
+use milena_types::{ErrorCode, LeaderEpoch, Offset, Timestamp};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
@@ -35,7 +37,9 @@ pub(in crate::hosts) struct Host<M: Hosted> {
     broker: Weak<Broker>,
     pub(in crate::hosts) partition: Arc<Partition>,
     pub(in crate::hosts) epoch: LeaderEpoch,
-    inbox: Mutex<Vec<Input<M>>>,
+    /// With how long each has been in it.
+    inbox: Mutex<Vec<(Stopwatch, Input<M>)>>,
+    is_measured: bool,
     core: Mutex<Core<M>>,
     actions: Mutex<VecDeque<M::Action>>,
     /// Held by the thread that does the actions.
@@ -45,7 +49,9 @@ pub(in crate::hosts) struct Host<M: Hosted> {
 
 pub(super) struct Core<M: Hosted> {
     pub(super) coordinator: Coordinator<M>,
-    waiting: HashMap<Ticket, Done<M>>,
+    /// With how long it has waited since it was worked on.
+    waiting: HashMap<Ticket, (Done<M>, Stopwatch)>,
+    is_measured: bool,
     last_ticket: u64,
     /// When the coordinator wants to be ticked.
     deadline: Option<(Instant, Deadline)>,
@@ -58,12 +64,14 @@ impl<M: Hosted> Host<M> {
         epoch: LeaderEpoch,
         coordinator: Coordinator<M>,
     ) -> Arc<Host<M>> {
-        let core = Core { coordinator, waiting: HashMap::new(), last_ticket: 0, deadline: None };
+        let is_measured = M::cells(broker).is_some();
+        let core = Core { coordinator, waiting: HashMap::new(), is_measured, last_ticket: 0, deadline: None };
         Arc::new_cyclic(|this| Host {
             broker: Arc::downgrade(broker),
             partition,
             epoch,
             inbox: Mutex::default(),
+            is_measured,
             core: Mutex::new(core),
             actions: Mutex::default(),
             acting: Mutex::default(),
@@ -108,7 +116,23 @@ impl<M: Hosted> Host<M> {
         self.put(Input::Tick);
     }
 
-    fn inbox(&self) -> MutexGuard<'_, Vec<Input<M>>> {
+    /// How much waits in the box.
+    pub(in crate::hosts) fn queued(&self) -> usize {
+        self.inbox().len()
+    }
+
+    /// Looks at the coordinator. What comes meanwhile waits in the box, and is worked on before this returns.
+    pub(in crate::hosts) fn look<T>(&self, look: impl FnOnce(&Coordinator<M>) -> T) -> T {
+        let core = self.lock();
+        let seen = look(&core.coordinator);
+        drop(core);
+        if self.queued() > 0 {
+            self.catch_up();
+        }
+        seen
+    }
+
+    fn inbox(&self) -> MutexGuard<'_, Vec<(Stopwatch, Input<M>)>> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -117,7 +141,7 @@ impl<M: Hosted> Host<M> {
     }
 
     fn put(&self, input: Input<M>) {
-        self.inbox().push(input);
+        self.inbox().push((Stopwatch::start_if(self.is_measured), input));
         loop {
             let mut core = match self.core.try_lock() {
                 Ok(core) => core,
@@ -149,8 +173,14 @@ impl<M: Hosted> Host<M> {
             if inputs.is_empty() {
                 break;
             }
-            for input in inputs {
+            let cells = M::cells(&broker);
+            for (queued, input) in inputs {
+                let processing = Stopwatch::start_if(cells.is_some());
                 core.take(input, now);
+                if let (Some(cells), Some(queued), Some(processing)) = (cells, queued.elapsed(), processing.elapsed()) {
+                    cells.event_queue.record(queued.saturating_sub(processing));
+                    cells.event_processing.record(processing);
+                }
             }
             core.coordinator.flush_unless_lingering();
             self.perform(&broker, core, &mut answers);
@@ -165,14 +195,19 @@ impl<M: Hosted> Host<M> {
             match effect {
                 Effect::Reply(ticket, reply) => {
                     // One whose records could not be written has been answered already.
-                    if let Some(done) = core.waiting.remove(&ticket) {
+                    if let Some((done, waited)) = core.waiting.remove(&ticket) {
+                        record::<M>(broker, waited, |cells| &cells.event_purgatory);
                         answers.push((done, reply));
                     }
                 }
                 Effect::Append { round, batch, terms } => {
                     let now = broker.now();
                     let listener: Weak<dyn CommitListener> = self.this.clone();
-                    match self.partition.append_coordinated(broker, self.epoch, (&batch, terms), listener) {
+                    note_linger::<M>(broker, core, round, now);
+                    let flush = Stopwatch::start_if(self.is_measured);
+                    let appended = self.partition.append_coordinated(broker, self.epoch, (&batch, terms), listener);
+                    record::<M>(broker, flush, |cells| &cells.batch_flush);
+                    match appended {
                         Ok(written) => {
                             core.coordinator.appended(round, Ok(written.first_offset), now);
                             core.coordinator.committed(written.high_watermark, now);
@@ -228,12 +263,12 @@ impl<M: Hosted> Host<M> {
 }
 
 impl<M: Hosted> Core<M> {
-    fn take(&mut self, input: Input<M>, now: milena_types::Timestamp) {
+    fn take(&mut self, input: Input<M>, now: Timestamp) {
         match input {
             Input::Request(request, done) => {
                 self.last_ticket += 1;
                 let ticket = Ticket(self.last_ticket);
-                self.waiting.insert(ticket, done);
+                self.waiting.insert(ticket, (done, Stopwatch::start_if(self.is_measured)));
                 self.coordinator.handle(M::asked(ticket, request), now);
             }
             Input::Event(event) if self.coordinator.phase() == Phase::Active => self.coordinator.handle(event, now),
@@ -247,6 +282,21 @@ impl<M: Hosted> Core<M> {
             }
             Input::End(error) => self.coordinator.end(error),
         }
+    }
+}
+
+/// Notes a time, if somebody may ask for it.
+fn record<M: Hosted>(broker: &Broker, took: Stopwatch, cell: impl FnOnce(&RuntimeCells) -> &Histogram) {
+    if let (Some(cells), Some(took)) = (M::cells(broker), took.elapsed()) {
+        cell(cells).record(took);
+    }
+}
+
+/// Notes how long a batch waited for more records.
+fn note_linger<M: Hosted>(broker: &Broker, core: &Core<M>, round: u64, now: Timestamp) {
+    if let (Some(cells), Some(opened)) = (M::cells(broker), core.coordinator.opened_at(round)) {
+        let waited_ms = u64::try_from(now.0.saturating_sub(opened.0)).unwrap_or(0);
+        cells.batch_linger.record(Duration::from_millis(waited_ms));
     }
 }
 

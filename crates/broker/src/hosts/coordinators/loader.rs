@@ -92,7 +92,11 @@ fn load<M: Hosted>(broker: &Broker, host: &Arc<Host<M>>) {
             drop(core);
             host.await_commit(piece.log_end_offset);
             host.catch_up();
-            let took_ms = began.elapsed().as_millis();
+            let took = began.elapsed();
+            if let Some(cells) = M::cells(broker) {
+                cells.partition_load.record(took);
+            }
+            let took_ms = took.as_millis();
             if records > 0 {
                 tracing::info!(partition = %host.partition, records, unknown, took_ms, "{} are loaded", M::SUBJECT);
             }

@@ -1,10 +1,10 @@
 //! `GroupCoordinators`: which coordinator has which group, and what becomes of coordinators when the cluster changes.
 
 use crate::broker::Broker;
-use crate::hosts::coordinators::{self, Done, Host, Hosted, Led};
+use crate::hosts::coordinators::{self, Done, Host, Hosted, Led, RuntimeCells};
 use crate::partitions::Partition;
 use crate::settings::BrokerSettings;
-use milena_coordinator::group::{Caller, GroupEvent, GroupMachine, GroupRequest, MemberMemory};
+use milena_coordinator::group::{Caller, GroupCounts, GroupEvent, GroupMachine, GroupRequest, MemberMemory};
 use milena_coordinator::runtime::{RuntimeConfig, Ticket};
 use milena_metadata::{Delta, Image};
 use milena_protocol::Text;
@@ -44,6 +44,10 @@ impl Hosted for GroupMachine {
         settings.groups.offsets_load_buffer_size
     }
 
+    fn cells(broker: &Broker) -> Option<&RuntimeCells> {
+        broker.cells().map(|cells| &cells.groups)
+    }
+
     fn partitions_if_new(settings: &BrokerSettings) -> i32 {
         settings.groups.offsets_topic_num_partitions
     }
@@ -55,6 +59,8 @@ pub(crate) struct GroupCoordinators {
     pub(super) led: Led<GroupMachine>,
     /// What members of classic groups have said, everywhere here.
     memory: OnceLock<MemberMemory>,
+    /// What happened to groups, everywhere here.
+    pub(super) counts: GroupCounts,
 }
 
 impl GroupCoordinators {
@@ -98,7 +104,8 @@ impl GroupCoordinators {
         let settings = &broker.settings.groups;
         let seed = crate::random::seed();
         let memory = self.memory.get_or_init(|| MemberMemory::new(settings.member_bytes_max));
-        let machine = GroupMachine::new(Arc::clone(&settings.config), Arc::clone(image), seed).sharing(memory.clone());
+        let machine = GroupMachine::new(Arc::clone(&settings.config), Arc::clone(image), seed);
+        let machine = machine.sharing(memory.clone()).counting(self.counts.clone());
         let config = RuntimeConfig {
             max_batch_bytes: partition.max_batch_bytes(),
             append_linger_ms: settings.config.append_linger_ms,

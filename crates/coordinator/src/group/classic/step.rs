@@ -55,6 +55,17 @@ pub(crate) fn glance(context: &Context<'_>, id: &Text, record: &ClassicRecord) -
     }
 }
 
+/// State and number of members of a classic group, without making it live.
+pub(crate) fn state_of(live: &Live, id: &Text, record: &ClassicRecord) -> (ClassicState, usize) {
+    match live.classic.get(id) {
+        Some(group) => (group.state(), group.member_count()),
+        None => match record.value().members.len() {
+            0 => (ClassicState::Empty, 0),
+            members => (ClassicState::Stable, members),
+        },
+    }
+}
+
 /// A step of a group that is live.
 pub(crate) fn step<'a>(context: &'a mut Context<'_>, id: &Text) -> Option<Step<'a>> {
     if !revive(context, id) {

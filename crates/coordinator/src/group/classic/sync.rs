@@ -90,17 +90,18 @@ fn await_assignment(step: &mut Step<'_>, ticket: Ticket, request: &SyncGroupRequ
     step.out.after.push(After::ClassicSync { group, generation, assignment });
 }
 
-/// The assignment of a generation is committed, or is not.
+/// The assignment of a generation is committed, or is not. Whether the group is stable with it.
 pub(crate) fn after_sync(
     step: &mut Step<'_>,
     generation: i32,
     assignment: &BTreeMap<Text, Bytes>,
     result: Result<(), ErrorCode>,
-) {
+) -> bool {
     // A member may have joined or left in the meantime.
     if !step.group.is_in(ClassicState::CompletingRebalance) || step.group.generation != generation {
-        return;
+        return false;
     }
+    let is_committed = result.is_ok();
     match result {
         Ok(()) => {
             step.set_assignment(assignment);
@@ -111,6 +112,7 @@ pub(crate) fn after_sync(
             step.rebalance_or_complete_join();
         }
     }
+    is_committed
 }
 
 /// Heartbeat of a group of either kind.

@@ -130,6 +130,7 @@ pub(super) fn refresh_regexes(context: &mut Context<'_>, group_id: &Text) -> Vec
         let epoch = group.epoch + 1;
         records.push(record::epoch(group_id, epoch, hash));
         context.live.consumer.set_checked(group_id, epoch, context.now);
+        context.live.counts.rebalanced_consumer_group();
     }
     records
 }
@@ -152,6 +153,7 @@ pub(super) fn update_epoch(
     if must_bump || hash != group.metadata_hash {
         epoch += 1;
         records.push(record::epoch(group_id, epoch, hash));
+        context.live.counts.rebalanced_consumer_group();
     }
     context.live.consumer.set_checked(group_id, epoch, context.now);
     if group.has_partition_metadata {

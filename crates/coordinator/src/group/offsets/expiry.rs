@@ -26,7 +26,10 @@ pub(crate) fn expire(context: &mut Context<'_>) -> Vec<GroupRecord> {
     let ids: Vec<Text> = context.state.iter().map(|(id, _)| id.clone()).collect();
     let mut records = Vec::new();
     for id in ids {
-        if expire_group(context, &id, &mut records) {
+        let before = records.len();
+        let nothing_left = expire_group(context, &id, &mut records);
+        context.live.counts.expired(records.len().saturating_sub(before));
+        if nothing_left {
             records.extend(group_tombstones(context, &id));
         }
     }

@@ -1,0 +1,136 @@
+//! The table of all metrics: name, kind, labels, Kafka's MBean, meaning. `docs/METRICS.md` is written from it.
+
+use milena_metrics::{Kind, Metric};
+
+macro_rules! metrics {
+    ($($constant:ident = $kind:ident $name:literal [$labels:literal] $mbean:literal $help:literal;)*) => {
+        $(pub(super) static $constant: Metric =
+            Metric { name: $name, kind: Kind::$kind, labels: $labels, mbean: $mbean, help: $help };)*
+
+        /// Every metric, in the order of a page.
+        pub static METRICS: &[&Metric] = &[$(&$constant),*];
+    };
+}
+
+metrics! {
+    // The process.
+    BUILD_INFO = Gauge "milena_build_info" ["version,kafka_version"]
+        "" "Always 1; the labels say what runs, and which Apache Kafka it is compatible with.";
+    PROCESS_CPU = Counter "process_cpu_seconds" [""]
+        "" "Processor time of the process, user and system.";
+    PROCESS_RESIDENT = Gauge "process_resident_memory_bytes" [""]
+        "" "Resident memory of the process.";
+    PROCESS_FILES = Gauge "process_open_fds" [""]
+        "" "Open file descriptors.";
+    BROKER_STATE = Gauge "kafka_server_kafkaserver_brokerstate" [""]
+        "kafka.server:type=KafkaServer,name=BrokerState Value" "3 while the broker serves.";
+
+    // Partitions.
+    LEADER_COUNT = Gauge "kafka_server_replicamanager_leadercount" [""]
+        "kafka.server:type=ReplicaManager,name=LeaderCount Value" "Partitions that this broker leads.";
+    PARTITION_COUNT = Gauge "kafka_server_replicamanager_partitioncount" [""]
+        "kafka.server:type=ReplicaManager,name=PartitionCount Value" "Partitions with a replica on this broker.";
+    OFFLINE_REPLICAS = Gauge "kafka_server_replicamanager_offlinereplicacount" [""]
+        "kafka.server:type=ReplicaManager,name=OfflineReplicaCount Value"
+        "Replicas of this broker that are offline, because their log directory failed or their log cannot be opened.";
+    UNDER_REPLICATED = Gauge "kafka_server_replicamanager_underreplicatedpartitions" [""]
+        "kafka.server:type=ReplicaManager,name=UnderReplicatedPartitions Value"
+        "Partitions led here with fewer replicas in sync than they have.";
+    UNDER_MIN_ISR = Gauge "kafka_server_replicamanager_underminisrpartitioncount" [""]
+        "kafka.server:type=ReplicaManager,name=UnderMinIsrPartitionCount Value"
+        "Partitions led here with fewer replicas in sync than min.insync.replicas.";
+    AT_MIN_ISR = Gauge "kafka_server_replicamanager_atminisrpartitioncount" [""]
+        "kafka.server:type=ReplicaManager,name=AtMinIsrPartitionCount Value"
+        "Partitions led here with exactly min.insync.replicas replicas in sync.";
+    PRODUCER_IDS = Gauge "kafka_server_replicamanager_produceridcount" [""]
+        "kafka.server:type=ReplicaManager,name=ProducerIdCount Value"
+        "Idempotent and transactional producers that logs here remember.";
+    LOG_SIZE = Gauge "kafka_log_log_size" ["topic,partition"]
+        "kafka.log:type=Log,name=Size,topic=*,partition=* Value" "Bytes of the log.";
+    LOG_SEGMENTS = Gauge "kafka_log_log_numlogsegments" ["topic,partition"]
+        "kafka.log:type=Log,name=NumLogSegments,topic=*,partition=* Value" "Segments of the log.";
+    LOG_START = Gauge "kafka_log_log_logstartoffset" ["topic,partition"]
+        "kafka.log:type=Log,name=LogStartOffset,topic=*,partition=* Value" "The first offset of the log.";
+    LOG_END = Gauge "kafka_log_log_logendoffset" ["topic,partition"]
+        "kafka.log:type=Log,name=LogEndOffset,topic=*,partition=* Value" "The offset after the last record of the log.";
+    PARTITION_UNDER_REPLICATED = Gauge "kafka_cluster_partition_underreplicated" ["topic,partition"]
+        "kafka.cluster:type=Partition,name=UnderReplicated,topic=*,partition=* Value"
+        "1 where the partition is led here and has fewer replicas in sync than replicas.";
+    PARTITION_ISR = Gauge "kafka_cluster_partition_insyncreplicascount" ["topic,partition"]
+        "kafka.cluster:type=Partition,name=InSyncReplicasCount,topic=*,partition=* Value"
+        "Replicas in sync of a partition led here, else 0.";
+    LOG_DIR_OFFLINE = Gauge "kafka_log_logmanager_offlinelogdirectorycount" [""]
+        "kafka.log:type=LogManager,name=OfflineLogDirectoryCount Value" "Log directories that failed.";
+
+    // Groups.
+    GROUP_COUNT = Gauge "kafka_server_group_coordinator_metrics_group_count" ["protocol"]
+        "kafka.server:type=group-coordinator-metrics,protocol=* group-count"
+        "Groups whose coordinator is here, by protocol: classic or consumer.";
+    CONSUMER_GROUP_COUNT = Gauge "kafka_server_group_coordinator_metrics_consumer_group_count" ["state"]
+        "kafka.server:type=group-coordinator-metrics,state=* consumer-group-count"
+        "Groups of the consumer protocol by state.";
+    NUM_GROUPS = Gauge "kafka_coordinator_group_groupmetadatamanager_numgroups" [""]
+        "kafka.coordinator.group:type=GroupMetadataManager,name=NumGroups Value" "Groups of the classic protocol.";
+    NUM_GROUPS_PREPARING = Gauge "kafka_coordinator_group_groupmetadatamanager_numgroupspreparingrebalance" [""]
+        "kafka.coordinator.group:type=GroupMetadataManager,name=NumGroupsPreparingRebalance Value"
+        "Classic groups whose members are to join.";
+    NUM_GROUPS_COMPLETING = Gauge "kafka_coordinator_group_groupmetadatamanager_numgroupscompletingrebalance" [""]
+        "kafka.coordinator.group:type=GroupMetadataManager,name=NumGroupsCompletingRebalance Value"
+        "Classic groups that wait for their leader's assignment.";
+    NUM_GROUPS_STABLE = Gauge "kafka_coordinator_group_groupmetadatamanager_numgroupsstable" [""]
+        "kafka.coordinator.group:type=GroupMetadataManager,name=NumGroupsStable Value" "Classic groups that are stable.";
+    NUM_GROUPS_DEAD = Gauge "kafka_coordinator_group_groupmetadatamanager_numgroupsdead" [""]
+        "kafka.coordinator.group:type=GroupMetadataManager,name=NumGroupsDead Value"
+        "Always 0: a classic group that is gone is not there.";
+    NUM_GROUPS_EMPTY = Gauge "kafka_coordinator_group_groupmetadatamanager_numgroupsempty" [""]
+        "kafka.coordinator.group:type=GroupMetadataManager,name=NumGroupsEmpty Value" "Classic groups without members.";
+    NUM_OFFSETS = Gauge "kafka_coordinator_group_groupmetadatamanager_numoffsets" [""]
+        "kafka.coordinator.group:type=GroupMetadataManager,name=NumOffsets Value" "Committed offsets that are kept.";
+    OFFSET_COMMITS = Count "kafka_server_group_coordinator_metrics_offset_commit_count" [""]
+        "kafka.server:type=group-coordinator-metrics offset-commit-count"
+        "Offsets committed, in transactions or not.";
+    OFFSET_EXPIRATIONS = Count "kafka_server_group_coordinator_metrics_offset_expiration_count" [""]
+        "kafka.server:type=group-coordinator-metrics offset-expiration-count" "Offsets that grew too old.";
+    OFFSET_DELETIONS = Count "kafka_server_group_coordinator_metrics_offset_deletion_count" [""]
+        "kafka.server:type=group-coordinator-metrics offset-deletion-count" "Offsets that OffsetDelete removed.";
+    COMPLETED_REBALANCES = Count "kafka_server_group_coordinator_metrics_group_completed_rebalance_count" [""]
+        "kafka.server:type=group-coordinator-metrics group-completed-rebalance-count"
+        "Rebalances of classic groups that ended with an assignment.";
+    CONSUMER_REBALANCES = Count "kafka_server_group_coordinator_metrics_consumer_group_rebalance_count" [""]
+        "kafka.server:type=group-coordinator-metrics consumer-group-rebalance-count"
+        "Rebalances of groups of the consumer protocol: new epochs that subscriptions or topics brought.";
+    NUM_PARTITIONS = Gauge "kafka_server_group_coordinator_metrics_num_partitions" ["state"]
+        "kafka.server:type=group-coordinator-metrics,state=* num-partitions"
+        "Partitions of __consumer_offsets led here, by the state of their coordinator: loading, active or failed.";
+    EVENT_QUEUE_SIZE = Gauge "kafka_server_group_coordinator_metrics_event_queue_size" [""]
+        "kafka.server:type=group-coordinator-metrics event-queue-size" "What waits for a group coordinator.";
+    LOAD_TIME_MAX = Gauge "kafka_server_group_coordinator_metrics_partition_load_time_max" [""]
+        "kafka.server:type=group-coordinator-metrics partition-load-time-max"
+        "Milliseconds that the longest load of a partition of __consumer_offsets took, since the start.";
+    LOAD_TIME_AVG = Gauge "kafka_server_group_coordinator_metrics_partition_load_time_avg" [""]
+        "kafka.server:type=group-coordinator-metrics partition-load-time-avg"
+        "Milliseconds that loads of partitions of __consumer_offsets took on average, since the start.";
+    EVENT_QUEUE_TIME = Histogram "kafka_server_group_coordinator_metrics_event_queue_time_ms" [""]
+        "kafka.server:type=group-coordinator-metrics event-queue-time-ms-*"
+        "How long events waited for their group coordinator.";
+    EVENT_PROCESSING_TIME = Histogram "kafka_server_group_coordinator_metrics_event_processing_time_ms" [""]
+        "kafka.server:type=group-coordinator-metrics event-processing-time-ms-*"
+        "How long group coordinators worked on events.";
+    EVENT_PURGATORY_TIME = Histogram "kafka_server_group_coordinator_metrics_event_purgatory_time_ms" [""]
+        "kafka.server:type=group-coordinator-metrics event-purgatory-time-ms-*"
+        "How long answers of group coordinators waited: for their records to be committed, or for other members.";
+    BATCH_FLUSH_TIME = Histogram "kafka_server_group_coordinator_metrics_batch_flush_time_ms" [""]
+        "kafka.server:type=group-coordinator-metrics batch-flush-time-ms-*"
+        "How long group coordinators took to write a batch to their log.";
+    BATCH_LINGER_TIME = Histogram "kafka_server_group_coordinator_metrics_batch_linger_time_ms" [""]
+        "kafka.server:type=group-coordinator-metrics batch-linger-time-ms-*"
+        "How long batches of group coordinators waited for more records.";
+    GROUP_MEMBERS = Gauge "kafka_consumergroup_members" ["consumergroup"]
+        "" "Members of a group whose coordinator is here.";
+    GROUP_OFFSET = Gauge "kafka_consumergroup_current_offset" ["consumergroup,topic,partition"]
+        "" "The committed offset of a group whose coordinator is here.";
+    GROUP_LAG = Gauge "kafka_consumergroup_lag" ["consumergroup,topic,partition"]
+        "" "Records between the committed offset and the high watermark, where coordinator and leader are both here.";
+    LEFT_OUT = Gauge "milena_metrics_left_out" [""]
+        "" "Lines about single groups that are not on this page, because it would be too long.";
+}
