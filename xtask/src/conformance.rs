@@ -31,6 +31,15 @@ pub(crate) fn abuse(args: &[String]) -> anyhow::Result<()> {
     drive("abuse", args)
 }
 
+/// `cargo xtask lab [flags]`, `cargo xtask lab gaps [flags]`.
+pub(crate) fn lab(args: &[String]) -> anyhow::Result<()> {
+    setup::for_lab()?;
+    match args.split_first() {
+        Some((what, flags)) if what == "gaps" => drive("lab-gaps", flags),
+        _ => drive("lab", args),
+    }
+}
+
 /// `cargo xtask chaos groups [flags]`.
 pub(crate) fn chaos(args: &[String]) -> anyhow::Result<()> {
     match args.split_first() {

@@ -29,6 +29,8 @@ const USAGE: &str = "usage: cargo xtask <task>
   conformance [flags]     the same scripts on Milena and on Apache Kafka (see docs/TESTING.md)
   kill [--rounds N] [--power-cut]  kill -9 under load, restart, verify (default 200)
   gigabyte [--gigabytes N]  real files through every client and back (default 1.2)
+  lab [--runs N] [--seconds N] [--server milena|kafka|mixed] [--seed N]  clusters in network namespaces, under faults (root)
+  lab gaps [--runs N]     how long nothing is acknowledged when a leader is killed or stopped, beside Apache Kafka (root)
   chaos groups [--minutes N] [--members N] [--brokers 3] [--seed N]  members of groups killed, stopped, coming and going
   restart [--partitions N] [--gigabytes N]  kill -9 with much data, and how long until it is served (default 2000, 10)
   abuse [flags]           hostile peers: memory, answers, and another client's latency meanwhile
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         "conformance" => conformance::run(&rest),
         "kill" => conformance::kill(&rest),
         "gigabyte" => conformance::gigabyte(&rest),
+        "lab" => conformance::lab(&rest),
         "chaos" => conformance::chaos(&rest),
         "abuse" => conformance::abuse(&rest),
         "restart" => conformance::restart(&rest),

@@ -198,6 +198,18 @@ fn kcat(log: &Path) -> anyhow::Result<()> {
     apt_install("kcat", log)
 }
 
+/// What networks of namespaces are made with.
+pub(crate) fn for_lab() -> anyhow::Result<()> {
+    let log = folder()?.join("lab.log");
+    for (program, package) in [("ip", "iproute2"), ("tc", "iproute2"), ("nft", "nftables")] {
+        if !process::exists(program) {
+            println!("setup: installing {package}");
+            apt_install(package, &log)?;
+        }
+    }
+    Ok(())
+}
+
 fn apt_install(package: &str, log: &Path) -> anyhow::Result<()> {
     if !process::exists("apt-get") || !is_superuser() {
         bail!("{package} is not installed, and this user cannot install it with apt-get");

@@ -2,7 +2,7 @@
  *
  *   c-client produce BOOTSTRAP TOPIC PARTITIONS CODEC lines|files keyed|unkeyed PATH
  *   c-client consume BOOTSTRAP OUT_DIR PARTITIONS TOPIC...
- *   c-client chaos-member ...                 see chaos.c
+ *   c-client chaos-member|lab-writer ...      see chaos.c and lab.c
  *   c-client group BOOTSTRAP GROUP TOPIC      a member until its input ends: prints each record, commits what it has read
  *
  * As the other clients: record i goes to partition i modulo PARTITIONS; what is consumed is framed into OUT_DIR/TOPIC-PARTITION. */
@@ -14,8 +14,9 @@
 #include <string.h>
 #include <unistd.h>
 
-/* In chaos.c. */
+/* In chaos.c and lab.c. */
 void chaos_member(char **args);
+void lab_writer(char **args);
 
 static int failures = 0;
 
@@ -183,6 +184,9 @@ int main(int count, char **args) {
     if (!strcmp(args[1], "chaos-member")) {
         if (count != 6) die("usage", "chaos-member BOOTSTRAP TOPIC FOLDER MEMBER");
         chaos_member(args + 2);
+    } else if (!strcmp(args[1], "lab-writer")) {
+        if (count != 9) die("usage", "lab-writer BOOTSTRAP TOPIC PARTITIONS CODEC PROCESS RATE HISTORY");
+        lab_writer(args + 2);
     } else if (!strcmp(args[1], "group")) {
         group(args + 2);
     } else if (!strcmp(args[1], "produce")) {

@@ -6,6 +6,8 @@
 //	go-client transactions BOOTSTRAP TOPIC COPY PARTITIONS ROUNDS
 //	go-client chaos-member BOOTSTRAP TOPIC FOLDER NAME:GROUP:ASSIGNOR:INSTANCE...   as java/ChaosMember.java
 //	go-client chaos-writer BOOTSTRAP TOPIC PARTITIONS RATE LOG
+//	go-client lab-writer BOOTSTRAP TOPIC PARTITIONS CODEC PROCESS RATE HISTORY
+//	go-client lab-reader BOOTSTRAP TOPIC PARTITIONS PROCESS HISTORY
 //
 // A member, of franz-go or of Sarama, lives until its input ends: it prints each record and commits what it has read.
 //
@@ -193,6 +195,7 @@ func transactions(args []string) {
 
 func main() {
 	roles := map[string]func([]string){"produce": produce, "consume": consume, "group": group, "sarama": sarama, "transactions": transactions,
-		"chaos-member": chaosMember, "chaos-writer": chaosWriter}
+		"chaos-member": chaosMember, "chaos-writer": chaosWriter,
+		"lab-writer": labWriter, "lab-reader": labReader}
 	roles[os.Args[1]](os.Args[2:])
 }

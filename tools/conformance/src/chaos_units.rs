@@ -119,7 +119,7 @@ impl Unit {
                 Some(status) => bail!("{} ended with {status}: {}", self.title(), self.last_words()),
             },
             State::Paused(child, input, until) if until <= now => {
-                signal("CONT", &child)?;
+                process::signal("CONT", &child)?;
                 State::Running(child, input)
             }
             State::Leaving(mut child) => {
@@ -172,7 +172,7 @@ impl Unit {
                 // Shorter and longer than the session's timeout of six seconds.
                 let least = if short < 9 { 300 } else { 7500 };
                 let pause = least + random.below(3500);
-                signal("STOP", &child)?;
+                process::signal("STOP", &child)?;
                 (State::Paused(child, input, now + Duration::from_millis(pause)), format!("stops for {pause} ms"))
             }
         };
@@ -253,13 +253,6 @@ impl Drop for Writer {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Sends a signal.
-pub(crate) fn signal(name: &str, child: &Child) -> anyhow::Result<()> {
-    let status = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
-    anyhow::ensure!(status.context("kill")?.success(), "kill -{name}");
-    Ok(())
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::load::Load;
 use crate::random::Random;
 use crate::report::Report;
 use crate::server::{self, CLUSTER_ID, Kind, Server};
-use crate::{kafka, layout, ports, process, segment};
+use crate::{kafka, layout, namespaces, ports, process, segment};
 
 /// Kills in one run.
 const ROUNDS: u32 = 6;
@@ -29,6 +29,10 @@ const PARTITIONS: u32 = 2;
 pub(crate) struct Member {
     pub(crate) id: u32,
     pub(crate) kind: Kind,
+    /// Where it listens.
+    pub(crate) host: String,
+    /// The network namespace in which it runs, if not ours.
+    namespace: Option<String>,
     /// The broker's; the controller's is the next one.
     pub(crate) port: u16,
     folder: PathBuf,
@@ -89,12 +93,24 @@ impl Cluster {
         flags: &Flags,
         settings: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
+        let place = || Ok(("127.0.0.1".to_owned(), None, ports::free_pair()?));
+        let places: Vec<_> = kinds.iter().map(|_| place()).collect::<anyhow::Result<_>>()?;
+        Self::at(places, (name, kinds), controllers, flags, settings)
+    }
+
+    /// The same at addresses in network namespaces of their own.
+    pub(crate) fn at(
+        places: Vec<(String, Option<String>, u16)>,
+        (name, kinds): (&str, [Kind; 3]),
+        controllers: Controllers,
+        flags: &Flags,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let folder = layout::scratch(name)?;
         let milena = flags.milena.clone().unwrap_or_else(layout::milena);
         let mut members = Vec::new();
-        for (id, kind) in (1..).zip(kinds) {
-            let member =
-                Member { id, kind, port: ports::free_pair()?, folder: folder.join(id.to_string()), server: None };
+        for ((id, kind), (host, namespace, port)) in (1..).zip(kinds).zip(places) {
+            let member = Member { id, kind, host, namespace, port, folder: folder.join(id.to_string()), server: None };
             std::fs::create_dir_all(&member.folder)?;
             members.push(member);
         }
@@ -135,22 +151,23 @@ impl Cluster {
 
     /// `--initial-controllers`.
     fn voters(&self) -> String {
-        let voter = |member: &Member| format!("{}@127.0.0.1:{}:{}", member.id, member.port + 1, member.directory());
+        let voter =
+            |member: &Member| format!("{}@{}:{}:{}", member.id, member.host, member.port + 1, member.directory());
         self.members.iter().map(voter).collect::<Vec<_>>().join(",")
     }
 
     /// Where controllers are asked.
     pub(crate) fn controllers(&self) -> String {
         let is_controller = |member: &&Member| member.id == 1 || self.controllers == Controllers::All;
-        let address = |member: &Member| format!("127.0.0.1:{}", member.port + 1);
+        let address = |member: &Member| format!("{}:{}", member.host, member.port + 1);
         self.members.iter().filter(is_controller).map(address).collect::<Vec<_>>().join(",")
     }
 
     fn properties(&self, member: &Member) -> String {
-        let mut listeners = format!("PLAINTEXT://127.0.0.1:{}", member.port);
+        let mut listeners = format!("PLAINTEXT://{}:{}", member.host, member.port);
         let mut roles = "broker";
         if member.id == 1 || self.controllers == Controllers::All {
-            let _ = write!(listeners, ",CONTROLLER://127.0.0.1:{}", member.port + 1);
+            let _ = write!(listeners, ",CONTROLLER://{}:{}", member.host, member.port + 1);
             roles = "broker,controller";
         }
         let mut text = format!("process.roles={roles}\nnode.id={}\nlisteners={listeners}\n", member.id);
@@ -167,7 +184,7 @@ impl Cluster {
     }
 
     pub(crate) fn bootstrap(&self) -> String {
-        self.members.iter().map(|member| format!("127.0.0.1:{}", member.port)).collect::<Vec<_>>().join(",")
+        self.members.iter().map(|member| format!("{}:{}", member.host, member.port)).collect::<Vec<_>>().join(",")
     }
 
     /// Starts a node and waits until it answers.
@@ -199,7 +216,10 @@ impl Cluster {
             }
         };
         command.arg(member.config());
-        let server = Server::begin(command, member.folder.join("log"), member.port);
+        if let Some(namespace) = &member.namespace {
+            command = namespaces::within(namespace, &command);
+        }
+        let server = Server::begin(command, member.folder.join("log"), (&member.host, member.port));
         member.server = Some(server.with_context(|| format!("start node {}", member.id))?);
         Ok(())
     }

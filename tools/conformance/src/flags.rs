@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use crate::random::Random;
 use crate::server::Kind;
 
-const USAGE: &str = "usage: milena-conformance run|kill|restart|abuse|bench-groups|bench-transactions|bench-cluster|bench-upkeep|chaos-groups [flags]
+const USAGE: &str = "usage: milena-conformance run|kill|restart|abuse|bench-groups|bench-transactions|bench-cluster|bench-upkeep|chaos-groups|lab|lab-gaps [flags]
   --milena PATH        the milena binary (default: target/release/milena)
   --servers A,B        the servers compared, of kafka and milena (default kafka,milena; kafka,kafka checks the scripts themselves)
   --parts NAMES        of scripts, separate, tools, clients, disks, mixed, cluster, quorum (default all), members, metrics
@@ -22,7 +22,8 @@ const USAGE: &str = "usage: milena-conformance run|kill|restart|abuse|bench-grou
   --partitions N       bench-groups: partitions of the large group (default 1000)
   --partitions N       chaos-groups: of the topic (default 60)
   --minutes N          chaos-groups: how long (default 10)
-  --server NAME        chaos-groups: milena or kafka
+  --server NAME        chaos-groups, lab: milena or kafka; lab: mixed
+  --runs N             lab: runs of --seconds each (default 12 of 300); lab-gaps: kills and stops (default 20)
   --brokers N          chaos-groups: 3 brokers, which are killed, too (default 1)
   --partitions N       restart: partitions (default 2000); --gigabytes N: data in all of them (default 10)
   --settle N           restart: seconds between the last acknowledgement and the kill (default 0)
@@ -53,6 +54,10 @@ pub(crate) enum Task {
     BenchUpkeep,
     /// Members of groups that come, go, and are killed.
     ChaosGroups,
+    /// Clusters in networks of their own, under faults.
+    Lab,
+    /// How long nothing is acknowledged when a leader goes.
+    LabGaps,
 }
 
 /// The parsed command line.
@@ -71,6 +76,7 @@ pub(crate) struct Flags {
     pub(crate) partitions: u32,
     pub(crate) members: u32,
     pub(crate) brokers: u32,
+    pub(crate) is_mixed: bool,
     pub(crate) settle: u64,
     pub(crate) seconds: f64,
     pub(crate) cold: bool,
@@ -94,6 +100,8 @@ impl Flags {
             Some("bench-cluster") => Task::BenchCluster,
             Some("bench-upkeep") => Task::BenchUpkeep,
             Some("chaos-groups") => Task::ChaosGroups,
+            Some("lab") => Task::Lab,
+            Some("lab-gaps") => Task::LabGaps,
             _ => bail!("{USAGE}"),
         };
         let mut flags = Self {
@@ -113,8 +121,13 @@ impl Flags {
             },
             members: if task == Task::ChaosGroups { 20 } else { 1000 },
             brokers: 1,
+            is_mixed: false,
             settle: 0,
-            seconds: if task == Task::ChaosGroups { 600.0 } else { 3.0 },
+            seconds: match task {
+                Task::ChaosGroups => 600.0,
+                Task::Lab => 300.0,
+                _ => 3.0,
+            },
             cold: false,
             beside: false,
             settings: Vec::new(),
@@ -139,6 +152,7 @@ impl Flags {
     fn set(&mut self, name: &str, value: &str) -> anyhow::Result<()> {
         match name {
             "--milena" => self.milena = Some(PathBuf::from(value)),
+            "--servers" if !value.contains(',') => self.set("--server", value)?,
             "--servers" => {
                 let (first, second) = value.split_once(',').context("--servers wants two names")?;
                 self.servers = (Kind::parse(first)?, Kind::parse(second)?);
@@ -147,13 +161,14 @@ impl Flags {
             "--without" => self.without = value.split(',').map(str::to_owned).collect(),
             "--only" => value.clone_into(&mut self.only),
             "--gigabytes" => self.gigabytes = value.parse().context("--gigabytes wants a number")?,
-            "--rounds" => self.rounds = Some(value.parse().context("--rounds wants a number")?),
+            "--rounds" | "--runs" => self.rounds = Some(value.parse().context("--rounds wants a number")?),
             "--partitions" => self.partitions = value.parse().context("--partitions wants a number")?,
             "--members" => self.members = value.parse().context("--members wants a number")?,
             "--settle" => self.settle = value.parse().context("--settle wants a number")?,
             "--seconds" => self.seconds = value.parse().context("--seconds wants a number")?,
             "--minutes" => self.seconds = 60.0 * value.parse::<f64>().context("--minutes wants a number")?,
             "--brokers" => self.brokers = value.parse().context("--brokers wants a number")?,
+            "--server" if value == "mixed" => self.is_mixed = true,
             "--server" => self.servers.1 = Kind::parse(value)?,
             "--set" => {
                 let (key, value) = value.split_once('=').context("--set wants KEY=VALUE")?;

@@ -1,6 +1,6 @@
 //! The conformance run: the same scripts on Milena and on Apache Kafka, compared; the clients of other languages; exchanged disks; kills.
 //!
-//! `milena-conformance run|kill|restart|abuse|bench-groups|bench-transactions|bench-cluster|bench-upkeep|chaos-groups [flags]`; each closes with `N passed, N failed[, N skipped]`. What
+//! `milena-conformance run|kill|restart|abuse|bench-groups|bench-transactions|bench-cluster|bench-upkeep|chaos-groups|lab|lab-gaps [flags]`; each closes with `N passed, N failed[, N skipped]`. What
 //! is needed (jars, clients) `cargo xtask setup` has put under `target/`; what is missing there is skipped by name, on CI it fails.
 #![expect(clippy::print_stdout, reason = "a command-line tool speaks through its standard output")]
 
@@ -25,6 +25,10 @@ mod flags;
 mod group_clients;
 mod kafka;
 mod kill;
+mod lab;
+mod lab_clients;
+mod lab_faults;
+mod lab_gaps;
 mod layout;
 mod load;
 mod matrix;
@@ -32,6 +36,7 @@ mod member_program;
 mod members;
 mod metrics;
 mod mixed;
+mod namespaces;
 mod ports;
 mod power;
 mod probe;
@@ -68,6 +73,8 @@ fn run(args: &[String]) -> anyhow::Result<report::Report> {
         flags::Task::Abuse => abuse::run(&flags, &mut report)?,
         flags::Task::Restart => restart::run(&flags, &mut report)?,
         flags::Task::BenchGroups => bench::run(&flags, &mut report)?,
+        flags::Task::Lab => lab::run(&flags, &mut report)?,
+        flags::Task::LabGaps => lab_gaps::run(&flags, &mut report)?,
         flags::Task::ChaosGroups => chaos::run(&flags, &mut report)?,
         flags::Task::BenchTransactions => bench::transactions::run(&flags, &mut report)?,
         flags::Task::BenchCluster => bench::replicated::run(&flags, &mut report)?,

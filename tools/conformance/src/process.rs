@@ -83,3 +83,10 @@ pub(crate) fn wait(child: &mut Child, limit: Duration) -> anyhow::Result<i32> {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
+
+/// Sends a signal.
+pub(crate) fn signal(name: &str, child: &Child) -> anyhow::Result<()> {
+    let status = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
+    anyhow::ensure!(status.context("kill")?.success(), "kill -{name}");
+    Ok(())
+}

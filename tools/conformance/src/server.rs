@@ -224,7 +224,8 @@ impl Node {
             command.envs(jmx.map(|options| ("JAVA_TOOL_OPTIONS", options)));
             command.arg(self.config(*role)).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
             let child = command.spawn().with_context(|| format!("start {}", kind.name()))?;
-            server.processes.push(Process { child, log: self.log(*role), port: self.port_of(*role) });
+            let host = "127.0.0.1".to_owned();
+            server.processes.push(Process { child, log: self.log(*role), host, port: self.port_of(*role) });
         }
         server.await_answers()?;
         Ok(server)
@@ -255,16 +256,17 @@ struct Process {
     child: Child,
     log: PathBuf,
     /// Where it is to answer.
+    host: String,
     port: u16,
 }
 
 impl Server {
-    /// One process that was made ready elsewhere and will answer on `port`.
-    pub(crate) fn begin(mut command: Command, log: PathBuf, port: u16) -> anyhow::Result<Self> {
+    /// One process that was made ready elsewhere and will answer at `host` and `port`.
+    pub(crate) fn begin(mut command: Command, log: PathBuf, (host, port): (&str, u16)) -> anyhow::Result<Self> {
         let output = File::options().create(true).append(true).open(&log)?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let child = command.spawn().context("start a server")?;
-        Ok(Self { processes: vec![Process { child, log, port }] })
+        Ok(Self { processes: vec![Process { child, log, host: host.to_owned(), port }] })
     }
 
     /// Returns when all processes answer.
@@ -308,6 +310,11 @@ impl Server {
         self.processes.iter_mut().rev().try_for_each(Process::stop)
     }
 
+    /// Sends a signal to all processes.
+    pub(crate) fn signal(&self, name: &str) -> anyhow::Result<()> {
+        self.processes.iter().try_for_each(|process| process::signal(name, &process.child))
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(mut self) -> anyhow::Result<()> {
         for process in &mut self.processes {
@@ -321,7 +328,7 @@ impl Server {
 impl Process {
     fn await_answer(&mut self) -> anyhow::Result<()> {
         let end = Instant::now() + START_LIMIT;
-        while !answers(self.port) {
+        while !answers(&self.host, self.port) {
             if let Some(status) = self.child.try_wait()? {
                 bail!("the server ended with {status}: {}", self.last_words());
             }
@@ -368,9 +375,9 @@ impl Drop for Process {
 }
 
 /// True if something answers ApiVersions version 0 on the port.
-fn answers(port: u16) -> bool {
+fn answers(host: &str, port: u16) -> bool {
     let ask = || -> std::io::Result<bool> {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        let mut stream = TcpStream::connect((host, port))?;
         stream.set_read_timeout(Some(Duration::from_secs(2)))?;
         // Size 10, key 18, version 0, correlation id 1, no client id.
         stream.write_all(&[0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff])?;

@@ -36,7 +36,11 @@ pub(crate) struct Wire {
 
 impl Wire {
     pub(crate) fn connect(port: u16) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(("127.0.0.1", port)).context("connect")?;
+        Self::connect_to("127.0.0.1", port)
+    }
+
+    pub(crate) fn connect_to(host: &str, port: u16) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect((host, port)).context("connect")?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;

@@ -1,0 +1,209 @@
+//! The lab: clusters of three real servers, each in a network namespace of its own, under faults drawn from a seed, with real clients
+//! that write and read. Each notes its operations in the format of all histories, and `milena-history` judges them: nothing
+//! acknowledged is lost, nothing is there twice or differs, everything can be read within a minute of healing. At the end the logs of all
+//! replicas are the same bytes.
+//!
+//! Apache Kafka can be run the same way, as control, alone or mixed.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use milena_history::{Figures, Operation, anomalies, unread};
+
+use crate::cluster::{Cluster, Controllers, content};
+use crate::flags::Flags;
+use crate::lab_clients::{Client, TOPIC, Target};
+use crate::lab_faults::{Fault, NODES, PLACES};
+use crate::layout;
+use crate::namespaces::{self, Network};
+use crate::random::Random;
+use crate::report::Report;
+use crate::server::{self, Kind};
+use crate::wire::Wire;
+
+const PARTITIONS: u32 = 4;
+/// Within this everything must be readable once all is healed.
+const HEALED: Duration = Duration::from_secs(60);
+/// How long clients may take to finish beyond that.
+const FINISH_LIMIT: Duration = Duration::from_secs(120);
+/// The reader that follows, the one that begins when all is healed, and the one that reads when all writers have ended.
+const FOLLOWER: u32 = 7;
+const AFTER_HEAL: u32 = 8;
+const LAST: u32 = 9;
+/// Findings that are told.
+const TOLD_MAX: usize = 12;
+/// Kafka's defaults where a cluster of the other tests has shorter ones.
+const SETTINGS: [(&str, &str); 4] = [
+    ("broker.session.timeout.ms", "9000"),
+    ("broker.heartbeat.interval.ms", "2000"),
+    ("offsets.topic.num.partitions", "3"),
+    ("unclean.leader.election.enable", "false"),
+];
+
+/// The task: each run is one check.
+pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
+    let kinds = kinds(flags)?;
+    let missing = kinds.iter().find_map(|kind| server::missing(*kind, flags)).or_else(server::missing_java);
+    if let Some(reason) = missing.or_else(namespaces::missing) {
+        report.skip("lab", &reason);
+        return Ok(());
+    }
+    for number in 0..flags.rounds.unwrap_or(12) {
+        let seed = flags.seed.wrapping_add(u64::from(number));
+        println!("run {}: seed {seed}, {} s", number + 1, flags.seconds);
+        let outcome = Lab::start("lab", kinds, PARTITIONS, flags).and_then(|lab| lab.one(seed, flags));
+        report.outcome(&format!("lab: seed {seed}"), outcome);
+    }
+    Ok(())
+}
+
+/// `--server milena|kafka|mixed`.
+pub(crate) fn kinds(flags: &Flags) -> anyhow::Result<[Kind; NODES]> {
+    use Kind::{Kafka, Milena};
+    if flags.is_mixed {
+        return Ok([Milena, Kafka, Milena]);
+    }
+    Ok([flags.servers.1; NODES])
+}
+
+/// A cluster in its network.
+pub(crate) struct Lab {
+    // The nodes end before their network.
+    pub(crate) cluster: Cluster,
+    pub(crate) network: Network,
+    pub(crate) folder: PathBuf,
+    pub(crate) bootstrap: String,
+}
+
+impl Lab {
+    pub(crate) fn start(name: &str, kinds: [Kind; NODES], partitions: u32, flags: &Flags) -> anyhow::Result<Self> {
+        let network = Network::new(PLACES)?;
+        let place = |at| (network.address(at), Some(network.namespace(at)), 9092);
+        let places = (0..NODES).map(place).collect();
+        let mut cluster = Cluster::at(places, (name, kinds), Controllers::All, flags, &SETTINGS)?;
+        (0..NODES).try_for_each(|at| cluster.begin(at))?;
+        (0..NODES).try_for_each(|at| cluster.await_answers(at))?;
+        let bootstrap = cluster.bootstrap();
+        let folder = layout::scratch(&format!("{name}-clients"))?;
+        let lab = Self { cluster, network, folder, bootstrap };
+        let partitions = i32::try_from(partitions)?;
+        lab.wire(0)?.create_replicated(TOPIC, (partitions, 3), &[("min.insync.replicas", "2")])?;
+        Ok(lab)
+    }
+
+    pub(crate) fn wire(&self, at: usize) -> anyhow::Result<Wire> {
+        let member = self.cluster.members.get(at).context("a node")?;
+        Wire::connect_to(&member.host, member.port)
+    }
+
+    pub(crate) fn target(&self, partitions: u32) -> Target<'_> {
+        Target { bootstrap: &self.bootstrap, partitions, folder: &self.folder }
+    }
+
+    fn one(mut self, seed: u64, flags: &Flags) -> anyhow::Result<()> {
+        let mut random = Random::new(seed);
+        let places: Vec<String> = (0..PLACES).map(|at| self.network.namespace(at)).collect();
+        let place = |at: usize| places.get(NODES + at % (PLACES - NODES)).map_or("", String::as_str);
+        let target = self.target(PARTITIONS);
+        let mut writers = vec![
+            target.go_writer(place(0), 1, "none", None)?,
+            target.go_writer(place(1), 2, "lz4", None)?,
+            target.c_writer(place(0), 3, "snappy")?,
+            target.java_writers(place(1), &[(4, "zstd"), (5, "gzip")])?,
+        ];
+        let follower = target.reader(place(0), FOLLOWER)?;
+        let told = self.disturb(&mut random, &mut writers, flags)?;
+        println!("     {told}");
+        let healed = Instant::now();
+        let target = self.target(PARTITIONS);
+        let mut history = target.reader(place(1), AFTER_HEAL)?.history(HEALED).context("not readable after healing")?;
+        println!("     everything was read again {:.1} s after healing", healed.elapsed().as_secs_f64());
+        writers.iter_mut().for_each(Client::finish);
+        for writer in writers {
+            history.extend(writer.history(FINISH_LIMIT)?);
+        }
+        history.extend(follower.history(FINISH_LIMIT)?);
+        history.extend(target.reader(place(0), LAST)?.history(FINISH_LIMIT)?);
+        self.judge(&history)?;
+        self.cluster.await_in_sync()?;
+        self.cluster.stop()?;
+        self.same_logs()?;
+        if !flags.keep {
+            let _ = std::fs::remove_dir_all(&self.folder);
+            let _ = std::fs::remove_dir_all(&self.cluster.folder);
+        }
+        Ok(())
+    }
+
+    /// One fault after the other, and quiet between them; all is healed at the end.
+    fn disturb(&mut self, random: &mut Random, writers: &mut [Client], flags: &Flags) -> anyhow::Result<String> {
+        let end = Instant::now() + Duration::from_secs_f64(flags.seconds);
+        let mut told = String::from("faults:");
+        std::thread::sleep(Duration::from_secs(3));
+        while Instant::now() < end {
+            let fault = Fault::draw(random);
+            let lasts = fault.lasts(random);
+            let _ = write!(told, " {fault:?} {:.1} s;", lasts.as_secs_f64());
+            fault.begin(&self.network, &mut self.cluster).with_context(|| format!("{fault:?}"))?;
+            std::thread::sleep(lasts);
+            fault.end(&self.network, &mut self.cluster).with_context(|| format!("the end of {fault:?}"))?;
+            std::thread::sleep(Duration::from_millis(random.below(6_000)));
+            writers.iter_mut().try_for_each(Client::must_be_alive)?;
+        }
+        self.network.heal()?;
+        Ok(told)
+    }
+
+    fn judge(&self, history: &[Operation]) -> anyhow::Result<()> {
+        let Figures { acknowledged, unknown, failed, read } = Figures::of(history);
+        println!("     {acknowledged} acknowledged, {unknown} unknown, {failed} failed, {read} read");
+        let mut found = anomalies(history);
+        found.extend(unread(history, u64::from(LAST)));
+        let count = found.len();
+        found.truncate(TOLD_MAX);
+        ensure!(
+            count == 0,
+            "{count} findings, histories in {}:\n     {}",
+            self.folder.display(),
+            found.join("\n     ")
+        );
+        let is_void = acknowledged < 3 * (acknowledged + unknown) / 10 || acknowledged == 0;
+        ensure!(!is_void, "void: too little was acknowledged");
+        planted(history)
+    }
+
+    fn same_logs(&self) -> anyhow::Result<()> {
+        let mut bytes = 0;
+        for partition in 0..PARTITIONS {
+            let name = format!("{TOPIC}-{partition}");
+            let of = |member: &crate::cluster::Member| content(&member.data().join(&name));
+            let logs: Vec<Vec<u8>> = self.cluster.members.iter().map(of).collect::<Result<_, _>>()?;
+            let sizes: Vec<usize> = logs.iter().map(Vec::len).collect();
+            bytes += logs.first().map_or(0, Vec::len);
+            ensure!(logs.windows(2).all(|pair| pair.first() == pair.last()), "{name} differs: sizes {sizes:?}");
+        }
+        ensure!(bytes > 0, "there are no records");
+        println!("     the logs of the replicas are the same {bytes} bytes");
+        Ok(())
+    }
+}
+
+/// The run's own history with a record lost, one doubled, and one changed: each must be found.
+fn planted(history: &[Operation]) -> anyhow::Result<()> {
+    let last = |one: &&Operation| one.process == u64::from(LAST);
+    let victim = history.iter().rev().find(last).context("a record that was read")?;
+    let mut lost = history.to_vec();
+    lost.retain(|one| one.process != victim.process || one.value != victim.value || one.key != victim.key);
+    ensure!(!unread(&lost, victim.process).is_empty(), "a lost record was not found");
+    for changed in [
+        Operation { offset: victim.offset + 1, ..victim.clone() },
+        Operation { value: victim.value + 1_000_000_000_000, ..victim.clone() },
+    ] {
+        let mut spoiled = history.to_vec();
+        spoiled.push(changed);
+        ensure!(!anomalies(&spoiled).is_empty(), "a record that is there twice or differs was not found");
+    }
+    Ok(())
+}
