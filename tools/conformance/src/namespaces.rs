@@ -11,8 +11,7 @@ use anyhow::{Context as _, bail};
 /// Namespaces are named so, then the process, then their number.
 const PREFIX: &str = "milena-lab-";
 /// The rule that cuts.
-const RULES: &str =
-    "table ip lab { set cut { type ipv4_addr; }; chain in { type filter hook input priority 0; ip saddr @cut drop; }; }";
+const RULES: &str = "table ip lab { set cut { type ipv4_addr; }; chain in { type filter hook input priority 0; ip saddr @cut drop; }; }";
 
 /// The bridge and its namespaces.
 #[derive(Debug)]

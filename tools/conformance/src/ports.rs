@@ -2,9 +2,11 @@
 //! Several runs may look for ports at once: what one of them has handed out it holds by the UDP port of the same number,
 //! since the server that is to listen on it takes its time to start.
 
-use std::net::{TcpListener, UdpSocket};
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
 use anyhow::bail;
 
@@ -39,4 +41,18 @@ fn range() -> (u16, u16) {
     let asked = asked.as_deref().and_then(|text| text.split_once('-'));
     let asked = asked.and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
     asked.filter(|(first, last)| first + 1 < *last).unwrap_or(RANGE)
+}
+
+/// True if something answers ApiVersions version 0 on the port.
+pub(crate) fn answers(host: &str, port: u16) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect((host, port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        // Size 10, key 18, version 0, correlation id 1, no client id.
+        stream.write_all(&[0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff])?;
+        let mut answer = [0_u8; 10];
+        stream.read_exact(&mut answer)?;
+        Ok(answer.ends_with(&[0, 0, 0, 1, 0, 0]))
+    };
+    ask().unwrap_or(false)
 }

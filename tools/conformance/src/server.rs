@@ -2,8 +2,6 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -328,7 +326,7 @@ impl Server {
 impl Process {
     fn await_answer(&mut self) -> anyhow::Result<()> {
         let end = Instant::now() + START_LIMIT;
-        while !answers(&self.host, self.port) {
+        while !ports::answers(&self.host, self.port) {
             if let Some(status) = self.child.try_wait()? {
                 bail!("the server ended with {status}: {}", self.last_words());
             }
@@ -372,20 +370,6 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// True if something answers ApiVersions version 0 on the port.
-fn answers(host: &str, port: u16) -> bool {
-    let ask = || -> std::io::Result<bool> {
-        let mut stream = TcpStream::connect((host, port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-        // Size 10, key 18, version 0, correlation id 1, no client id.
-        stream.write_all(&[0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff])?;
-        let mut answer = [0_u8; 10];
-        stream.read_exact(&mut answer)?;
-        Ok(answer.ends_with(&[0, 0, 0, 1, 0, 0]))
-    };
-    ask().unwrap_or(false)
 }
 
 /// Why a server cannot be run here, if it cannot.
