@@ -18,6 +18,7 @@ use milena_protocol::{decode_response, encode_request};
 
 use super::Subject;
 use super::figures::Figure;
+use super::floor::Floor;
 use super::stable;
 use crate::cpu;
 use crate::members::{self, ClassicMember};
@@ -25,6 +26,8 @@ use crate::wire::{Wire, flat};
 
 pub(super) const RATE: &str = "commits/s ↑";
 const SERVER_CPU: &str = "broker CPU us/commit ↓";
+/// What a server that only answers reaches with the same client.
+pub(super) const OF_FLOOR: &str = "% of the floor's rate ↑";
 const CLIENT_CPU: &str = "client CPU us/commit";
 const SERVER_SHARE: &str = "broker, % of the machine";
 const CLIENT_SHARE: &str = "client, % of the machine";
@@ -73,39 +76,73 @@ pub(super) fn measure(subject: &Subject, load: &Load, seconds: f64, round: &str)
         groups.push(form(subject, load, &format!("{}-{n}-{round}", load.name.replace([' ', ','], "-")))?);
     }
     stable::quiet(subject)?;
-    let is_over = Arc::new(AtomicBool::new(false));
-    let count = Arc::new(AtomicU64::new(0));
-    let mut threads = Vec::new();
-    for (n, member) in (0..).zip(groups.iter().flatten()) {
-        let committer = Committer::new(member, n, load)?;
-        let (is_over, count) = (Arc::clone(&is_over), Arc::clone(&count));
-        threads.push(std::thread::spawn(move || committer.run(&is_over, &count)));
-    }
-    std::thread::sleep(WARM_UP);
-    let before = (Instant::now(), count.load(Ordering::Relaxed), subject.cpu()?, cpu::own()?);
-    std::thread::sleep(Duration::from_secs_f64(seconds));
-    let after = (Instant::now(), count.load(Ordering::Relaxed), subject.cpu()?, cpu::own()?);
-    is_over.store(true, Ordering::Relaxed);
-    for (n, thread) in (0..).zip(threads) {
-        let last = thread.join().map_err(|_| anyhow!("a committer broke"))??;
+    let members = (0..).zip(groups.iter().flatten());
+    let committers: Vec<Committer> =
+        members.map(|(n, member)| Committer::new(member, n, load)).collect::<Result<_, _>>()?;
+    let floor = Floor::start(committers.iter().map(|committer| committer.answer.clone()).collect())?;
+    let on_floor: Vec<Committer> =
+        committers.iter().map(|committer| committer.at(floor.port)).collect::<Result<_, _>>()?;
+    let (least, _) = run(on_floor, WARM_UP, || Ok(Duration::ZERO))?;
+    let (taken, lasts) = run(committers, Duration::from_secs_f64(seconds), || subject.cpu())?;
+    for (n, last) in (0..).zip(lasts) {
         let member = groups.iter().flatten().nth(usize::try_from(n)?).context("a member")?;
         expect_committed(subject, member, n, load, last)?;
     }
     for group in &mut groups {
         members::leave(group)?;
     }
-    let wall = after.0.duration_since(before.0).as_secs_f64();
-    let commits = (after.1 - before.1) as f64;
-    let server = after.2.saturating_sub(before.2).as_secs_f64();
-    let client = after.3.saturating_sub(before.3).as_secs_f64();
-    let machine = wall * std::thread::available_parallelism()?.get() as f64;
+    let machine = taken.wall * std::thread::available_parallelism()?.get() as f64;
     Ok(vec![
-        (RATE, commits / wall),
-        (SERVER_CPU, server * 1e6 / commits),
-        (CLIENT_CPU, client * 1e6 / commits),
-        (SERVER_SHARE, server * 100.0 / machine),
-        (CLIENT_SHARE, client * 100.0 / machine),
+        (RATE, taken.rate()),
+        (OF_FLOOR, taken.rate() * 100.0 / least.rate()),
+        (SERVER_CPU, taken.server * 1e6 / taken.commits),
+        (CLIENT_CPU, taken.client * 1e6 / taken.commits),
+        (SERVER_SHARE, taken.server * 100.0 / machine),
+        (CLIENT_SHARE, taken.client * 100.0 / machine),
     ])
+}
+
+/// What some seconds of commits took, in seconds.
+struct Taken {
+    wall: f64,
+    commits: f64,
+    server: f64,
+    client: f64,
+}
+
+impl Taken {
+    fn rate(&self) -> f64 {
+        self.commits / self.wall
+    }
+}
+
+/// All commit at once; and the last offset of each.
+fn run(
+    committers: Vec<Committer>,
+    time: Duration,
+    server: impl Fn() -> anyhow::Result<Duration>,
+) -> anyhow::Result<(Taken, Vec<i64>)> {
+    let is_over = Arc::new(AtomicBool::new(false));
+    let count = Arc::new(AtomicU64::new(0));
+    let mut threads = Vec::new();
+    for committer in committers {
+        let (is_over, count) = (Arc::clone(&is_over), Arc::clone(&count));
+        threads.push(std::thread::spawn(move || committer.run(&is_over, &count)));
+    }
+    std::thread::sleep(WARM_UP);
+    let before = (Instant::now(), count.load(Ordering::Relaxed), server()?, cpu::own()?);
+    std::thread::sleep(time);
+    let after = (Instant::now(), count.load(Ordering::Relaxed), server()?, cpu::own()?);
+    is_over.store(true, Ordering::Relaxed);
+    let joined = threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a committer broke"))?);
+    let lasts = joined.collect::<Result<_, _>>()?;
+    let taken = Taken {
+        wall: after.0.duration_since(before.0).as_secs_f64(),
+        commits: (after.1 - before.1) as f64,
+        server: after.2.saturating_sub(before.2).as_secs_f64(),
+        client: after.3.saturating_sub(before.3).as_secs_f64(),
+    };
+    Ok((taken, lasts))
 }
 
 fn form(subject: &Subject, load: &Load, group: &str) -> anyhow::Result<Vec<ClassicMember>> {
@@ -166,6 +203,12 @@ impl Committer {
         let is_fine = partitions.len() == usize::try_from(load.partitions)? && partitions.iter().all(|code| *code == 0);
         ensure!(is_fine, "a commit is answered with {partitions:?}");
         Ok(Self { stream, in_flight: load.in_flight, frames, answer })
+    }
+
+    /// The same requests on a connection to another server.
+    fn at(&self, port: u16) -> anyhow::Result<Self> {
+        let stream = Wire::connect(port)?.stream;
+        Ok(Self { stream, in_flight: self.in_flight, frames: self.frames.clone(), answer: self.answer.clone() })
     }
 
     /// Commits until it is over; the last offset.

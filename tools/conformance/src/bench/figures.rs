@@ -40,6 +40,12 @@ impl Table {
         }
     }
 
+    /// The first server's median.
+    pub(super) fn first(&self, workload: &str, figure: &str) -> Option<f64> {
+        let row = self.rows.iter().find(|row| row.workload == workload && row.figure == figure)?;
+        median(row.samples.first()?)
+    }
+
     pub(super) fn rows(&self) -> &[Row] {
         &self.rows
     }
