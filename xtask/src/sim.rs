@@ -1,11 +1,15 @@
 //! The simulator: a whole cluster on one thread from a seed (`tools/simulator`). Figures of runs on the same commit are
 //! added up under `target/sim/`, and a run goes on where the last one ended unless `--from` says where to begin.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context as _;
 
 use crate::process;
+
+/// How many seeds CI runs.
+const SEEDS: &str = "300";
 
 /// The task. Flags go to the simulator as they are.
 pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
@@ -17,6 +21,13 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
         command.arg("--record").arg(record);
     }
     process::run(command.args(args))
+}
+
+/// What CI sees of it: the first seeds of a campaign, and every planted mistake found.
+pub(crate) fn slice(log: &Path) -> anyhow::Result<()> {
+    let simulator = build()?;
+    process::run_logged(Command::new(&simulator).args(["--from", "0", "--seeds", SEEDS]), log)?;
+    process::run_logged(Command::new(simulator).arg("--planted"), &log.with_extension("planted.log"))
 }
 
 fn build() -> anyhow::Result<std::path::PathBuf> {

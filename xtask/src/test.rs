@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use crate::steps::{Counts, Steps, count_cargo_test, count_closing_line};
-use crate::{conformance, fuzz, layers, process, schemas, setup, tidy};
+use crate::{conformance, fuzz, layers, process, schemas, setup, sim, tidy};
 
 /// How many kill rounds CI runs; `cargo xtask kill` runs more.
 const KILL_ROUNDS: &str = "10";
@@ -64,6 +64,12 @@ fn run_steps(args: &[String]) -> anyhow::Result<Counts> {
     steps.run("build", |_| {
         milena = Some(conformance::build_milena()?);
         Ok(Counts::one(true))
+    });
+    steps.run("sim", |log| {
+        let ended = sim::slice(log);
+        let mut counts = count_closing_line(&read(log)).unwrap_or_default();
+        counts.add(count_closing_line(&read(&log.with_extension("planted.log"))).unwrap_or_default());
+        counted(ended, counts)
     });
     if let Some(milena) = milena {
         steps.run("conformance", |log| conformance_lanes(&milena, log));

@@ -45,6 +45,7 @@ impl Controller {
         let mut records = if next == current { Vec::new() } else { self.transition_records(next, &registration) };
         let metadata_offset = Offset(request.current_metadata_offset);
         self.sessions.touch(broker, next.is_fenced(), metadata_offset, now);
+        self.suspicions.dispel(broker);
         records.extend(self.directory_records(request, &registration));
         if next == State::ControlledShutdown {
             let last = Offset(next_offset.0 + records.len() as i64 - 1);

@@ -32,6 +32,7 @@ impl Controller {
                     self.sessions.remove(broker);
                 }
                 self.sessions.register(broker, record.fenced, now);
+                self.suspicions.dispel(broker);
                 let response = BrokerRegistrationResponse {
                     broker_epoch: record.broker_epoch,
                     ..BrokerRegistrationResponse::default()

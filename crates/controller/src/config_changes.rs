@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use milena_metadata::{ConfigMap, ConfigResource, VersionedRecord};
+use milena_metadata::{ConfigMap, ConfigResource, Partition, VersionedRecord};
 use milena_protocol::Text;
-use milena_protocol::messages::{ClearElrRecord, ConfigRecord, MetadataRecord};
+use milena_protocol::messages::{ClearElrRecord, ConfigRecord, MetadataRecord, PartitionChangeRecord};
 use milena_types::{BrokerId, ErrorCode};
 
 use crate::config_rules::{ConfigRules, MIN_INSYNC_REPLICAS, UNCLEAN_LEADER_ELECTION};
@@ -143,15 +143,41 @@ impl Controller {
         if !self.image.features.is_elr_enabled() {
             return Vec::new();
         }
-        let clear = records.iter().filter_map(|(record, _)| match record {
+        let topics = records.iter().filter_map(|(record, _)| match record {
             MetadataRecord::Config(record) if &*record.name == MIN_INSYNC_REPLICAS => {
                 let of_topic = record.resource_type == ConfigResource::TOPIC;
-                let topic_name = if of_topic { record.resource_name.clone() } else { Text::default() };
-                Some((MetadataRecord::ClearElr(ClearElrRecord { topic_name, ..ClearElrRecord::default() }), 0))
+                Some(if of_topic { record.resource_name.clone() } else { Text::default() })
             }
             _ => None,
         });
-        clear.collect()
+        topics.flat_map(|topic| self.cleared_elr_of(topic)).collect()
+    }
+
+    /// One record for the topic, or for all if it has no name. Where a partition has no replica in sync, those that are eligible
+    /// are all it has, and have everything whatever the smallest ISR: it keeps them, and each other one gets its own record.
+    fn cleared_elr_of(&self, name: Text) -> Vec<VersionedRecord> {
+        let topics = self.image.topics.iter().filter(|topic| name.is_empty() || topic.name == name);
+        let all = topics.flat_map(|topic| topic.iter().map(move |(index, partition)| (topic.id, index, partition)));
+        let has_any =
+            |known: &&Partition| !known.eligible_leader_replicas.is_empty() || !known.last_known_elr.is_empty();
+        let concerned = all.map(|(topic, index, known)| (topic, index, &**known)).filter(|(.., known)| has_any(known));
+        let (keep, clear): (Vec<_>, Vec<_>) = concerned.partition(|(.., known)| known.isr.is_empty());
+        if keep.is_empty() {
+            let record = ClearElrRecord { topic_name: name, ..ClearElrRecord::default() };
+            return vec![(MetadataRecord::ClearElr(record), 0)];
+        }
+        let version = self.image.features.metadata_version.partition_change_record_version();
+        let cleared = clear.into_iter().map(|(topic_id, index, known)| {
+            let record = PartitionChangeRecord {
+                topic_id,
+                partition_id: index.0,
+                eligible_leader_replicas: (!known.eligible_leader_replicas.is_empty()).then(Vec::new),
+                last_known_elr: (!known.last_known_elr.is_empty()).then(Vec::new),
+                ..PartitionChangeRecord::default()
+            };
+            (MetadataRecord::PartitionChange(record), version)
+        });
+        cleared.collect()
     }
 
     fn validate(

@@ -20,6 +20,7 @@ use milena_types::{BrokerId, LeaderEpoch, Offset};
 use crate::config_rules::ConfigRules;
 use crate::elect_leaders::ElectionRounds;
 use crate::session::Sessions;
+use crate::suspicions::Suspicions;
 
 /// What the controller is told once.
 #[derive(Clone, Debug)]
@@ -46,6 +47,7 @@ pub struct Controller {
     pub(crate) settings: ControllerSettings,
     pub(crate) image: Image,
     pub(crate) sessions: Sessions,
+    pub(crate) suspicions: Suspicions,
     pub(crate) election_rounds: ElectionRounds,
     /// A metadata transaction begun by another controller and not ended.
     open_transaction: bool,
@@ -58,7 +60,8 @@ impl Controller {
         let sessions = Sessions::new(settings.session_timeout);
         let open_transaction = image.is_in_transaction();
         let election_rounds = ElectionRounds::new(&settings, Duration::ZERO);
-        Controller { settings, image, sessions, election_rounds, open_transaction }
+        let suspicions = Suspicions::default();
+        Controller { settings, image, sessions, suspicions, election_rounds, open_transaction }
     }
 
     /// The state with everything that was replayed, committed or not.
@@ -80,6 +83,7 @@ impl Controller {
         for broker in self.image.cluster.brokers.values() {
             self.sessions.register(broker.id, broker.is_fenced, now);
         }
+        self.look_at_all(now);
     }
 
     /// Applies a record at its place in the log, and notes in `delta` what changed.

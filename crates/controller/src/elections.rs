@@ -176,10 +176,10 @@ impl Controller {
         }
     }
 
-    /// When `decide_fence_stale_broker` or `decide_due_elections` may next have something to do.
+    /// When `decide_fence_stale_broker`, `decide_due_elections` or `due_probes` may next have something to do.
     #[must_use]
     pub fn next_deadline(&self) -> Option<std::time::Duration> {
-        [self.sessions.next_deadline(), self.election_rounds.next()].into_iter().flatten().min()
+        [self.sessions.next_deadline(), self.election_rounds.next(), self.suspicions.next()].into_iter().flatten().min()
     }
 
     fn election_records(

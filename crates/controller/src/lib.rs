@@ -24,6 +24,7 @@ mod reassignments;
 mod replica_directories;
 mod requests;
 mod session;
+mod suspicions;
 mod topic_names;
 
 pub use activation::bootstrap_records;
@@ -32,4 +33,5 @@ pub use config_changes::{AlterOperation, ConfigChange};
 pub use config_rules::ConfigRules;
 pub use controller::{Controller, ControllerSettings};
 pub use decision::{Decision, Random};
+pub use suspicions::{Probe, Probed};
 pub use topic_names::validate_topic_name;

@@ -150,6 +150,10 @@ impl<'a> PartitionChange<'a> {
         if self.elr.contains(&elected.leader) {
             self.isr = vec![elected.leader];
             self.elr.retain(|broker| *broker != elected.leader);
+            if self.isr.len() >= self.min_insync_replicas {
+                // It may commit alone: the others have everything no longer.
+                self.elr.clear();
+            }
         }
         record.leader = elected.leader.0;
         if elected.unclean {
@@ -240,8 +244,11 @@ impl<'a> PartitionChange<'a> {
         }
         let before = self.partition.last_known_elr.as_ref();
         let leader = self.partition.leader;
-        if record.isr.as_ref().is_some_and(Vec::is_empty) && before != [leader] {
-            record.last_known_elr = Some(vec![leader.0]);
+        // A leader that gave up its place to stop may be the last in-sync replica all the same; Kafka notes -1 then, and nobody
+        // may lead ever again.
+        let last = if leader.is_some() { Some(leader) } else { self.partition.isr.first().copied() };
+        if let Some(last) = last.filter(|last| before != [*last] && record.isr.as_ref().is_some_and(Vec::is_empty)) {
+            record.last_known_elr = Some(vec![last.0]);
         } else if (record.leader >= 0 || (leader != BrokerId::NONE && record.leader != BrokerId::NONE.0))
             && !before.is_empty()
         {
@@ -374,6 +381,19 @@ mod tests {
         let record = change(&lost, true, &[1, 2, 3], |_| {}).unwrap();
         assert_eq!((record.leader, record.isr, record.leader_recovery_state), (1, Some(vec![1]), 1));
         assert_eq!(record.last_known_elr, Some(vec![]));
+    }
+
+    #[test]
+    fn the_last_in_sync_replica_is_remembered_when_it_led_no_more() {
+        let leaving = partition(-1, &[1]);
+        let record = change(&leaving, true, &[], |it| it.isr = Vec::new()).unwrap();
+        assert_eq!((record.isr.as_deref(), record.last_known_elr.as_deref()), (Some([].as_slice()), Some([1].as_slice())));
+        let eligible = leaving.merge(&record);
+        let record = change(&eligible, true, &[], |it| it.uncleanly_restarted = Some(BrokerId(1))).unwrap();
+        let lost = eligible.merge(&record);
+        assert!(lost.eligible_leader_replicas.is_empty());
+        let record = change(&lost, true, &[1], |_| {}).unwrap();
+        assert_eq!((record.leader, record.isr, record.leader_recovery_state), (1, Some(vec![1]), 1));
     }
 
     #[test]

@@ -134,16 +134,14 @@ impl Controller {
             brokers
         };
         let removing = sorted(partition.replicas.iter().copied().filter(|id| !target.contains(id)).collect());
-        let adding = sorted(target.iter().copied().filter(|id| !partition.replicas.contains(id)).collect());
+        let is_added = |id: &BrokerId| !partition.replicas.contains(id) || partition.adding_replicas.contains(id);
+        let adding = sorted(target.iter().copied().filter(is_added).collect());
         self.change_of(topic, index, partition, |change| {
             change.replicas = target.iter().chain(&removing).copied().collect();
-            // What an earlier reassignment adds or removes stays where this one says nothing of the kind, as in Kafka.
-            if !removing.is_empty() {
-                change.removing = removing;
-            }
-            if !adding.is_empty() {
-                change.adding = adding;
-            }
+            // Both lists say what this reassignment wants. Kafka leaves those of an earlier one where it finds nothing to add
+            // or remove: a replica that is in both never goes and never stays.
+            change.removing = removing;
+            change.adding = adding;
         })
     }
 

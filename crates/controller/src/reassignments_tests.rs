@@ -101,6 +101,27 @@ fn fewer_replicas_wait_until_those_that_stay_are_in_sync() {
 }
 
 #[test]
+fn of_two_reassignments_that_overlap_the_later_one_says_what_is_added_and_removed() {
+    let mut host = Host::with_brokers(5);
+    host.create(vec![assigned("t", &[(0, &[1, 2, 3])])]);
+    reassign(&mut host, 0, Some(&[4, 2, 3]), true);
+    // Back to where it was: 4 goes again, nothing is added.
+    assert_eq!(reassign(&mut host, 0, Some(&[1, 2, 3]), true), (0, None));
+    assert_eq!(shown(&host), (vec![1, 2, 3], vec![1, 2, 3], vec![], vec![], 1));
+    // All that are there stay: nothing is removed, and 4 is still to come.
+    reassign(&mut host, 0, Some(&[4, 2, 3]), true);
+    assert_eq!(reassign(&mut host, 0, Some(&[1, 2, 3, 4]), true), (0, None));
+    assert_eq!(shown(&host), (vec![1, 2, 3, 4], vec![1, 2, 3], vec![4], vec![], 1));
+    // Another one is added besides, and one goes.
+    assert_eq!(reassign(&mut host, 0, Some(&[5, 4, 3]), true), (0, None));
+    assert_eq!(shown(&host), (vec![5, 4, 3, 1, 2], vec![1, 2, 3], vec![4, 5], vec![1, 2], 1));
+    assert_eq!(in_sync(&mut host, &[1, 2, 3, 5]), 0);
+    assert_eq!(shown(&host).0, [5, 4, 3, 1, 2], "4 is not in sync yet");
+    assert_eq!(in_sync(&mut host, &[1, 2, 3, 4, 5]), ErrorCode::NEW_LEADER_ELECTED.0);
+    assert_eq!(shown(&host), (vec![5, 4, 3], vec![3, 4, 5], vec![], vec![], 5));
+}
+
+#[test]
 fn a_cancelled_reassignment_leaves_what_was_before() {
     let mut host = Host::with_brokers(4);
     host.create(vec![assigned("t", &[(0, &[1, 2, 3])])]);

@@ -245,3 +245,36 @@ fn a_member_that_knew_its_leader_says_so_when_it_is_opened() {
     assert_eq!(fx, [Effect::LeaderChanged { leader, start_offset: None }]);
     assert_eq!(observer.leader_and_epoch(), leader);
 }
+
+#[test]
+fn a_refused_connection_to_the_leader_makes_a_voter_ask_soon_and_give_its_pre_vote_but_no_more() {
+    let follows = |quorum: &mut Quorum, fx: &mut Vec<Effect>| {
+        let leader = LeaderAndEpoch { leader: Some(BrokerId(3)), epoch: LeaderEpoch(4) };
+        let endpoints = vec![Endpoint { listener: "C".to_owned(), host: "h".to_owned(), port: 3 }];
+        quorum.follow_news(crate::replies::LeaderNews { leader, endpoints }, NOW, fx);
+        let answer = FetchAnswer {
+            error: ErrorCode::NONE,
+            leader,
+            high_watermark: Offset(0),
+            diverging: None,
+            snapshot: None,
+            has_records: false,
+        };
+        let question = asked(quorum);
+        quorum.on_fetch_answer(&question, &answer, vec![], NOW, fx);
+    };
+    let (mut quorum, mut fx) = open(1, kraft("1@h:1,2@h:2,3@h:3", 0), None);
+    follows(&mut quorum, &mut fx);
+    let pre_vote =
+        VoteAsk { candidate: key(2), voter: None, epoch: LeaderEpoch(4), last: OffsetAndEpoch::BOOTSTRAP, pre_vote: true };
+    assert!(!quorum.handle_vote(&pre_vote, NOW, &mut fx).granted, "its leader has answered");
+    quorum.on_leader_refused(BrokerId(2), LeaderEpoch(4), NOW);
+    quorum.on_leader_refused(BrokerId(3), LeaderEpoch(3), NOW);
+    assert!(!quorum.handle_vote(&pre_vote, NOW, &mut fx).granted, "that was another leader");
+    quorum.on_leader_refused(BrokerId(3), LeaderEpoch(4), NOW);
+    assert!(quorum.handle_vote(&pre_vote, NOW, &mut fx).granted);
+    let soon = quorum.next_deadline().unwrap();
+    assert!(soon.0 - NOW.0 <= 80, "and not after the fetch timeout");
+    quorum.tick(soon, &mut fx);
+    assert_eq!((quorum.role(), quorum.epoch()), (RoleName::Prospective, LeaderEpoch(4)), "no epoch begins with a hint");
+}

@@ -101,6 +101,9 @@ impl PartitionState {
             Ok(answer) if answer.leader_epoch != self.leader_epoch || answer.partition_epoch < self.partition_epoch => {
                 IsrReply::Ignored
             }
+            // Who leaves may stay eligible for the leadership (KIP-966), by a `min.insync.replicas` that the metadata have not
+            // told this leader yet: nothing is committed without it before they do. Kafka's leader does not wait.
+            Ok(answer) if self.isr.committed().iter().any(|id| !answer.isr.contains(id)) => IsrReply::AwaitMetadata,
             Ok(answer) => {
                 self.isr.commit(&answer.isr);
                 self.partition_epoch = answer.partition_epoch;

@@ -150,6 +150,11 @@ impl PartitionState {
         self.remote.clear();
     }
 
+    /// Takes over changed settings; an assignment of the same metadata follows, which may commit by them.
+    pub fn configure(&mut self, config: PartitionConfig) {
+        self.config = config;
+    }
+
     /// Takes over changed settings.
     pub fn reconfigure(&mut self, config: PartitionConfig, now: Timestamp) -> Option<Offset> {
         self.config = config;

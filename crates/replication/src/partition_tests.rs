@@ -95,6 +95,21 @@ fn a_caught_up_follower_joins_and_a_silent_one_leaves() {
 }
 
 #[test]
+fn a_replica_that_left_is_waited_for_until_the_metadata_say_so() {
+    let mut partition = PartitionState::new(config(Durability::Os, 1), Offset(0), Offset(0));
+    partition.assign(&assignment(0, 0, &[1, 2], &[1, 2]), NOW);
+    partition.on_local_append(Offset(5), NOW);
+    let late = Timestamp(NOW.0 + 30_001);
+    let change = partition.propose_isr_change(1, late).unwrap();
+    let answer = assignment(0, 1, &[1, 2], &[1]);
+    assert_eq!(partition.on_isr_reply(&change, Ok(&answer), late), IsrReply::AwaitMetadata);
+    assert_eq!(partition.high_watermark(), Offset(0), "the controller may have a larger minimum, and 2 be eligible");
+    partition.reconfigure(config(Durability::Os, 2), late);
+    partition.assign(&answer, late);
+    assert_eq!((partition.isr().committed(), partition.high_watermark()), ([BrokerId(1)].as_slice(), Offset(0)));
+}
+
+#[test]
 fn readers_are_fenced_by_epoch_before_role() {
     let mut partition = PartitionState::new(config(Durability::Os, 1), Offset(0), Offset(0));
     partition.assign(&assignment(4, 0, &[1, 2], &[1]), NOW);

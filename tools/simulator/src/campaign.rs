@@ -62,8 +62,12 @@ impl Campaign {
             all.write(path)?;
         }
         println!("{all}");
-        println!("{} passed, {} failed", total.seeds - total.failures, total.failures + total.different);
-        Ok(total.failures + total.different == 0)
+        // A simulation in which something hardly ever happens proves nothing of it.
+        let rare = if self.mistake.is_some() { Vec::new() } else { all.too_rare() };
+        rare.iter().for_each(|name| println!("too few seeds: {name}"));
+        let failed = total.failures + total.different + rare.len() as u64;
+        println!("{} passed, {failed} failed", total.seeds - total.failures);
+        Ok(failed == 0)
     }
 
     /// The first seed that fails, and how.

@@ -1,8 +1,9 @@
 //! The network: requests and answers between processes, with connections that keep their order, break, and end with the
 //! processes at their ends.
 
-use milena_broker::ControllerRequest;
+use milena_broker::{ControllerRequest, ControllerResponse};
 use milena_broker::hosts::PeerRequest;
+use milena_raft::{Destination, Outbound};
 
 use crate::broker::To;
 use crate::message::{Answer, Body, Lane, Packet, Purpose, Request};
@@ -60,9 +61,9 @@ impl World {
         self.calls.insert(call, Call { from, from_life, lane, purpose });
         let delay = self.nodes.get(from).map_or(0, |node| node.disk_delay);
         match to.filter(|to| *to < self.nodes.len() && self.is_up(*to)) {
-            None => self.schedule(self.now + delay + REFUSED_MS, Event::Failed { call }),
+            None => self.schedule(self.now + delay + REFUSED_MS, Event::Failed { call, refused: true }),
             Some(to) => {
-                self.schedule(self.now + delay + TIMEOUT_MS, Event::Failed { call });
+                self.schedule(self.now + delay + TIMEOUT_MS, Event::Failed { call, refused: false });
                 let packet = Packet { call, from, to, to_life: self.life_at(to), body: Body::Request(request) };
                 self.transmit(packet, lane, delay);
             }
@@ -73,6 +74,9 @@ impl World {
     /// A process answers. Whoever asked may be gone.
     pub(crate) fn answer(&mut self, from: usize, call: u64, answer: Answer) {
         let Some(known) = self.calls.get(&call) else { return };
+        if matches!(known.purpose, Purpose::Heartbeat) && self.checkers.metadata.leads(from) && is_blessing(&answer) {
+            self.checkers.on_heartbeat(known.from, call);
+        }
         let (to, to_life, lane) = (known.from, known.from_life, known.lane);
         let delay = self.nodes.get(from).map_or(0, |node| node.disk_delay);
         self.transmit(Packet { call, from, to, to_life, body: Body::Answer(answer) }, lane, delay);
@@ -99,10 +103,11 @@ impl World {
                     Broken { until: self.now + self.random.between(1, 400), drains: self.random.per_mille(500) };
                 self.broken.insert(connection, broken);
                 self.arrivals.remove(&connection);
+                self.broke(from, to, lane);
             }
         }
         if let Some(broken) = self.broken.get(&connection).copied() {
-            self.schedule(broken.until, Event::Failed { call });
+            self.schedule(broken.until, Event::Failed { call, refused: false });
             if broken.drains {
                 let last = self.late_arrivals.get(&connection).copied().unwrap_or(0);
                 let at = (self.now + later + self.random.between(1, 3000)).max(last);
@@ -124,7 +129,7 @@ impl World {
         if self.life_at(to) != packet.to_life || !self.is_up(to) {
             // The connection has ended with the process.
             if matches!(packet.body, Body::Request(_)) {
-                self.schedule(self.now + REFUSED_MS, Event::Failed { call: packet.call });
+                self.schedule(self.now + REFUSED_MS, Event::Failed { call: packet.call, refused: true });
             }
             return;
         }
@@ -147,19 +152,30 @@ impl World {
     }
 
     /// No answer came.
-    pub(crate) fn fail(&mut self, id: u64) {
+    pub(crate) fn fail(&mut self, id: u64, refused: bool) {
         let Some(call) = self.calls.get(&id) else { return };
         let from = call.from;
         let paused = self.nodes.get(from).map_or(0, |node| node.paused_until);
         if paused > self.now {
-            self.schedule(paused, Event::Failed { call: id });
+            self.schedule(paused, Event::Failed { call: id, refused });
             return;
         }
         let Some(call) = self.calls.remove(&id) else { return };
         if from >= self.nodes.len() {
             self.client_answered(from, id, None);
         } else if self.life_at(from) == call.from_life {
+            if refused {
+                self.tell_of_refusal(&call);
+            }
             self.take_answer(call, None);
+        }
+    }
+
+    /// Nobody listens where the leader of the quorum did.
+    fn tell_of_refusal(&mut self, call: &Call) {
+        if let Purpose::Raft { to: Destination::Node { id, .. }, request: Outbound::Fetch(asked), .. } = &call.purpose {
+            let event = milena_broker::hosts::Event::LeaderRefused { leader: *id, asked: *asked };
+            self.step(call.from, |process, _, _| process.metadata.handle(event));
         }
     }
 
@@ -174,7 +190,7 @@ impl World {
                 let image = self.nodes.get(at).and_then(crate::node::Node::broker).map(|host| host.image.clone());
                 match image {
                     Some(image) => self.answer(at, call, Answer::Metadata(image)),
-                    None => self.fail(call),
+                    None => self.fail(call, false),
                 }
             }
             Request::Fetch(_) | Request::Range { .. } | Request::Produce { .. } => {
@@ -182,7 +198,7 @@ impl World {
                     self.nodes.get(at).and_then(crate::node::Node::broker).is_some_and(|host| host.is_serving());
                 if !is_serving {
                     // Nobody listens there yet.
-                    self.schedule(self.now + REFUSED_MS, Event::Failed { call });
+                    self.schedule(self.now + REFUSED_MS, Event::Failed { call, refused: true });
                     return;
                 }
                 self.step(at, |process, now, out| {
@@ -203,9 +219,12 @@ impl World {
     }
 
     fn serve_controller(&mut self, at: usize, call: u64, request: ControllerRequest) {
+        if matches!(request, ControllerRequest::BrokerHeartbeat(_)) {
+            self.checkers.beats.insert(call, self.now);
+        }
         self.step(at, |process, _, _| {
             let ear = process.ear.clone();
-            let done = Box::new(move |answer: Result<milena_broker::ControllerResponse, _>| {
+            let done = Box::new(move |answer: Result<ControllerResponse, _>| {
                 ear.told().answers.push((call, Answer::Controller(answer.map(Box::new))));
             });
             process.metadata.handle(milena_broker::hosts::Event::Request { request, done });
@@ -222,4 +241,11 @@ impl World {
             process.metadata.handle(milena_broker::hosts::Event::Raft { request, listener, done });
         });
     }
+}
+
+/// Whether a heartbeat was answered with nothing against its sender.
+fn is_blessing(answer: &Answer) -> bool {
+    let Answer::Controller(Ok(response)) = answer else { return false };
+    let ControllerResponse::BrokerHeartbeat(response) = &**response else { return false };
+    response.error_code == 0 && !response.is_fenced
 }

@@ -4,6 +4,7 @@ mod acknowledged;
 mod audit;
 mod candidates;
 mod committed;
+mod fenced;
 mod high_watermark;
 mod ledger;
 mod liveness;
@@ -36,6 +37,10 @@ pub(crate) struct Checkers {
     pub(crate) written: BTreeMap<(PartitionKey, i64, i32), u64>,
     /// What clients were told: offset and value, the offset -1 where it was not told.
     pub(crate) acknowledged: BTreeMap<PartitionKey, Vec<(i64, u64)>>,
+    /// When each broker's heartbeat was last answered well.
+    pub(crate) heartbeats: BTreeMap<usize, i64>,
+    /// When each heartbeat that is not answered yet came to a controller, by call.
+    pub(crate) beats: BTreeMap<u64, i64>,
     /// Topics whose creation was answered.
     pub(crate) topics: BTreeSet<String>,
 }

@@ -194,6 +194,7 @@ impl World {
         }
         let Some(node) = self.nodes.get_mut(at) else { return };
         let Some(process) = node.process.take() else { return };
+        let epoch = process.broker.as_ref().map_or(-1, |broker| broker.epoch);
         node.life += 1;
         node.paused_until = 0;
         node.disk_delay = 0;
@@ -227,6 +228,7 @@ impl World {
         node.is_unclean |= how != End::Clean;
         node.is_lossy |= !durable && loses;
         node.is_breaking = false;
+        self.lose_connections(at, epoch, how);
         let back = self.now + self.random.between(50, 6000);
         self.schedule(back, Event::Start { node: at });
     }

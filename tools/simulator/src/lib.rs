@@ -8,6 +8,7 @@ mod clients;
 mod coverage;
 mod draw;
 mod faults;
+mod hints;
 mod history;
 mod message;
 mod node;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use milena_broker::config::MetadataLogSettings;
 use milena_broker::hosts::{Beside, Job, MetadataListener, MetadataLog, MetadataParts, RaftSender, SteppedMetadata};
 use milena_broker::{Clock, ManualTime};
-use milena_controller::{ControllerSettings, bootstrap_records};
+use milena_controller::{ControllerSettings, Probe, bootstrap_records};
 use milena_metadata::{Delta, ELIGIBLE_LEADER_REPLICAS_VERSION, Image, MetadataVersion};
 use milena_protocol::Text;
 use milena_raft::{
@@ -34,6 +34,7 @@ pub(crate) struct Told {
     pub(crate) published: Vec<(Arc<Image>, Delta)>,
     pub(crate) sent: Vec<(Destination, Outbound)>,
     pub(crate) leader: Option<BrokerId>,
+    pub(crate) probes: Vec<Probe>,
     pub(crate) jobs: Vec<Job>,
     pub(crate) answers: Vec<(u64, Answer)>,
 }
@@ -59,6 +60,10 @@ impl MetadataListener for Ear {
 impl RaftSender for Ear {
     fn send(&mut self, to: Destination, request: Outbound) {
         self.told().sent.push((to, request));
+    }
+
+    fn probe(&mut self, probe: Probe) {
+        self.told().probes.push(probe);
     }
 
     fn leader_changed(&mut self, leader: Option<(BrokerId, Vec<Endpoint>)>) {
@@ -123,6 +128,8 @@ pub(crate) struct Node {
     pub(crate) is_lossy: bool,
     /// A call of its disk is about to fail.
     pub(crate) is_breaking: bool,
+    /// Without power: nobody is there who could refuse a connection.
+    pub(crate) is_dark: bool,
     /// The next packets leave later: the disk was slow.
     pub(crate) disk_delay: i64,
 }
@@ -142,6 +149,7 @@ impl Node {
             is_unclean: false,
             is_lossy: false,
             is_breaking: false,
+            is_dark: false,
             disk_delay: 0,
         }
     }
@@ -180,6 +188,7 @@ impl Node {
         let metadata = SteppedMetadata::open(self.parts(draw, &cache, &ear, seed)?)?;
         self.process = Some(Process { metadata, broker, ear });
         self.life += 1;
+        self.is_dark = false;
         Ok(())
     }
 

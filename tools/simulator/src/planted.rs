@@ -47,6 +47,8 @@ pub enum Planted {
     AddsLaggingReplicas,
     /// A broker stops its heartbeats when one of them fails.
     StopsHeartbeats,
+    /// The controller fences whoever loses a connection.
+    HintsFence,
     /// The disk of the metadata forgets what was synced.
     MetadataDiskLies,
     /// The disk of the data forgets what was synced.
@@ -57,7 +59,7 @@ pub enum Planted {
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 25] = [
+    pub const ALL: [Planted; 26] = [
         Planted::AcknowledgesAtOnce,
         Planted::FollowerClaimsMore,
         Planted::NeverTruncates,
@@ -80,6 +82,7 @@ impl Planted {
         Planted::SkipsImages,
         Planted::AddsLaggingReplicas,
         Planted::StopsHeartbeats,
+        Planted::HintsFence,
         Planted::MetadataDiskLies,
         Planted::DataDiskLies,
         Planted::NamesAreNotSynced,

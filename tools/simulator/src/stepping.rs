@@ -49,6 +49,9 @@ impl World {
         for (image, _) in &published {
             if image.offset > self.newest.offset {
                 self.count_changes(image);
+                let verdict =
+                    self.checkers.only_the_silent_are_fenced(&self.newest, image, &self.nodes, self.now);
+                self.judge(verdict);
                 self.newest = Arc::clone(image);
                 self.checkers.version += 1;
             }
@@ -72,10 +75,14 @@ impl World {
             self.on_note(at, note);
         }
         let Some(process) = self.nodes.get(at).and_then(|node| node.process.as_ref()) else { return };
-        let (sent, told, jobs) = {
+        let (sent, probes, told, jobs) = {
             let mut told = process.ear.told();
-            (std::mem::take(&mut told.sent), std::mem::take(&mut told.answers), std::mem::take(&mut told.jobs))
+            let (sent, probes) = (std::mem::take(&mut told.sent), std::mem::take(&mut told.probes));
+            (sent, probes, std::mem::take(&mut told.answers), std::mem::take(&mut told.jobs))
         };
+        for probe in &probes {
+            self.probe(at, probe);
+        }
         let life = self.life_at(at);
         for (to, request) in sent {
             self.send_raft(at, &to, request);

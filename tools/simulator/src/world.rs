@@ -15,6 +15,7 @@ use crate::checkers::Checkers;
 use crate::clients::Clients;
 use crate::coverage::Coverage;
 use crate::draw::Draw;
+use crate::hints::Hint;
 use crate::history::Operation;
 use crate::message::{Lane, Packet, Purpose};
 use crate::node::Node;
@@ -39,6 +40,16 @@ pub(crate) enum Event {
     /// The caller learns that no answer will come.
     Failed {
         call: u64,
+        /// Nobody listened.
+        refused: bool,
+    },
+    /// A controller learns something of a broker's connections.
+    Hint {
+        node: usize,
+        life: u32,
+        broker: usize,
+        epoch: i64,
+        hint: Hint,
     },
     /// Work beside the metadata thread ends.
     Job {
@@ -214,6 +225,7 @@ impl World {
             Event::Wake { node, .. }
             | Event::Job { node, .. }
             | Event::Flush { node, .. }
+            | Event::Hint { node, .. }
             | Event::Leave { node, .. } => self.nodes.get(*node).map_or(0, |node| node.paused_until),
             _ => 0,
         };
@@ -228,7 +240,8 @@ impl World {
                 }
             }
             Event::Deliver(packet) => self.deliver(*packet),
-            Event::Failed { call } => self.fail(call),
+            Event::Failed { call, refused } => self.fail(call, refused),
+            Event::Hint { node, life, broker, epoch, hint } => self.hint(node, life, broker, epoch, hint),
             Event::Job { node, life, job } => self.finish_job(node, life, job),
             Event::Flush { node, life, key, handle } => self.flush(node, life, key, &handle),
             Event::Client(client) => self.step_client(client),
@@ -256,7 +269,8 @@ impl World {
         let (kind, more) = match event {
             Event::Wake { node, .. } => (1, *node as u64),
             Event::Deliver(packet) => (2, packet.call),
-            Event::Failed { call } => (3, *call),
+            Event::Failed { call, .. } => (3, *call),
+            Event::Hint { node, .. } => (11, *node as u64),
             Event::Job { node, .. } => (4, *node as u64),
             Event::Flush { node, .. } => (5, *node as u64),
             Event::Client(client) => (6, *client as u64),

@@ -2,13 +2,14 @@
 //! heartbeats, and what brokers forward. Everything is handed to the metadata thread and answered from there.
 
 mod answering;
+mod refused;
 mod envelope;
 mod versions;
 
 use bytes::Bytes;
 use milena_network::{Peer, Replies, Service};
 use milena_protocol::{ApiKey, Message, Reader, Request, RequestHeader, frame, messages};
-use milena_types::ErrorCode;
+use milena_types::{BrokerId, ErrorCode};
 
 use super::description;
 use super::metadata_loop::{Event, MetadataHandle};
@@ -27,6 +28,33 @@ pub struct ControllerService {
 
 /// Why a request was not taken: its connection is closed.
 struct Unreadable;
+
+/// One connection. That its end comes is a hint that a broker is gone.
+#[derive(Debug)]
+pub struct Caller {
+    peer: Peer,
+    /// Whose heartbeats came last, with the epoch of its registration.
+    broker: Option<(BrokerId, i64)>,
+    metadata: MetadataHandle,
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        if let Some((broker, broker_epoch)) = self.broker {
+            self.metadata.send(Event::ConnectionLost { broker, broker_epoch });
+        }
+    }
+}
+
+impl Caller {
+    fn note(&mut self, header: &RequestHeader, body: &Reader) {
+        if header.api_key == ApiKey::BROKER_HEARTBEAT
+            && let Ok(beat) = messages::BrokerHeartbeatRequest::decode(&mut body.clone(), header.api_version)
+        {
+            self.broker = Some((BrokerId(beat.broker_id), beat.broker_epoch));
+        }
+    }
+}
 
 impl ControllerService {
     /// Serves what the metadata thread knows.
@@ -73,24 +101,21 @@ impl ControllerService {
         park: impl FnOnce(&RequestHeader, usize) -> Option<Answering>,
     ) -> Result<(), Unreadable> {
         macro_rules! asked {
-            // The answer has a place for why the controller does not answer.
+            // The answer has one place for why the controller does not answer.
             ($request:ident) => {
-                self.ask::<messages::$request>(header, body, park, |to, error| {
-                    to.error_code = error;
-                    true
-                })
+                self.ask::<messages::$request>(header, body, park, |_| Default::default(), |to, error| to.error_code = error)
             };
-            // It has none.
-            ($request:ident, close) => {
-                self.ask::<messages::$request>(header, body, park, |_, _| false)
+            // It has one for each thing that was asked for.
+            ($request:ident, $all:ident, $refuse:ident) => {
+                self.ask::<messages::$request>(header, body, park, refused::$all, refused::$refuse)
             };
         }
         match header.api_key {
-            ApiKey::CREATE_TOPICS => asked!(CreateTopicsRequest, close),
-            ApiKey::DELETE_TOPICS => asked!(DeleteTopicsRequest, close),
-            ApiKey::CREATE_PARTITIONS => asked!(CreatePartitionsRequest, close),
-            ApiKey::ALTER_CONFIGS => asked!(AlterConfigsRequest, close),
-            ApiKey::INCREMENTAL_ALTER_CONFIGS => asked!(IncrementalAlterConfigsRequest, close),
+            ApiKey::CREATE_TOPICS => asked!(CreateTopicsRequest, creations, refuse_creations),
+            ApiKey::DELETE_TOPICS => asked!(DeleteTopicsRequest, deletions, refuse_deletions),
+            ApiKey::CREATE_PARTITIONS => asked!(CreatePartitionsRequest, additions, refuse_additions),
+            ApiKey::ALTER_CONFIGS => asked!(AlterConfigsRequest, configs, refuse_configs),
+            ApiKey::INCREMENTAL_ALTER_CONFIGS => asked!(IncrementalAlterConfigsRequest, changes, refuse_changes),
             ApiKey::DESCRIBE_QUORUM => self.describe_quorum(header, body, park),
             ApiKey::ADD_RAFT_VOTER => asked!(AddRaftVoterRequest),
             ApiKey::REMOVE_RAFT_VOTER => asked!(RemoveRaftVoterRequest),
@@ -109,21 +134,22 @@ impl ControllerService {
         }
     }
 
-    /// Asks the controller. Where it does not answer, `refuse` puts the error into an empty response, or says that such
-    /// a response has no place for it: the connection is then closed, and the broker looks for the controller anew.
+    /// Asks the controller. Where it does not answer, `refuse` puts the error into the response that `begin` made for it.
     fn ask<R>(
         &self,
         header: &RequestHeader,
         body: &mut Reader,
         park: impl FnOnce(&RequestHeader, usize) -> Option<Answering>,
-        refuse: fn(&mut <R as ForController>::Response, i16) -> bool,
+        begin: fn(&R) -> <R as ForController>::Response,
+        refuse: fn(&mut <R as ForController>::Response, i16),
     ) -> Result<(), Unreadable>
     where
         R: Request + ForController,
-        <R as ForController>::Response: Message + 'static,
+        <R as ForController>::Response: Message + Send + 'static,
     {
         let request = R::decode(body, header.api_version).map_err(|_| Unreadable)?;
         let answering = park(header, decoded_bytes(body)).ok_or(Unreadable)?;
+        let mut refusal = begin(&request);
         let done = move |result: Result<crate::ControllerResponse, ErrorCode>| match result {
             // The broker that sent it here looks for the controller anew (Apache Kafka's does not, at this answer of
             // Apache Kafka's controllers, and sends the next one here, too).
@@ -137,10 +163,8 @@ impl ControllerService {
             }
             Err(error) if answering.is_in_envelope() => answering.refuse(error),
             Err(error) => {
-                let mut response = <R as ForController>::Response::default();
-                if refuse(&mut response, error.0) {
-                    answering.answer(&response);
-                }
+                refuse(&mut refusal, error.0);
+                answering.answer(&refusal);
             }
         };
         self.metadata.submit(request.into_request(), Box::new(done));
@@ -197,24 +221,27 @@ impl ControllerService {
 }
 
 impl Service for ControllerService {
-    type Session = Peer;
+    type Session = Caller;
 
-    fn open(&self, peer: &Peer) -> Peer {
-        peer.clone()
+    fn open(&self, peer: &Peer) -> Caller {
+        Caller { peer: peer.clone(), broker: None, metadata: self.metadata.clone() }
     }
 
-    fn handle(&self, peer: &mut Peer, frames: &mut Vec<Bytes>, replies: &mut Replies<'_>) {
+    fn handle(&self, caller: &mut Caller, frames: &mut Vec<Bytes>, replies: &mut Replies<'_>) {
         let mut handled = 0;
         while !replies.is_closing() && !replies.is_full() {
             let Some(frame) = frames.get_mut(handled).map(std::mem::take) else { break };
             handled += 1;
             let mut reader = Reader::with_allowance(frame, DECODED_BYTES_MAX);
             let taken = match frame::decode_request_header(&mut reader) {
-                Ok(header) => self.dispatch(peer, &header, &mut reader, replies),
+                Ok(header) => {
+                    caller.note(&header, &reader);
+                    self.dispatch(&caller.peer, &header, &mut reader, replies)
+                }
                 Err(_) => Err(Unreadable),
             };
             if taken.is_err() {
-                tracing::debug!(peer = %peer.remote, "closed: not a request of a controller listener");
+                tracing::debug!(peer = %caller.peer.remote, "closed: not a request of a controller listener");
                 replies.close();
             }
         }

@@ -237,6 +237,11 @@ impl<D: Disk> MetadataLoop<D> {
             Event::FetchReply { asked, response } => self.on_fetch_reply(asked, response),
             Event::Answer { to, request, answer } => self.on_answer(&to, &request, answer),
             Event::SendFailed { to, request } => self.on_send_failed(&to, &request),
+            Event::LeaderRefused { leader, asked } => {
+                self.quorum.on_leader_refused(leader, asked.epoch, self.clock.steady());
+            }
+            Event::ConnectionLost { broker, broker_epoch } => self.on_connection_lost(broker, broker_epoch),
+            Event::Probed { broker, broker_epoch, probed } => self.on_probed(broker, broker_epoch, probed),
             Event::SnapshotPiece { asked, error, news } => self.on_snapshot_piece(&asked, error, news),
             Event::SnapshotReply { asked, bytes } => self.on_snapshot_reply(asked, bytes),
             Event::Resign { done } => self.resign(done),

@@ -8,17 +8,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use milena_controller::{Probe, Probed};
 use milena_raft::{Destination, Endpoint, Outbound};
 use milena_types::BrokerId;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
-use super::metadata_loop::{MetadataHandle, RaftSender};
-use super::peers::Address;
+use super::metadata_loop::{Event, MetadataHandle, RaftSender};
+use super::peers::{Address, all_refuse};
 use lane::{Errand, Lane, failure};
 
 /// Requests that may wait in a lane; the quorum asks again what is dropped.
 const WAITING_MAX: usize = 32;
+
+/// How long a broker's listener may take to accept or refuse.
+const PROBE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Who can be asked as the active controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,6 +123,17 @@ impl RaftSender for NetworkSender {
         }
     }
 
+    fn probe(&mut self, probe: Probe) {
+        let metadata = self.metadata.clone();
+        self.runtime.spawn(async move {
+            let Probe { broker, broker_epoch, endpoints } = probe;
+            let addresses: Vec<Address> = endpoints.iter().map(|at| (at.host.to_string(), at.port)).collect();
+            let refused = all_refuse(&addresses, PROBE_PATIENCE).await;
+            let probed = if refused { Probed::AllRefused } else { Probed::NotSo };
+            metadata.send(Event::Probed { broker, broker_epoch, probed });
+        });
+    }
+
     fn leader_changed(&mut self, leader: Option<(BrokerId, Vec<Endpoint>)>) {
         let active = leader.and_then(|(id, endpoints)| {
             if id == self.settings.local {
@@ -142,7 +157,20 @@ mod tests {
     use milena_types::{LeaderEpoch, Uuid};
 
     use super::*;
-    use crate::hosts::metadata_loop::{Event, metadata_channel};
+    use crate::hosts::metadata_loop::metadata_channel;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_probe_tells_who_is_gone_from_who_listens_somewhere() {
+        let open = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = |listener: &std::net::TcpListener| ("127.0.0.1".to_owned(), listener.local_addr().unwrap().port());
+        let (open_at, closed_at) = (at(&open), at(&closed));
+        drop(closed);
+        let refuse = |addresses: Vec<Address>| async move { all_refuse(&addresses, PROBE_PATIENCE).await };
+        assert!(refuse(vec![closed_at.clone()]).await);
+        assert!(!refuse(vec![closed_at, open_at]).await);
+        assert!(!refuse(Vec::new()).await, "of a broker without listeners nothing is known");
+    }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn who_does_not_answer_delays_nobody_else() {

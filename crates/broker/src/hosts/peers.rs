@@ -102,6 +102,18 @@ async fn read_frame(stream: &mut TcpStream) -> io::Result<Bytes> {
     Ok(frame.freeze())
 }
 
+/// Whether nobody listens at any of these places: each refuses a connection. Silence says nothing.
+pub(crate) async fn all_refuse(addresses: &[Address], patience: Duration) -> bool {
+    for address in addresses {
+        let connecting = TcpStream::connect((address.0.as_str(), address.1));
+        match tokio::time::timeout(patience, connecting).await {
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+            _ => return false,
+        }
+    }
+    !addresses.is_empty()
+}
+
 /// A connection that is made when it is needed and dropped when it fails or another address is wanted.
 #[derive(Default)]
 pub(crate) struct Link {

@@ -192,8 +192,11 @@ impl Exchange<'_> {
     }
 }
 
-/// Whether the answer says that the controller is another by now. Answers that have no place for that come as a closed
-/// connection. What only the quorum's leader can answer, others refuse in words of their own.
+fn first<T>(parts: &[T], code: impl Fn(&T) -> i16) -> i16 {
+    parts.first().map_or(ErrorCode::NONE.0, code)
+}
+
+/// Whether the answer says that the controller is another by now. What only the quorum's leader can answer, others refuse in words of their own.
 pub(super) fn is_not_controller(response: &ControllerResponse) -> bool {
     use ControllerResponse as Answer;
     let code = match response {
@@ -214,11 +217,12 @@ pub(super) fn is_not_controller(response: &ControllerResponse) -> bool {
             let partition = response.topics.first().and_then(|topic| topic.partitions.first());
             partition.map_or(response.error_code, |partition| partition.error_code)
         }
-        Answer::CreateTopics(_)
-        | Answer::DeleteTopics(_)
-        | Answer::CreatePartitions(_)
-        | Answer::AlterConfigs(_)
-        | Answer::IncrementalAlterConfigs(_) => ErrorCode::NONE.0,
+        // All of them say the same then.
+        Answer::CreateTopics(response) => first(&response.topics, |topic| topic.error_code),
+        Answer::DeleteTopics(response) => first(&response.responses, |topic| topic.error_code),
+        Answer::CreatePartitions(response) => first(&response.results, |topic| topic.error_code),
+        Answer::AlterConfigs(response) => first(&response.responses, |resource| resource.error_code),
+        Answer::IncrementalAlterConfigs(response) => first(&response.responses, |resource| resource.error_code),
     };
     matches!(ErrorCode(code), ErrorCode::NOT_CONTROLLER | ErrorCode::NOT_LEADER_OR_FOLLOWER)
 }

@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::log_dirs::{Directory, LogDirs};
 use crate::settings::BrokerSettings;
 use milena_metadata::{ConfigResource, DIRECTORY_UNASSIGNED, Delta, Image, Topic};
-use milena_replication::{Assignment, PartitionState};
+use milena_replication::{Assignment, Durability, PartitionState};
 use milena_storage::disk::{Disk, RealDisk};
 use milena_storage::{Error, FileCache, Log, LogOpen, TopicPartition};
 use milena_types::{Offset, PartitionIndex, Timestamp, Uuid};
@@ -74,6 +74,9 @@ impl Assigner {
         delta: Option<&Delta>,
         now: Timestamp,
     ) {
+        if !self.is_settled {
+            self.keep_what_is_there(settings);
+        }
         let texts = broker_texts(settings, image);
         let threads = texts.get("num.recovery.threads.per.data.dir").and_then(|text| text.trim().parse().ok());
         self.recovery_threads = threads.unwrap_or(settings.num_recovery_threads_per_data_dir);
@@ -93,6 +96,19 @@ impl Assigner {
         if !self.is_settled {
             self.is_settled = true;
             self.set_strays_aside();
+        }
+    }
+
+    /// With `milena.durability=fsync`, what is in the logs counts as kept once they are open. What a process that was killed
+    /// wrote and did not sync is not, until it is synced here.
+    fn keep_what_is_there(&self, settings: &BrokerSettings) {
+        if settings.durability != Durability::Fsync {
+            return;
+        }
+        for directory in self.log_dirs.online().filter(|directory| directory.files().previous_shutdown().is_none()) {
+            if let Err(error) = directory.files().sync_file_system() {
+                directory.fail(&error);
+            }
         }
     }
 
@@ -117,11 +133,16 @@ impl Assigner {
                 partitions: known.map_or_else(Vec::new, |known| known.partitions.clone()),
             };
             local.partitions.resize(topic.partitions.len(), None);
+            let topic_settings = TopicSettings::resolve(settings, texts, own_configs(image, &topic.name));
             for (index, assigned) in topic.iter() {
                 let is_here = assigned.has_replica(settings.node_id);
                 let slot = usize::try_from(index.0).ok().and_then(|at| local.partitions.get_mut(at));
                 match slot {
-                    Some(Some(partition)) if is_here => assign(partition, assigned, self.clock.steady()),
+                    Some(Some(partition)) if is_here => {
+                        // First: by the smallest ISR of these metadata it is decided what their ISR has committed.
+                        partition.configure(topic_settings.replication(settings));
+                        assign(partition, assigned, self.clock.steady());
+                    }
                     Some(slot) if slot.is_some() => {
                         if let Some(partition) = slot.take() {
                             self.delete(&partition, now);
@@ -136,7 +157,7 @@ impl Assigner {
                     _ => {}
                 }
             }
-            locals.push((local, TopicSettings::resolve(settings, texts, own_configs(image, &topic.name))));
+            locals.push((local, topic_settings));
         }
         let summary = Summary::of(&openings);
         let mut opened = Vec::new();

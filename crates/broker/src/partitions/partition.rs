@@ -13,7 +13,7 @@ use milena_protocol::Records;
 use milena_protocol::Text;
 use milena_protocol::messages::fetch_response::AbortedTransaction;
 use milena_records::ValidBatch;
-use milena_replication::{AckState, Assignment, Durability, Isolation, PartitionState};
+use milena_replication::{AckState, Assignment, Durability, Isolation, PartitionConfig, PartitionState};
 use milena_storage::disk::RealDisk;
 use milena_storage::{AppendContext, AppendOrigin, Flushed, Log, ReadError, ReadResult, VerificationGuard};
 use milena_types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
@@ -160,6 +160,10 @@ impl Partition {
     }
 
     /// Puts other settings into force.
+    pub(crate) fn configure(&self, config: PartitionConfig) {
+        self.lock().state.configure(config);
+    }
+
     pub(crate) fn reconfigure(&self, settings: TopicSettings, broker: &BrokerSettings, now: Timestamp) {
         let mut inner = self.lock();
         inner.log.update_config(Arc::clone(&settings.log));

@@ -1,7 +1,7 @@
 //! Fetching from a leader: what a follower, an observer, or a member that looks for the leader asks for, and what it does
 //! with the answers.
 
-use milena_types::{ErrorCode, Offset, Timestamp};
+use milena_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, Timestamp};
 
 use super::Quorum;
 use crate::effect::{Destination, Effect, FetchOut, Outbound, SnapshotFetchOut};
@@ -14,6 +14,10 @@ use crate::voters::KRaftState;
 
 /// How long a leader may hold a fetch (`KafkaRaftClient.MAX_FETCH_WAIT_MS`).
 const FETCH_WAIT_MS: i32 = 500;
+
+/// From a refused connection to the leader until the others are asked, at least; half of it again at random, so that not all
+/// ask at once.
+const REFUSED_MS: i64 = 40;
 
 impl Quorum {
     /// The next fetch of a follower, or of a member that looks for the leader. The host sends it when the one before is
@@ -60,6 +64,21 @@ impl Quorum {
             (Role::Follower(following), Outbound::Fetch(_), _) => following.asks_others = !following.asks_others,
             (Role::Follower(_), Outbound::FetchSnapshot(_), _) => self.on_download_failed(),
             _ => {}
+        }
+    }
+
+    /// Nobody listens where `leader` did: its process is gone, or so it looks from here. A voter asks soon whether an election
+    /// would be won; only a majority that sees the same makes one (KIP-996), so that this is no more than a hint.
+    pub fn on_leader_refused(&mut self, leader: BrokerId, epoch: LeaderEpoch, now: Timestamp) {
+        let soon = Timestamp(now.0 + REFUSED_MS + self.random_below(REFUSED_MS));
+        let (may_stand, current) = (self.may_stand(), self.epoch);
+        if let Role::Follower(following) = &mut self.role
+            && (following.leader, current) == (leader, epoch)
+        {
+            following.has_fetched = false;
+            if may_stand {
+                following.fetch_deadline = following.fetch_deadline.min(soon);
+            }
         }
     }
 

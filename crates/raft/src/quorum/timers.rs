@@ -135,7 +135,7 @@ impl Quorum {
     }
 
     /// A number from a private xorshift sequence: the same seed gives the same run.
-    fn random_below(&mut self, bound: i64) -> i64 {
+    pub(super) fn random_below(&mut self, bound: i64) -> i64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;

@@ -40,6 +40,7 @@ impl<D: Disk> Log<D> {
         if self.failed {
             return Err(self.failure());
         }
+        self.take_back_flushes();
         for segment in &mut self.segments {
             segment.make_indexes(&self.files)?;
         }
@@ -49,6 +50,17 @@ impl<D: Disk> Log<D> {
         }
         self.prepare_active()?;
         self.write_for_sync(self.bytes_since_checkpoint() > 0 || self.recovery_point < self.log_end_offset).map(Some)
+    }
+
+    /// What flushes that have not ended were to make durable is done again: they may end after the mark of a clean
+    /// shutdown, or never.
+    fn take_back_flushes(&mut self) {
+        if self.flushes_running > 0 {
+            self.unsynced.epochs_changed();
+            self.unsynced.directory_changed();
+            self.unsynced.name = true;
+            self.unsynced.metadata = true;
+        }
     }
 
     fn needs_flush(&self) -> bool {
@@ -102,6 +114,7 @@ impl<D: Disk> Log<D> {
         if self.failed {
             return Err(self.failure());
         }
+        self.take_back_flushes();
         for segment in &mut self.segments {
             segment.make_indexes(&self.files)?;
         }

@@ -506,3 +506,17 @@ fn retention_by_size_passes_over_a_segment_that_compaction_emptied() {
     log.delete_old_segments(log.log_end_offset(), NOW).unwrap();
     assert!(log.segments.len() < 3, "{}", log.segments.len());
 }
+
+#[test]
+fn a_clean_end_does_not_rely_on_a_flush_that_has_not_ended() {
+    let (disk, config) = (SimulatedDisk::new(5), small_config());
+    let mut log = create(&disk, &config);
+    log.append_as_leader(&[batch(1, 2, None)], LeaderEpoch(3), NOW).unwrap();
+    log.flush().unwrap();
+    log.append_as_leader(&[batch(2, 2, None)], LeaderEpoch(5), NOW).unwrap();
+    let handle = log.prepare_flush().unwrap().expect("something to sync");
+    log.close().unwrap();
+    drop((handle, log));
+    let (log, _) = open(&disk.cut_power(), &config, LogOpen { clean_shutdown: true, ..unclean(4) });
+    assert_eq!((log.log_end_offset(), log.latest_epoch()), (Offset(4), Some(LeaderEpoch(5))));
+}

@@ -74,6 +74,10 @@ impl BrokerHost {
                 replicas: assigned.replicas.to_vec(),
                 isr: assigned.isr.to_vec(),
             };
+            let config = self.partition_config(image, topic);
+            if let Some(replica) = self.replicas.get_mut(&key) {
+                replica.state.configure(config);
+            }
             self.assign(key, &assignment, now, out);
         }
         Ok(())

@@ -140,6 +140,10 @@ impl BrokerHost {
         let (recovery_points, high_watermarks) = (read(RECOVERY_POINT_CHECKPOINT), read(REPLICATION_OFFSET_CHECKPOINT));
         let previous = log_dir.previous_shutdown();
         CleanShutdown::remove(cache.disk(), path)?;
+        if previous.is_none() && settings.durability == Durability::Fsync {
+            // What the last process wrote and did not sync counts as kept from now on.
+            log_dir.sync_file_system()?;
+        }
         let mut found = BTreeMap::new();
         let mut doomed = Vec::new();
         let listed = cache.disk().list(path);

@@ -25,7 +25,10 @@ impl Checkers {
             for (index, partition) in topic.iter() {
                 let all_in_sync = partition.replicas.iter().all(|id| partition.isr.contains(id));
                 if !partition.leader.is_some() || !all_in_sync || partition.is_reassigning() {
-                    return Err(format!("{}-{index} is {partition:?}", topic.name));
+                    let leader = usize::try_from(partition.leader.0).ok().and_then(|at| nodes.get(at));
+                    let leader = leader.and_then(Node::broker).and_then(|host| host.replicas.get(&(topic.id, index)));
+                    let view = leader.map(|replica| &replica.state);
+                    return Err(format!("{}-{index} is {partition:?}, and to its leader {view:?}", topic.name));
                 }
                 let key = (topic.id, index);
                 for id in &partition.replicas {

@@ -58,6 +58,11 @@ impl MetadataMatching {
         Ok(())
     }
 
+    /// Whether nobody has led in a later epoch than this node.
+    pub(crate) fn leads(&self, node: usize) -> bool {
+        self.leaders.last_key_value().is_some_and(|(_, leader)| *leader == node)
+    }
+
     /// A node leads the quorum in this epoch. Whether that is news.
     pub(crate) fn on_leader(&mut self, node: usize, epoch: i32) -> Result<bool, String> {
         match self.leaders.insert(epoch, node) {

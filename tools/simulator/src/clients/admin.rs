@@ -117,12 +117,8 @@ fn any_change(world: &mut World, view: &View) -> Option<ControllerRequest> {
             while replicas.len() < partition.replicas.len() && !others.is_empty() {
                 replicas.push(others.swap_remove(world.random.below(others.len())));
             }
-            // One that is under way is left alone or given up: of two that overlap, one replica can end up both added and
-            // removed, and then stays so.
-            let cancels = partition.is_reassigning();
-            if cancels && !world.random.per_mille(300) {
-                return None;
-            }
+            // Of one that is under way, another one takes the place, or it is given up.
+            let cancels = world.random.per_mille(300) && partition.is_reassigning();
             let change = ReassignablePartition {
                 partition_index: index.0,
                 replicas: (!cancels).then_some(replicas),
@@ -148,11 +144,12 @@ fn any_change(world: &mut World, view: &View) -> Option<ControllerRequest> {
             }))
         }
         _ => {
-            // Not `min.insync.replicas`: a change of it makes the controller forget who is eligible (KIP-966), and a
-            // partition that has only eligible replicas then has none.
             let value = world.random.between(3_600_000, 7_200_000);
+            let least = 1 + value % i64::try_from(partition.replicas.len()).unwrap_or(1).max(1);
+            let (name, value) =
+                if value % 2 == 0 && is_bearable(world) { ("min.insync.replicas", least) } else { ("retention.ms", value) };
             let config = AlterableConfig {
-                name: Text::from_static("retention.ms"),
+                name: Text::from_static(name),
                 value: Some(Text::from(value.to_string())),
                 ..AlterableConfig::default()
             };
@@ -168,6 +165,12 @@ fn any_change(world: &mut World, view: &View) -> Option<ControllerRequest> {
             }))
         }
     }
+}
+
+/// With another minimum a leader may soon commit alone, which must not have lost anything then.
+fn is_bearable(world: &World) -> bool {
+    let is_whole = |node: &crate::node::Node| !(node.is_lossy || node.is_breaking || node.is_unclean);
+    world.draw.durability == milena_replication::Durability::Fsync || world.nodes.iter().all(is_whole)
 }
 
 /// Removes a voter, or adds a controller that is none.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use bytes::Bytes;
-use milena_controller::ControllerSettings;
+use milena_controller::{ControllerSettings, Probe, Probed};
 use milena_metadata::{Delta, Image, VersionedRecord};
 use milena_protocol::messages::FetchResponse;
 use milena_raft::{
@@ -34,6 +34,9 @@ pub trait RaftSender: Send {
     /// Begins to send; must not block.
     fn send(&mut self, to: Destination, request: Outbound);
 
+    /// Connects to a broker's listeners, and tells what came of it with [`Event::Probed`]; must not block.
+    fn probe(&mut self, _probe: Probe) {}
+
     /// Who can be asked as the active controller, and where it listens, if known: another one that leads, or this node
     /// once it is active.
     fn leader_changed(&mut self, _leader: Option<(BrokerId, Vec<Endpoint>)>) {}
@@ -62,6 +65,12 @@ pub enum Event {
     Answer { to: Destination, request: Outbound, answer: PeerAnswer },
     /// A request, no fetch, could not be sent or was not answered in time.
     SendFailed { to: Destination, request: Outbound },
+    /// Nobody listens where the leader did that this fetch was for.
+    LeaderRefused { leader: BrokerId, asked: FetchOut },
+    /// A connection on which this broker sent heartbeats to this node has ended.
+    ConnectionLost { broker: BrokerId, broker_epoch: i64 },
+    /// What came of a probe.
+    Probed { broker: BrokerId, broker_epoch: i64, probed: Probed },
     /// A snapshot of this node's own was written beside, or not.
     SnapshotWritten { id: OffsetAndEpoch, outcome: Result<()> },
     /// The head of the answer to a piece of a snapshot that is being downloaded.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use milena_controller::{ApiError, Controller, Decision};
+use milena_controller::{ApiError, Controller, Decision, Probed};
 use milena_protocol::messages::{AssignReplicasToDirsResponse, BrokerHeartbeatResponse, BrokerRegistrationResponse};
 use milena_raft::QuorumDescription;
 use milena_storage::disk::Disk;
@@ -83,12 +83,35 @@ impl<D: Disk> MetadataLoop<D> {
             tracing::info!(count = decision.records.len(), "leaders are elected that were due");
             self.propose(decision, |_| ());
         }
+        for probe in self.controller.as_mut().map(|controller| controller.due_probes(now)).unwrap_or_default() {
+            self.sender.probe(probe);
+        }
         while let Some(controller) = &self.controller {
             let decision = controller.decide_fence_stale_broker(now);
             let Some(broker) = decision.response else {
                 return;
             };
             tracing::info!(broker = broker.0, "fenced: its session has expired");
+            self.propose(decision, |_| ());
+        }
+    }
+
+    pub(super) fn on_connection_lost(&mut self, broker: BrokerId, broker_epoch: i64) {
+        let now = self.uptime();
+        if let Some(controller) = &mut self.controller {
+            controller.suspect(broker, broker_epoch, now);
+        }
+    }
+
+    pub(super) fn on_probed(&mut self, broker: BrokerId, broker_epoch: i64, probed: Probed) {
+        let now = self.uptime();
+        if self.quorum.is_leader()
+            && let Some(controller) = &mut self.controller
+        {
+            let decision = controller.decide_probed(broker, broker_epoch, probed, now);
+            if decision.response {
+                tracing::info!(broker = broker.0, "fenced: its connection was lost, and nobody listens where it did");
+            }
             self.propose(decision, |_| ());
         }
     }

@@ -78,6 +78,11 @@ impl Lane {
                 Ok(event) => event,
                 Err(error) => {
                     tracing::debug!(address = ?self.address, %error, request = ?errand.request, "not answered");
+                    if error.kind() == io::ErrorKind::ConnectionRefused
+                        && let (Destination::Node { id, .. }, Outbound::Fetch(asked)) = (&errand.to, &errand.request)
+                    {
+                        self.metadata.send(Event::LeaderRefused { leader: *id, asked: *asked });
+                    }
                     failure(errand)
                 }
             };
