@@ -387,7 +387,10 @@ mod tests {
     fn the_last_in_sync_replica_is_remembered_when_it_led_no_more() {
         let leaving = partition(-1, &[1]);
         let record = change(&leaving, true, &[], |it| it.isr = Vec::new()).unwrap();
-        assert_eq!((record.isr.as_deref(), record.last_known_elr.as_deref()), (Some([].as_slice()), Some([1].as_slice())));
+        assert_eq!(
+            (record.isr.as_deref(), record.last_known_elr.as_deref()),
+            (Some([].as_slice()), Some([1].as_slice()))
+        );
         let eligible = leaving.merge(&record);
         let record = change(&eligible, true, &[], |it| it.uncleanly_restarted = Some(BrokerId(1))).unwrap();
         let lost = eligible.merge(&record);

@@ -265,8 +265,13 @@ fn a_refused_connection_to_the_leader_makes_a_voter_ask_soon_and_give_its_pre_vo
     };
     let (mut quorum, mut fx) = open(1, kraft("1@h:1,2@h:2,3@h:3", 0), None);
     follows(&mut quorum, &mut fx);
-    let pre_vote =
-        VoteAsk { candidate: key(2), voter: None, epoch: LeaderEpoch(4), last: OffsetAndEpoch::BOOTSTRAP, pre_vote: true };
+    let pre_vote = VoteAsk {
+        candidate: key(2),
+        voter: None,
+        epoch: LeaderEpoch(4),
+        last: OffsetAndEpoch::BOOTSTRAP,
+        pre_vote: true,
+    };
     assert!(!quorum.handle_vote(&pre_vote, NOW, &mut fx).granted, "its leader has answered");
     quorum.on_leader_refused(BrokerId(2), LeaderEpoch(4), NOW);
     quorum.on_leader_refused(BrokerId(3), LeaderEpoch(3), NOW);

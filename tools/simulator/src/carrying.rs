@@ -1,8 +1,8 @@
 //! The network: requests and answers between processes, with connections that keep their order, break, and end with the
 //! processes at their ends.
 
-use milena_broker::{ControllerRequest, ControllerResponse};
 use milena_broker::hosts::PeerRequest;
+use milena_broker::{ControllerRequest, ControllerResponse};
 use milena_raft::{Destination, Outbound};
 
 use crate::broker::To;

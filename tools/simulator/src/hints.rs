@@ -62,9 +62,7 @@ impl World {
         let nobody = node.process.is_none() || self.planted == Some(Planted::HintsFence);
         let (takes, probed) = match (unreachable && self.planted != Some(Planted::HintsFence), nobody) {
             (true, _) => (PATIENCE_MS, Probed::NotSo),
-            (false, nobody) => {
-                (self.random.between(1, 16), if nobody { Probed::AllRefused } else { Probed::NotSo })
-            }
+            (false, nobody) => (self.random.between(1, 16), if nobody { Probed::AllRefused } else { Probed::NotSo }),
         };
         self.coverage.count("probes");
         let life = self.life_at(from);

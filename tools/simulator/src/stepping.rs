@@ -49,8 +49,7 @@ impl World {
         for (image, _) in &published {
             if image.offset > self.newest.offset {
                 self.count_changes(image);
-                let verdict =
-                    self.checkers.only_the_silent_are_fenced(&self.newest, image, &self.nodes, self.now);
+                let verdict = self.checkers.only_the_silent_are_fenced(&self.newest, image, &self.nodes, self.now);
                 self.judge(verdict);
                 self.newest = Arc::clone(image);
                 self.checkers.version += 1;

@@ -2,8 +2,8 @@
 //! heartbeats, and what brokers forward. Everything is handed to the metadata thread and answered from there.
 
 mod answering;
-mod refused;
 mod envelope;
+mod refused;
 mod versions;
 
 use bytes::Bytes;
@@ -103,7 +103,13 @@ impl ControllerService {
         macro_rules! asked {
             // The answer has one place for why the controller does not answer.
             ($request:ident) => {
-                self.ask::<messages::$request>(header, body, park, |_| Default::default(), |to, error| to.error_code = error)
+                self.ask::<messages::$request>(
+                    header,
+                    body,
+                    park,
+                    |_| Default::default(),
+                    |to, error| to.error_code = error,
+                )
             };
             // It has one for each thing that was asked for.
             ($request:ident, $all:ident, $refuse:ident) => {

@@ -98,6 +98,8 @@ pub(super) struct Due {
 pub(crate) struct BrokerHost {
     pub(crate) settings: BrokerSettings,
     pub(crate) phase: Phase,
+    /// Whether it was ever unfenced: only then can it end cleanly.
+    pub(super) has_served: bool,
     /// The epoch of its registration; -1 before.
     pub(crate) epoch: i64,
     /// The epoch under which it ended cleanly; -1 if it did not.
@@ -166,6 +168,7 @@ impl BrokerHost {
         Ok(BrokerHost {
             settings,
             phase: Phase::Joining,
+            has_served: false,
             epoch: -1,
             previous_epoch,
             incarnation,

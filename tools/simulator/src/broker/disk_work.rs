@@ -11,7 +11,7 @@ use milena_storage::disk::Disk;
 use milena_storage::{Flushed, Log};
 use milena_types::Timestamp;
 
-use super::broker_host::{BrokerHost, LOG_DIR, Phase};
+use super::broker_host::{BrokerHost, LOG_DIR};
 use super::following::flush_now;
 use super::outbox::{Note, Outbox};
 use crate::planted::Planted;
@@ -135,7 +135,7 @@ impl BrokerHost {
 
     /// Closes every log and leaves the mark of a clean end.
     pub(crate) fn close(mut self) -> Result<()> {
-        if self.phase < Phase::Serving {
+        if !self.has_served {
             // As the real one, which has no broker yet to be closed: there may be logs that were never looked at.
             return Ok(());
         }

@@ -208,7 +208,11 @@ impl BrokerHost {
             if truncate(replica, to, now, out).is_none() {
                 return Taken::Lost;
             }
-            return if self.write_recovery_points().is_ok() { Taken::Done } else { Taken::Lost };
+            if self.write_recovery_points().is_err() {
+                out.notes.push(Note::LogFailed);
+                return Taken::Lost;
+            }
+            return Taken::Done;
         }
         let appended = !data.records.is_empty();
         if appended {
@@ -248,7 +252,11 @@ impl BrokerHost {
         match after_out_of_range(expected, start, end) {
             OutOfRange::FetchAgain => {}
             OutOfRange::TruncateTo(to) => {
-                if truncate(replica, to, now, out).is_none() || self.write_recovery_points().is_err() {
+                if truncate(replica, to, now, out).is_none() {
+                    return;
+                }
+                if self.write_recovery_points().is_err() {
+                    out.notes.push(Note::LogFailed);
                     return;
                 }
             }

@@ -114,6 +114,7 @@ impl BrokerHost {
                     self.due.heartbeat = Timestamp(now.0 + 10);
                 } else {
                     self.phase = Phase::Serving;
+                    self.has_served = true;
                     out.notes.push(Note::Unfenced);
                 }
             }

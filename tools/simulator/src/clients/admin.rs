@@ -146,8 +146,11 @@ fn any_change(world: &mut World, view: &View) -> Option<ControllerRequest> {
         _ => {
             let value = world.random.between(3_600_000, 7_200_000);
             let least = 1 + value % i64::try_from(partition.replicas.len()).unwrap_or(1).max(1);
-            let (name, value) =
-                if value % 2 == 0 && is_bearable(world) { ("min.insync.replicas", least) } else { ("retention.ms", value) };
+            let (name, value) = if value % 2 == 0 && is_bearable(world) {
+                ("min.insync.replicas", least)
+            } else {
+                ("retention.ms", value)
+            };
             let config = AlterableConfig {
                 name: Text::from_static(name),
                 value: Some(Text::from(value.to_string())),

@@ -13,7 +13,8 @@ use milena_protocol::messages::{
 };
 
 pub(super) fn creations(request: &CreateTopicsRequest) -> CreateTopicsResponse {
-    let topics = request.topics.iter().map(|topic| CreatableTopicResult { name: topic.name.clone(), ..Default::default() });
+    let topics =
+        request.topics.iter().map(|topic| CreatableTopicResult { name: topic.name.clone(), ..Default::default() });
     CreateTopicsResponse { topics: topics.collect(), ..CreateTopicsResponse::default() }
 }
 
