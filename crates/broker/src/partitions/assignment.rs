@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::log_dirs::{Directory, LogDirs};
 use crate::settings::BrokerSettings;
 use milena_metadata::{ConfigResource, DIRECTORY_UNASSIGNED, Delta, Image, Topic};
-use milena_replication::{Assignment, Durability, PartitionState};
+use milena_replication::{Assignment, PartitionState};
 use milena_storage::disk::{Disk, RealDisk};
 use milena_storage::{Error, FileCache, Log, LogOpen, TopicPartition};
 use milena_types::{Offset, PartitionIndex, Timestamp, Uuid};
@@ -75,7 +75,7 @@ impl Assigner {
         now: Timestamp,
     ) {
         if !self.is_settled {
-            self.keep_what_is_there(settings);
+            directories::keep_what_is_there(&self.log_dirs, settings.durability);
         }
         let texts = broker_texts(settings, image);
         let threads = texts.get("num.recovery.threads.per.data.dir").and_then(|text| text.trim().parse().ok());
@@ -99,19 +99,6 @@ impl Assigner {
         }
     }
 
-    /// With `milena.durability=fsync`, what is in the logs counts as kept once they are open. What a process that was killed
-    /// wrote and did not sync is not, until it is synced here.
-    fn keep_what_is_there(&self, settings: &BrokerSettings) {
-        if settings.durability != Durability::Fsync {
-            return;
-        }
-        for directory in self.log_dirs.online().filter(|directory| directory.files().previous_shutdown().is_none()) {
-            if let Err(error) = directory.files().sync_file_system() {
-                directory.fail(&error);
-            }
-        }
-    }
-
     /// Makes and updates the partitions of `topics`.
     fn place(
         &mut self,
@@ -124,7 +111,7 @@ impl Assigner {
     ) {
         let mut locals: Vec<(LocalTopic, TopicSettings)> = Vec::with_capacity(topics.len());
         let mut openings = Vec::new();
-        let mut counts = directory_counts(partitions);
+        let mut counts = directories::counts(partitions);
         for topic in topics {
             let known = partitions.by_id(topic.id);
             let mut local = LocalTopic {
@@ -358,14 +345,6 @@ impl Assigner {
         self.doomed = left;
         due.into_iter().map(|(_, path)| path).collect()
     }
-}
-
-fn directory_counts(partitions: &Partitions) -> BTreeMap<Uuid, usize> {
-    let mut counts = BTreeMap::new();
-    for partition in partitions.all() {
-        *counts.entry(partition.log_dir().id()).or_default() += 1;
-    }
-    counts
 }
 
 /// Opens or makes one partition's log.

@@ -1,9 +1,11 @@
 //! The log directories: what was found in them at start, where a new partition goes, and the files that say how far
 //! everything had come. Kafka's counterpart is `LogManager`.
 
+use super::Partitions;
 use crate::log_dirs::{Directory, LogDirs};
 use milena_metadata::DIRECTORY_UNASSIGNED;
 use milena_protocol::Text;
+use milena_replication::Durability;
 use milena_storage::checkpoint::{
     CLEANER_OFFSET_CHECKPOINT, CleanShutdown, LOG_START_OFFSET_CHECKPOINT, OffsetCheckpoint, RECOVERY_POINT_CHECKPOINT,
     REPLICATION_OFFSET_CHECKPOINT,
@@ -47,6 +49,28 @@ pub(crate) fn look_around(log_dirs: &LogDirs) -> Found {
         }
     }
     found
+}
+
+/// With `milena.durability=fsync`, what is in the logs counts as kept once they are open. What a process that was killed wrote
+/// and did not sync is not, until it is synced here.
+pub(super) fn keep_what_is_there(log_dirs: &LogDirs, durability: Durability) {
+    if durability != Durability::Fsync {
+        return;
+    }
+    for directory in log_dirs.online().filter(|directory| directory.files().previous_shutdown().is_none()) {
+        if let Err(error) = directory.files().sync_file_system() {
+            directory.fail(&error);
+        }
+    }
+}
+
+/// How many partitions each directory holds.
+pub(super) fn counts(partitions: &Partitions) -> BTreeMap<Uuid, usize> {
+    let mut counts = BTreeMap::new();
+    for partition in partitions.all() {
+        *counts.entry(partition.log_dir().id()).or_default() += 1;
+    }
+    counts
 }
 
 fn look_into(directory: &Arc<Directory>, found: &mut Found) -> Result<(), Error> {
