@@ -43,16 +43,19 @@ public final class KillLoad {
     private final List<KafkaProducer<byte[], byte[]>> producers = java.util.Collections.synchronizedList(new ArrayList<>());
     private final AtomicLong unacknowledged = new AtomicLong();
     private final AtomicLong everAcknowledged = new AtomicLong();
+    /** Records a producer sends in a second; 0 for as many as it can. */
+    private final int pace;
     private volatile boolean isLoading = true;
     private volatile boolean isPaused;
     private volatile boolean isOver;
 
-    private KillLoad(String bootstrap) {
+    private KillLoad(String bootstrap, int pace) {
         this.bootstrap = bootstrap;
+        this.pace = pace;
     }
 
     public static void main(String[] args) throws Exception {
-        var load = new KillLoad(args[0]);
+        var load = new KillLoad(args[0], Integer.parseInt(args[2]));
         Client.create(args[0], PARTITIONS, Integer.parseInt(args[1]), List.of("kill-none", "kill-lz4", "kill-zstd"));
         List<Thread> threads = new ArrayList<>();
         for (String codec : CODECS) {
@@ -133,6 +136,9 @@ public final class KillLoad {
                     producer.flush();
                     Thread.sleep(2);
                     unacknowledged.incrementAndGet();
+                }
+                if (pace > 0 && n % Math.max(1, pace / 100) == 0) {
+                    Thread.sleep(10);
                 }
                 long number = next[p]++;
                 var partition = new TopicPartition("kill-" + codec, p);

@@ -232,7 +232,7 @@ impl Cluster {
         for at in 0..self.members.len() {
             self.start(at)?;
         }
-        let mut load = Load::start(&self.bootstrap(), 3, &self.folder.join("load.err"))?;
+        let mut load = Load::start(&self.bootstrap(), 3, 0, &self.folder.join("load.err"))?;
         for round in 1..=ROUNDS {
             self.round(round, &mut load).with_context(|| format!("round {round}"))?;
         }

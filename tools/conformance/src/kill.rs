@@ -65,7 +65,7 @@ struct Run<'a> {
 impl Run<'_> {
     fn rounds(&mut self, rounds: u32, report: &mut Report) -> anyhow::Result<()> {
         let mut server = self.node.format_and_start(self.kind)?;
-        let mut load = Load::start(&self.node.bootstrap(), 1, &self.node.at("load.err"))?;
+        let mut load = Load::start(&self.node.bootstrap(), 1, 0, &self.node.at("load.err"))?;
         for round in 1..=rounds {
             let flowing = load.ask("flowing")?;
             anyhow::ensure!(flowing == "flowing", "round {round}: {flowing}");

@@ -17,13 +17,14 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Starts it; its topics get `replicas` replicas, its errors go to a file.
-    pub(crate) fn start(bootstrap: &str, replicas: u32, errors: &Path) -> anyhow::Result<Self> {
+    /// Starts it; its topics get `replicas` replicas, each of its three producers writes `pace` records a second or, with 0, as
+    /// many as it can; its errors go to a file.
+    pub(crate) fn start(bootstrap: &str, replicas: u32, pace: u32, errors: &Path) -> anyhow::Result<Self> {
         let log = File::create(errors)?;
         // It remembers every record until it has been read.
         let mut command = process::java_of_heap("KillLoad", "1g");
         let mut child = command
-            .args([bootstrap, &replicas.to_string()])
+            .args([bootstrap, &replicas.to_string(), &pace.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)

@@ -24,6 +24,8 @@ const SHELL: &str = "org.apache.kafka.shell.MetadataShell";
 /// Kills of the active controller in one run, at least; with two kinds until either has led.
 const ROUNDS: u32 = 3;
 const ROUNDS_MAX: u32 = 12;
+/// Records a second of each of the load's producers: the run takes minutes, and everything is read at the end.
+const PACE: u32 = 700;
 /// How long there may be no active controller.
 const ELECTION_LIMIT: Duration = Duration::from_secs(30);
 /// A version of DescribeQuorum that all know.
@@ -68,7 +70,7 @@ impl Quorum {
         for server in self.cluster.members.iter_mut().filter_map(|member| member.server.as_mut()) {
             server.await_answers()?;
         }
-        let mut load = Load::start(&self.cluster.bootstrap(), 3, &self.cluster.folder.join("load.err"))?;
+        let mut load = Load::start(&self.cluster.bootstrap(), 3, PACE, &self.cluster.folder.join("load.err"))?;
         let mut round = 0;
         let rounds = flags.rounds.unwrap_or(ROUNDS);
         while round < rounds || (!self.all_have_led() && round < ROUNDS_MAX) {
