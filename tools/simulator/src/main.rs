@@ -16,7 +16,7 @@ use milena_simulator::{Planted, run};
 use campaign::Campaign;
 
 /// Seeds in which a planted mistake must be found.
-const PLANTED_SEEDS: u64 = 600;
+const PLANTED_SEEDS: u64 = 2000;
 
 fn main() -> ExitCode {
     match start() {
