@@ -84,12 +84,23 @@ impl Quorum {
         verified(&load.ask("everything")?)?;
         ensure!(load.ask("pause")? == "paused", "the load does not come to an end");
         verified(&load.ask("verify")?)?;
-        self.cluster.stop()?;
+        self.stop()?;
         self.cluster.same_logs()?;
         self.same_metadata()?;
         self.files_read().context("read the files")?;
         if !flags.keep {
             let _ = std::fs::remove_dir_all(&self.cluster.folder);
+        }
+        Ok(())
+    }
+
+    /// Stops all. A node of Apache Kafka waits minutes for a controller once the majority is gone: it is killed then.
+    fn stop(&mut self) -> anyhow::Result<()> {
+        let nodes = self.cluster.members.len();
+        for (stopped, at) in (0..nodes).rev().enumerate() {
+            let is_kafka = self.cluster.members.get(at).is_some_and(|member| member.kind == Kind::Kafka);
+            let server = self.cluster.take(at)?;
+            if is_kafka && stopped > 0 { server.kill()? } else { server.stop()? }
         }
         Ok(())
     }
