@@ -64,10 +64,12 @@ fn measure(kind: Kind, flags: &Flags) -> anyhow::Result<()> {
     for (what, events) in [("kill -9", kills), ("clean stop", stops)] {
         let gaps = gaps(&history, &events);
         ensure!(!gaps.is_empty(), "nothing was measured");
-        let at = |percent: usize| gaps.get((gaps.len() - 1) * percent / 100).copied().unwrap_or_default();
+        let at = |percent: usize| {
+            gaps.get((gaps.len() * percent).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default()
+        };
         println!("     {} {what}: {} times, write gap p50 {} p99 {} ms", kind.name(), gaps.len(), at(50), at(99));
     }
-    lab.cluster.stop()?;
+    (0..NODES).try_for_each(|at| lab.cluster.take(at)?.kill())?;
     let _ = std::fs::remove_dir_all(&lab.folder);
     let _ = std::fs::remove_dir_all(&lab.cluster.folder);
     Ok(())
