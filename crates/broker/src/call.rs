@@ -2,12 +2,14 @@
 
 use crate::broker::Broker;
 use crate::dispatch::Session;
+use crate::metrics::Waited;
 use crate::partitions::AppendGroup;
 use milena_coordinator::group::{Caller, GroupReply, GroupRequest};
 use milena_network::{Replies, Reply};
 use milena_protocol::{ApiKey, DecodeError, Message, Reader, RequestHeader, Segment, Text, encode_response};
 use milena_types::ErrorCode;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What one request may take decoded. Apache Kafka has no such bound; its largest sensible requests, of hundreds of
 /// thousands of partitions, stay below.
@@ -40,6 +42,8 @@ pub struct Call<'a, 'r> {
     pub body: Reader,
     replies: &'a mut Replies<'r>,
     parked: bool,
+    /// When it began to be worked on, if somebody may ask.
+    began: Option<Instant>,
 }
 
 /// An answer that is owed; may be sent from any thread. Dropped, it closes the connection.
@@ -49,6 +53,7 @@ pub struct Later {
     version: i16,
     correlation_id: i32,
     reply: Reply,
+    waited: Waited,
 }
 
 impl<'a, 'r> Call<'a, 'r> {
@@ -59,7 +64,11 @@ impl<'a, 'r> Call<'a, 'r> {
         body: Reader,
         replies: &'a mut Replies<'r>,
     ) -> Self {
-        Self { broker, session, header, body, replies, parked: false }
+        let began = broker.cells().map(|cells| {
+            cells.requests.came(header.api_key, header.api_version);
+            Instant::now()
+        });
+        Self { broker, session, header, body, replies, parked: false, began }
     }
 
     /// The version of the request and of its answer.
@@ -96,7 +105,8 @@ impl<'a, 'r> Call<'a, 'r> {
         let reply = self.replies.park_holding(decoded_bytes(&self.body))?;
         self.parked = true;
         let RequestHeader { api_key, api_version, correlation_id, .. } = self.header;
-        Some(Later { key: api_key, version: api_version, correlation_id, reply })
+        let waited = Waited::since(self.broker.cells(), self.began);
+        Some(Later { key: api_key, version: api_version, correlation_id, reply, waited })
     }
 
     /// Asks the controller and answers with what `finish` makes of its word.
@@ -150,12 +160,16 @@ impl<'a, 'r> Call<'a, 'r> {
         group.flush(self.replies);
         // The group has answered, or parked the answer.
         self.parked = true;
+        self.began = None;
         Outcome::Pending
     }
 
     /// Puts the outcome where the connection finds it.
     pub(crate) fn conclude(self, outcome: Outcome) {
         assert_eq!(self.parked, matches!(outcome, Outcome::Pending), "pending is what was parked");
+        if let (Some(cells), Some(began), false) = (self.broker.cells(), self.began, self.parked) {
+            cells.requests.answered(self.header.api_key, began.elapsed());
+        }
         match outcome {
             Outcome::Ready(segments) => self.replies.ready(segments),
             Outcome::Nothing => self.replies.nothing(),
@@ -167,7 +181,18 @@ impl<'a, 'r> Call<'a, 'r> {
 
 impl Later {
     pub(crate) fn new(header: &RequestHeader, reply: Reply) -> Self {
-        Self { key: header.api_key, version: header.api_version, correlation_id: header.correlation_id, reply }
+        Self {
+            key: header.api_key,
+            version: header.api_version,
+            correlation_id: header.correlation_id,
+            reply,
+            waited: Waited::default(),
+        }
+    }
+
+    /// The same, that notes how long it waited when it is answered.
+    pub(crate) fn timed(self, waited: Waited) -> Self {
+        Self { waited, ..self }
     }
 
     /// The version the answer is encoded in.
@@ -183,6 +208,7 @@ impl Later {
 
     /// Encodes and sends the answer.
     pub fn answer<M: Message>(self, response: &M) {
+        self.waited.is_over(self.key);
         match encode_response(self.key, self.version, self.correlation_id, response) {
             Ok(segments) => self.reply.send(segments),
             Err(error) => {

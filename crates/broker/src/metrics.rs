@@ -5,14 +5,19 @@
 //! made for. Rates are not told: counters are, from which Prometheus makes rates.
 
 mod cells;
+mod controller;
 mod groups;
 mod names;
 mod partitions;
 mod process;
+mod requests;
 mod scrape;
 #[cfg(test)]
 mod table_tests;
+mod traffic;
 
 pub(crate) use cells::Cells;
+pub(crate) use controller::ControllerView;
 pub use names::METRICS;
-pub(crate) use scrape::Scrape;
+pub(crate) use requests::Waited;
+pub(crate) use scrape::{Scrape, ScrapeParts};

@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use milena_metrics::Endpoint;
-use milena_network::Server;
+use milena_network::{Memory, Server};
 use milena_storage::disk::RealDisk;
 use milena_storage::{FileCache, LogDir};
 use tokio::sync::watch;
@@ -36,7 +36,7 @@ use crate::hosts::{
     metadata_channel, start_metadata,
 };
 use crate::log_dirs::LogDirs;
-use crate::metrics::Scrape;
+use crate::metrics::{ControllerView, Scrape, ScrapeParts};
 use crate::partitions::Maintenance;
 use crate::replication::ReplicationTasks;
 use directories::{lock_directories, previous_broker_epoch};
@@ -63,6 +63,8 @@ pub struct Node {
     metadata_ended: tokio::sync::oneshot::Receiver<()>,
     addresses: Vec<(String, SocketAddr)>,
     metrics: Option<Endpoint>,
+    /// What metrics are made from beside the rest.
+    observed: (ControllerView, Memory),
     /// The lock on the metadata log's directory where that holds no partitions.
     _metadata_dir: Option<LogDir<RealDisk>>,
 }
@@ -87,8 +89,7 @@ impl Node {
         let listening = bind_metrics(config)?;
         let mut node = Box::pin(Node::start_roles(config, formatted)).await?;
         if let Some(listening) = listening {
-            let broker = node.broker.as_ref().map(|running| Arc::clone(&running.broker));
-            match listening.start(Arc::new(Scrape::new(broker))) {
+            match listening.start(Arc::new(Scrape::new(node.scraped(config)))) {
                 Ok(endpoint) => node.metrics = Some(endpoint),
                 Err(error) => {
                     node.stop().await;
@@ -97,6 +98,17 @@ impl Node {
             }
         }
         Ok(node)
+    }
+
+    fn scraped(&self, config: &ServerConfig) -> ScrapeParts {
+        let (view, memory) = self.observed.clone();
+        let broker_server = self.broker.as_ref().map(|running| running.server.quotas());
+        ScrapeParts {
+            broker: self.broker.as_ref().map(|running| Arc::clone(&running.broker)),
+            controller: config.node.is_controller.then_some(view),
+            connections: broker_server.into_iter().chain(self.controller.as_ref().map(Server::quotas)).collect(),
+            memory,
+        }
     }
 
     async fn start_roles(config: &ServerConfig, formatted: &Formatted) -> Result<Node, NodeError> {
@@ -118,18 +130,18 @@ impl Node {
         let memory = config.request_memory();
         let mut controller_server = bind_controller(config, &metadata, memory.clone())?;
         let broker_server = match &broker {
-            Some(broker) => Some(bind_broker(config, broker, memory)?),
+            Some(broker) => Some(bind_broker(config, broker, memory.clone())?),
             None => None,
         };
         if let Some(broker) = &broker {
             broker_server.iter().for_each(|server| broker.add_connection_quotas(server.quotas()));
             controller_server.iter().for_each(|server| broker.add_connection_quotas(server.quotas()));
         }
-        let mut addresses = Vec::new();
-        addresses.extend(broker_server.iter().flat_map(|server| server.addresses().to_vec()));
-        addresses.extend(controller_server.iter().flat_map(|server| server.addresses().to_vec()));
+        let of_broker = broker_server.iter().flat_map(|server| server.addresses().to_vec());
+        let of_controller = controller_server.iter().flat_map(|server| server.addresses().to_vec());
+        let addresses: Vec<_> = of_broker.chain(of_controller).collect();
 
-        let publisher = Publisher { broker: broker.clone(), offset: offset.clone(), is_first: true };
+        let (publisher, view) = Publisher::new(broker.clone(), links.leader, &offset);
         let mut parts = metadata_parts(config, formatted, &files, clock, publisher, links.sender, &metadata)?;
         let (alive, ended) = tokio::sync::oneshot::channel();
         parts.ended = Some(alive);
@@ -150,6 +162,7 @@ impl Node {
             metadata_ended: ended,
             addresses,
             metrics: None,
+            observed: (view, memory),
             _metadata_dir: metadata_dir,
         };
         if let (Some(broker), Some(server)) = (broker, broker_server) {

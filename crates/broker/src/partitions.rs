@@ -25,6 +25,7 @@ mod read_replica;
 mod rebuilding;
 mod refusal;
 mod settings;
+mod traffic;
 mod waiting;
 
 pub(crate) use append::AppendGroup;
@@ -42,6 +43,7 @@ pub use partition::Partition;
 pub(crate) use partition::{Inner, is_groups_topic, is_internal};
 pub(crate) use rebuilding::Rebuilding;
 pub(crate) use settings::broker_texts;
+pub(crate) use traffic::Traffic;
 pub(crate) use waiting::{CommitListener, Deadline, Deadlines, Parked};
 
 use milena_protocol::Text;
@@ -75,6 +77,8 @@ impl LocalTopic {
 #[derive(Debug, Default)]
 pub struct Partitions {
     topics: RwLock<Topics>,
+    /// What went through partitions that are here no more; changes while `topics` is locked.
+    gone: Traffic,
 }
 
 #[derive(Debug, Default)]
@@ -116,6 +120,16 @@ impl Partitions {
         topics.iter().flat_map(|topic| topic.partitions.iter().flatten().cloned()).collect()
     }
 
+    /// Every partition, and what went through those that are gone, as of one moment: a sum of both never falls.
+    pub(crate) fn all_and_gone(&self) -> (Vec<Arc<Partition>>, Traffic) {
+        let topics = self.read();
+        let gone = Traffic::default();
+        gone.add(&self.gone);
+        let mut locals: Vec<&Arc<LocalTopic>> = topics.by_name.values().collect();
+        locals.sort_by(|one, other| one.name.cmp(&other.name));
+        (locals.iter().flat_map(|topic| topic.partitions.iter().flatten().cloned()).collect(), gone)
+    }
+
     /// How many partitions there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -131,13 +145,20 @@ impl Partitions {
     fn put(&self, topic: LocalTopic) {
         let topic = Arc::new(topic);
         let mut topics = self.write();
-        topics.by_id.insert(topic.id, Arc::clone(&topic));
+        if let Some(before) = topics.by_id.insert(topic.id, Arc::clone(&topic)) {
+            let stays = |partition: &Arc<Partition>| {
+                topic.get(partition.index).is_some_and(|after| Arc::ptr_eq(after, partition))
+            };
+            let leaving = before.partitions.iter().flatten().filter(|partition| !stays(partition));
+            leaving.for_each(|partition| self.gone.add(&partition.traffic));
+        }
         topics.by_name.insert(topic.name.clone(), topic);
     }
 
     fn remove(&self, id: TopicId) -> Option<Arc<LocalTopic>> {
         let mut topics = self.write();
         let topic = topics.by_id.remove(&id)?;
+        topic.partitions.iter().flatten().for_each(|partition| self.gone.add(&partition.traffic));
         // A topic of the same name may have been made since.
         if topics.by_name.get(&topic.name).is_some_and(|named| named.id == id) {
             topics.by_name.remove(&topic.name);

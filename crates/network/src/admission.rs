@@ -57,6 +57,12 @@ impl Memory {
         (self.units.available_permits() + self.usual.available_permits()) * UNIT_BYTES
     }
 
+    /// Bytes that could be granted if nobody had any.
+    #[must_use]
+    pub fn total_bytes(&self) -> usize {
+        (self.total as usize + self.usual_total as usize) * UNIT_BYTES
+    }
+
     /// Takes `bytes` if nobody has to wait for that.
     #[must_use]
     pub fn try_grant(&self, bytes: usize) -> Option<Permit> {

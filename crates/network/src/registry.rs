@@ -59,6 +59,12 @@ impl QuotaHandle {
         self.registry.ended.notify_waiters();
     }
 
+    /// How many connections each listener has.
+    #[must_use]
+    pub fn connections(&self) -> Vec<(String, usize)> {
+        self.registry.open().by_listener.iter().map(|(listener, count)| (listener.clone(), *count)).collect()
+    }
+
     /// What is in force.
     #[must_use]
     pub fn get(&self) -> ConnectionQuotas {

@@ -25,6 +25,37 @@ metrics! {
     BROKER_STATE = Gauge "kafka_server_kafkaserver_brokerstate" [""]
         "kafka.server:type=KafkaServer,name=BrokerState Value" "3 while the broker serves.";
 
+    // Connections and memory.
+    CONNECTIONS = Gauge "kafka_server_socket_server_metrics_connection_count" ["listener"]
+        "kafka.server:type=socket-server-metrics,listener=*,networkProcessor=* connection-count" "Open connections.";
+    MEMORY_AVAILABLE = Gauge "kafka_network_socketserver_memorypoolavailable" [""]
+        "kafka.network:type=SocketServer,name=MemoryPoolAvailable Value"
+        "Bytes left of the memory for requests and for answers that are not taken.";
+    MEMORY_USED = Gauge "kafka_network_socketserver_memorypoolused" [""]
+        "kafka.network:type=SocketServer,name=MemoryPoolUsed Value" "Bytes of that memory in use.";
+
+    // The controller; on nodes that are one.
+    ACTIVE_CONTROLLER = Gauge "kafka_controller_kafkacontroller_activecontrollercount" [""]
+        "kafka.controller:type=KafkaController,name=ActiveControllerCount Value"
+        "1 on the active controller, 0 on the others.";
+    ACTIVE_BROKERS = Gauge "kafka_controller_kafkacontroller_activebrokercount" [""]
+        "kafka.controller:type=KafkaController,name=ActiveBrokerCount Value" "Brokers that are not fenced.";
+    FENCED_BROKERS = Gauge "kafka_controller_kafkacontroller_fencedbrokercount" [""]
+        "kafka.controller:type=KafkaController,name=FencedBrokerCount Value"
+        "Brokers that are registered and not heard of.";
+    GLOBAL_TOPICS = Gauge "kafka_controller_kafkacontroller_globaltopiccount" [""]
+        "kafka.controller:type=KafkaController,name=GlobalTopicCount Value" "Topics of the cluster.";
+    GLOBAL_PARTITIONS = Gauge "kafka_controller_kafkacontroller_globalpartitioncount" [""]
+        "kafka.controller:type=KafkaController,name=GlobalPartitionCount Value" "Partitions of the cluster.";
+    OFFLINE_PARTITIONS = Gauge "kafka_controller_kafkacontroller_offlinepartitionscount" [""]
+        "kafka.controller:type=KafkaController,name=OfflinePartitionsCount Value" "Partitions without a leader.";
+    NOT_PREFERRED = Gauge "kafka_controller_kafkacontroller_preferredreplicaimbalancecount" [""]
+        "kafka.controller:type=KafkaController,name=PreferredReplicaImbalanceCount Value"
+        "Partitions whose leader is not their first replica.";
+    METADATA_OFFSET = Gauge "kafka_controller_kafkacontroller_lastappliedrecordoffset" [""]
+        "kafka.controller:type=KafkaController,name=LastAppliedRecordOffset Value"
+        "The offset of the last record of the metadata log that is in the image.";
+
     // Partitions.
     LEADER_COUNT = Gauge "kafka_server_replicamanager_leadercount" [""]
         "kafka.server:type=ReplicaManager,name=LeaderCount Value" "Partitions that this broker leads.";
@@ -61,6 +92,59 @@ metrics! {
         "Replicas in sync of a partition led here, else 0.";
     LOG_DIR_OFFLINE = Gauge "kafka_log_logmanager_offlinelogdirectorycount" [""]
         "kafka.log:type=LogManager,name=OfflineLogDirectoryCount Value" "Log directories that failed.";
+    ISR_SHRINKS = Counter "kafka_server_replicamanager_isrshrinks" [""]
+        "kafka.server:type=ReplicaManager,name=IsrShrinksPerSec Count"
+        "Times that a replica left the in-sync replicas of a partition led here because it lagged.";
+    ISR_EXPANDS = Counter "kafka_server_replicamanager_isrexpands" [""]
+        "kafka.server:type=ReplicaManager,name=IsrExpandsPerSec Count"
+        "Times that a replica joined the in-sync replicas of a partition led here.";
+    FAILED_ISR_UPDATES = Counter "kafka_server_replicamanager_failedisrupdates" [""]
+        "kafka.server:type=ReplicaManager,name=FailedIsrUpdatesPerSec Count"
+        "Changes of in-sync replicas that the controller refused.";
+
+    // What goes through partitions.
+    MESSAGES_IN = Counter "kafka_server_brokertopicmetrics_messagesin" ["topic"]
+        "kafka.server:type=BrokerTopicMetrics,name=MessagesInPerSec,topic=* Count" "Records that were written.";
+    BYTES_IN = Counter "kafka_server_brokertopicmetrics_bytesin" ["topic"]
+        "kafka.server:type=BrokerTopicMetrics,name=BytesInPerSec,topic=* Count" "Bytes of records that were written.";
+    BYTES_OUT = Counter "kafka_server_brokertopicmetrics_bytesout" ["topic"]
+        "kafka.server:type=BrokerTopicMetrics,name=BytesOutPerSec,topic=* Count" "Bytes of records that consumers got.";
+    BYTES_REJECTED = Counter "kafka_server_brokertopicmetrics_bytesrejected" ["topic"]
+        "kafka.server:type=BrokerTopicMetrics,name=BytesRejectedPerSec,topic=* Count" "Bytes of batches that were too large.";
+    PRODUCE_REQUESTS = Counter "kafka_server_brokertopicmetrics_totalproducerequests" ["topic"]
+        "kafka.server:type=BrokerTopicMetrics,name=TotalProduceRequestsPerSec,topic=* Count"
+        "Partitions of produce requests.";
+    FETCH_REQUESTS = Counter "kafka_server_brokertopicmetrics_totalfetchrequests" ["topic"]
+        "kafka.server:type=BrokerTopicMetrics,name=TotalFetchRequestsPerSec,topic=* Count"
+        "Partitions of fetch requests that were answered. Apache Kafka counts one that waited once more.";
+    FAILED_PRODUCE_REQUESTS = Counter "kafka_server_brokertopicmetrics_failedproducerequests" ["topic"]
+        "kafka.server:type=BrokerTopicMetrics,name=FailedProduceRequestsPerSec,topic=* Count"
+        "Partitions of produce requests that failed, but for reasons that a producer must expect.";
+    FAILED_FETCH_REQUESTS = Counter "kafka_server_brokertopicmetrics_failedfetchrequests" ["topic"]
+        "kafka.server:type=BrokerTopicMetrics,name=FailedFetchRequestsPerSec,topic=* Count"
+        "Partitions of fetch requests that failed, but for reasons that a consumer must expect.";
+    REPLICATION_BYTES_IN = Counter "kafka_server_brokertopicmetrics_replicationbytesin" [""]
+        "kafka.server:type=BrokerTopicMetrics,name=ReplicationBytesInPerSec Count"
+        "Bytes of records copied from other brokers.";
+    REPLICATION_BYTES_OUT = Counter "kafka_server_brokertopicmetrics_replicationbytesout" [""]
+        "kafka.server:type=BrokerTopicMetrics,name=ReplicationBytesOutPerSec Count"
+        "Bytes of records that other brokers copied.";
+
+    // Requests.
+    REQUESTS = Counter "kafka_network_requestmetrics_requests" ["request,version"]
+        "kafka.network:type=RequestMetrics,name=RequestsPerSec,request=*,version=* Count"
+        "Requests of clients and brokers, by key and version.";
+    TOTAL_TIME = Histogram "kafka_network_requestmetrics_totaltimems" ["request"]
+        "kafka.network:type=RequestMetrics,name=TotalTimeMs,request=*"
+        "From when a request is worked on until its answer is ready to be sent.";
+    LOCAL_TIME = Histogram "kafka_network_requestmetrics_localtimems" ["request"]
+        "kafka.network:type=RequestMetrics,name=LocalTimeMs,request=*"
+        "How long a request is worked on before it is answered or waits. Produce requests of one read are one.";
+    REMOTE_TIME = Histogram "kafka_network_requestmetrics_remotetimems" ["request"]
+        "kafka.network:type=RequestMetrics,name=RemoteTimeMs,request=*"
+        "How long requests waited that could not be answered at once: for followers, records, a coordinator, the controller.";
+    LOG_FLUSH = Histogram "kafka_log_logflushstats_logflushrateandtimems" [""]
+        "kafka.log:type=LogFlushStats,name=LogFlushRateAndTimeMs" "How long syncs of logs took.";
 
     // Groups.
     GROUP_COUNT = Gauge "kafka_server_group_coordinator_metrics_group_count" ["protocol"]

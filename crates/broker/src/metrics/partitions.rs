@@ -2,17 +2,25 @@
 
 use super::names;
 use crate::broker::Broker;
+use crate::partitions::{Partition, Traffic};
 use milena_metrics::{Family, Metric, Page};
 use milena_protocol::Text;
 use milena_types::Offset;
 use std::fmt;
+use std::sync::Arc;
 
 /// What one partition is told with.
 pub(super) struct Seen {
+    partition: Arc<Partition>,
     pub(super) topic: Text,
     /// The partition's number, as a label.
     pub(super) index: String,
     number: i32,
+    numbers: Numbers,
+}
+
+/// What is copied under its lock.
+struct Numbers {
     is_leader: bool,
     is_offline: bool,
     replicas: usize,
@@ -26,28 +34,37 @@ pub(super) struct Seen {
     producers: usize,
 }
 
-/// All partitions here, by topic and number.
-pub(super) struct SeenPartitions(Vec<Seen>);
+/// All partitions here.
+pub(super) struct SeenPartitions {
+    /// By topic and number.
+    all: Vec<Seen>,
+    /// What went through those that are gone.
+    pub(super) gone: Traffic,
+}
 
 impl SeenPartitions {
+    /// What went through each, by topic.
+    pub(super) fn traffic(&self) -> impl Iterator<Item = (&Text, &Traffic)> {
+        self.all.iter().map(|seen| (&seen.topic, &seen.partition.traffic))
+    }
+
     /// The high watermark of a partition that is led here.
     pub(super) fn end_of(&self, topic: &str, partition: i32) -> Option<Offset> {
-        let found = self.0.binary_search_by(|seen| (&*seen.topic, seen.number).cmp(&(topic, partition))).ok()?;
-        self.0.get(found).filter(|seen| seen.is_leader).map(|seen| seen.high_watermark)
+        let found = self.all.binary_search_by(|seen| (&*seen.topic, seen.number).cmp(&(topic, partition))).ok()?;
+        self.all.get(found).filter(|seen| seen.numbers.is_leader).map(|seen| seen.numbers.high_watermark)
     }
 }
 
 pub(super) fn look(broker: &Broker) -> SeenPartitions {
     let mut seen = Vec::new();
-    for partition in broker.partitions.all() {
+    let (all, gone) = broker.partitions.all_and_gone();
+    for partition in all {
         let (topic, index) = (partition.topic.clone(), partition.index.0.to_string());
+        let number = partition.index.0;
         let inner = partition.lock();
         let state = &inner.state;
         let is_leader = state.is_leader();
-        seen.push(Seen {
-            topic,
-            index,
-            number: partition.index.0,
+        let numbers = Numbers {
             is_leader,
             is_offline: inner.log.is_failed() || !inner.log_dir.is_online(),
             replicas: state.replicas().len(),
@@ -60,20 +77,22 @@ pub(super) fn look(broker: &Broker) -> SeenPartitions {
             log_end: inner.log.log_end_offset(),
             high_watermark: state.high_watermark(),
             producers: inner.log.active_producers().count(),
-        });
+        };
+        drop(inner);
+        seen.push(Seen { partition, topic, index, number, numbers });
     }
     seen.sort_by(|one, other| (&*one.topic, one.number).cmp(&(&*other.topic, other.number)));
-    SeenPartitions(seen)
+    SeenPartitions { all: seen, gone }
 }
 
 impl Seen {
     fn is_under_replicated(&self) -> bool {
-        self.is_leader && self.in_sync < self.replicas
+        self.numbers.is_leader && self.numbers.in_sync < self.numbers.replicas
     }
 }
 
 pub(super) fn write(page: &mut Page<'_>, broker: &Broker, partitions: &SeenPartitions) -> fmt::Result {
-    let all = &partitions.0;
+    let all = &partitions.all;
     let count = |holds: fn(&Seen) -> bool| all.iter().filter(|seen| holds(seen)).count();
     // Replicas that could not be opened are not there at all.
     let node_id = broker.settings.node_id;
@@ -83,20 +102,30 @@ pub(super) fn write(page: &mut Page<'_>, broker: &Broker, partitions: &SeenParti
         .iter()
         .map(|topic| topic.partitions.iter().filter(|partition| partition.has_replica(node_id)).count())
         .sum();
-    let offline = count(|seen| seen.is_offline) + assigned.saturating_sub(all.len());
-    page.number(&names::LEADER_COUNT, count(|seen| seen.is_leader))?;
+    let offline = count(|seen| seen.numbers.is_offline) + assigned.saturating_sub(all.len());
+    page.number(&names::LEADER_COUNT, count(|seen| seen.numbers.is_leader))?;
     page.number(&names::PARTITION_COUNT, all.len())?;
     page.number(&names::OFFLINE_REPLICAS, offline)?;
     page.number(&names::UNDER_REPLICATED, count(Seen::is_under_replicated))?;
-    page.number(&names::UNDER_MIN_ISR, count(|seen| seen.is_leader && seen.in_sync < seen.min_in_sync))?;
-    page.number(&names::AT_MIN_ISR, count(|seen| seen.is_leader && seen.in_sync == seen.min_in_sync))?;
-    page.number(&names::PRODUCER_IDS, all.iter().map(|seen| seen.producers).sum::<usize>())?;
-    each(page, &names::LOG_SIZE, all, |seen| seen.size_bytes as i64)?;
-    each(page, &names::LOG_SEGMENTS, all, |seen| seen.segments as i64)?;
-    each(page, &names::LOG_START, all, |seen| seen.log_start.0)?;
-    each(page, &names::LOG_END, all, |seen| seen.log_end.0)?;
+    page.number(
+        &names::UNDER_MIN_ISR,
+        count(|seen| seen.numbers.is_leader && seen.numbers.in_sync < seen.numbers.min_in_sync),
+    )?;
+    page.number(
+        &names::AT_MIN_ISR,
+        count(|seen| seen.numbers.is_leader && seen.numbers.in_sync == seen.numbers.min_in_sync),
+    )?;
+    page.number(&names::PRODUCER_IDS, all.iter().map(|seen| seen.numbers.producers).sum::<usize>())?;
+    each(page, &names::LOG_SIZE, all, |seen| seen.numbers.size_bytes as i64)?;
+    each(page, &names::LOG_SEGMENTS, all, |seen| seen.numbers.segments as i64)?;
+    each(page, &names::LOG_START, all, |seen| seen.numbers.log_start.0)?;
+    each(page, &names::LOG_END, all, |seen| seen.numbers.log_end.0)?;
     each(page, &names::PARTITION_UNDER_REPLICATED, all, |seen| i64::from(seen.is_under_replicated()))?;
-    each(page, &names::PARTITION_ISR, all, |seen| seen.in_sync as i64)?;
+    each(page, &names::PARTITION_ISR, all, |seen| seen.numbers.in_sync as i64)?;
+    let isr = broker.isr_changes();
+    page.number(&names::ISR_SHRINKS, isr.shrinks.get())?;
+    page.number(&names::ISR_EXPANDS, isr.expands.get())?;
+    page.number(&names::FAILED_ISR_UPDATES, isr.failed.get())?;
     page.number(&names::LOG_DIR_OFFLINE, broker.log_dirs().all().filter(|(_, usable)| usable.is_none()).count())
 }
 

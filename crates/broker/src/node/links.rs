@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::ServerConfig;
 use crate::controller_handle::ControllerHandle;
 use crate::format::Formatted;
-use crate::hosts::{MetadataHandle, NetworkSender, RaftSender, RemoteController, SenderSettings};
+use crate::hosts::{LeaderWatch, MetadataHandle, NetworkSender, RaftSender, RemoteController, SenderSettings};
 
 /// The ways to the controller.
 pub(super) struct Links {
@@ -15,6 +15,8 @@ pub(super) struct Links {
     pub(super) controller: Arc<dyn ControllerHandle>,
     /// For registration and heartbeats, which must not queue behind clients' requests.
     pub(super) lifecycle: Arc<dyn ControllerHandle>,
+    /// Who is active.
+    pub(super) leader: LeaderWatch,
     /// For changes of in-sync replicas.
     pub(super) isr_changes: Arc<dyn ControllerHandle>,
 }
@@ -48,6 +50,7 @@ impl Links {
             controller: channel("forwarding"),
             lifecycle: channel("heartbeat"),
             isr_changes: channel("alter-partition"),
+            leader: leader.clone(),
         }
     }
 }

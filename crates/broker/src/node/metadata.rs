@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use milena_metadata::{Delta, Image};
 use milena_raft::{KRaftState, SnapshotPolicy, VoterSet};
 use milena_storage::FileCache;
@@ -14,14 +15,29 @@ use crate::clock::Clock;
 use crate::config::ServerConfig;
 use crate::format::{Formatted, random_uuid};
 use crate::hosts::{
-    BesideThread, MetadataHandle, MetadataListener, MetadataLog, MetadataOffset, MetadataParts, RaftSender,
+    BesideThread, LeaderWatch, MetadataHandle, MetadataListener, MetadataLog, MetadataOffset, MetadataParts, RaftSender,
 };
+use crate::metrics::ControllerView;
 
 /// Hands committed metadata to the broker.
 pub(super) struct Publisher {
     pub(super) broker: Option<Arc<Broker>>,
+    /// The newest image, for who looks at it from outside.
+    pub(super) image: Arc<ArcSwap<Image>>,
     pub(super) offset: MetadataOffset,
     pub(super) is_first: bool,
+}
+
+impl Publisher {
+    /// The publisher, and where the controller can be looked at.
+    pub(super) fn new(
+        broker: Option<Arc<Broker>>,
+        leader: LeaderWatch,
+        offset: &MetadataOffset,
+    ) -> (Self, ControllerView) {
+        let view = ControllerView { image: Arc::default(), leader };
+        (Self { broker, image: Arc::clone(&view.image), offset: offset.clone(), is_first: true }, view)
+    }
 }
 
 impl MetadataListener for Publisher {
@@ -29,6 +45,7 @@ impl MetadataListener for Publisher {
         if let Some(broker) = &self.broker {
             broker.apply(Arc::clone(image), (!self.is_first).then_some(delta));
         }
+        self.image.store(Arc::clone(image));
         self.is_first = false;
         self.offset.set(image.offset.0);
     }

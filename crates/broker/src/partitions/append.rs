@@ -7,9 +7,11 @@ use super::held::{self, HeldProduces};
 use super::partition::{AppendTerms, Partition};
 use super::pending_produce::PendingProduce;
 use super::refusal;
+use super::traffic::Tally;
 use super::waiting::{Place, Wakes};
 use crate::broker::Broker;
 use crate::call::Later;
+use crate::metrics::Waited;
 use crate::partitions::Lookup;
 use bytes::Bytes;
 use milena_network::Replies;
@@ -20,7 +22,7 @@ use milena_records::{RejectReason, TimestampType, ValidBatch};
 use milena_storage::{AppendOrigin, VerificationGuard};
 use milena_types::{ErrorCode, Offset, PartitionIndex, Timestamp};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The first version with topic ids instead of names (KIP-516).
 const TOPIC_IDS_FROM_VERSION: i16 = 13;
@@ -35,6 +37,8 @@ pub(crate) struct AppendGroup<'a> {
     requests: Vec<PendingProduce>,
     parts: Vec<Part>,
     now: Timestamp,
+    /// When the first of them was taken, if somebody may ask.
+    began: Option<Instant>,
     /// The client's listener: where it is told to find other brokers.
     listener: Arc<str>,
     /// What of the connection's earlier requests waits.
@@ -47,6 +51,8 @@ pub(super) struct Part {
     pub(super) place: Place,
     pub(super) partition: Arc<Partition>,
     pub(super) batch: Result<ValidBatch, RejectReason>,
+    /// What was sent, bytes.
+    size_bytes: usize,
     /// What verifying its transaction gave.
     pub(super) guard: Option<VerificationGuard>,
 }
@@ -60,7 +66,7 @@ enum Out<'a, 'r> {
 impl<'a> AppendGroup<'a> {
     pub(crate) fn new(broker: &'a Arc<Broker>, listener: &Arc<str>, held: &Arc<HeldProduces>) -> Self {
         let (listener, held) = (Arc::clone(listener), Arc::clone(held));
-        Self { broker, requests: Vec::new(), parts: Vec::new(), now: Timestamp::NONE, listener, held }
+        Self { broker, requests: Vec::new(), parts: Vec::new(), now: Timestamp::NONE, began: None, listener, held }
     }
 
     /// Appends a request that was held and answers it.
@@ -93,6 +99,10 @@ impl<'a> AppendGroup<'a> {
         };
         if self.requests.is_empty() {
             self.now = self.broker.now();
+            self.began = self.broker.cells().map(|_| Instant::now());
+        }
+        if let Some(cells) = self.broker.cells() {
+            cells.requests.came(header.api_key, header.api_version);
         }
         let mut pending = PendingProduce {
             acks: request.acks,
@@ -177,7 +187,8 @@ impl<'a> AppendGroup<'a> {
         self.flush(replies);
         let bytes = parts.iter().filter_map(|part| part.batch.as_ref().ok()).map(|batch| batch.bytes.len()).sum();
         let Some(reply) = replies.park_holding(bytes) else { return replies.close() };
-        let later = Later::new(&pending.header, reply);
+        let waited = Waited::since(self.broker.cells(), self.began);
+        let later = Later::new(&pending.header, reply).timed(waited);
         parts.iter_mut().for_each(|part| part.request = 0);
         self.held.hold(self.broker, (pending, parts, later), &self.listener, waits_for);
     }
@@ -215,10 +226,12 @@ impl<'a> AppendGroup<'a> {
                 Some(Records::Bytes(bytes)) => bytes,
                 _ => Bytes::new(),
             };
+            let size_bytes = bytes.len();
             let mut rules = partition.settings().produce;
             rules.request_version = pending.header.api_version;
             let batch = self.broker.rebuilding().validate(bytes, &rules, self.now);
-            self.parts.push(Part { request: self.requests.len(), place, partition, batch, guard: None });
+            let part = Part { request: self.requests.len(), place, partition, batch, size_bytes, guard: None };
+            self.parts.push(part);
         }
         answer
     }
@@ -229,7 +242,11 @@ impl<'a> AppendGroup<'a> {
             return;
         }
         self.append();
+        let took = self.began.map(|began| began.elapsed());
         for request in std::mem::take(&mut self.requests) {
+            if let (Some(cells), Some(took), None) = (self.broker.cells(), took, &request.parked) {
+                cells.requests.answered(request.header.api_key, took);
+            }
             self.answer(request, Out::Now(replies));
         }
     }
@@ -248,13 +265,20 @@ impl<'a> AppendGroup<'a> {
     fn append_to_partition(&mut self, group: &mut [Part]) {
         let Some(partition) = group.first().map(|part| Arc::clone(&part.partition)) else { return };
         let mut inner = partition.lock();
+        let mut tally = Tally::default();
         let mut ready = Vec::with_capacity(group.len());
         for (at, part) in group.iter().enumerate() {
             let Some(request) = self.requests.get_mut(part.request) else { continue };
             match (inner.state.check_append(request.acks), &part.batch) {
                 (Ok(()), Ok(_)) => ready.push(at),
-                (Err(error), _) => request.refuse(part.place, error, Offset(-1)),
-                (Ok(()), Err(reason)) => request.reject(part.place, reason, &partition, &inner),
+                (Err(error), _) => {
+                    tally.refused(error, part.size_bytes);
+                    request.refuse(part.place, error, Offset(-1));
+                }
+                (Ok(()), Err(reason)) => {
+                    tally.refused(reason.error, part.size_bytes);
+                    request.reject(part.place, reason, &partition, &inner);
+                }
             }
         }
         let batches: Vec<&[ValidBatch]> =
@@ -271,13 +295,18 @@ impl<'a> AppendGroup<'a> {
             match result {
                 Ok(appended) => {
                     appended_any = true;
+                    tally.appended(&appended, part.size_bytes);
                     // Kafka tells a repeated batch's newest timestamp as its append time.
                     let append_time = if appended.duplicate { appended.max_timestamp } else { part.append_time() };
                     request.appended(part.place, &appended, append_time, &mut inner);
                 }
-                Err(error) => request.refuse(part.place, error, log_start),
+                Err(error) => {
+                    tally.refused(error, part.size_bytes);
+                    request.refuse(part.place, error, log_start);
+                }
             }
         }
+        partition.traffic.produced(&tally);
         let wakes = if appended_any { inner.wakes_after_append(&partition, self.broker) } else { Wakes::default() };
         drop(inner);
         wakes.run();
@@ -310,7 +339,7 @@ impl<'a> AppendGroup<'a> {
                     let Some(reply) = replies.park_holding(partitions * size_of::<PartitionProduceResponse>()) else {
                         return replies.close();
                     };
-                    Later::new(&header, reply)
+                    Later::new(&header, reply).timed(Waited::since(self.broker.cells(), self.began))
                 }
             };
             parked.arm(later, response, self.broker.deadlines(), timeout);

@@ -2,6 +2,7 @@
 //! its start to its end when the coordinator loads. Kafka: `CoordinatorPartitionWriter`, `CoordinatorLoaderImpl`.
 
 use super::partition::{AppendTerms, Partition};
+use super::traffic::Tally;
 use super::waiting::{CommitListener, CommitWaiter};
 use crate::broker::Broker;
 use bytes::Bytes;
@@ -42,6 +43,7 @@ impl Partition {
         (batch, terms): (&Bytes, CoordinatorTerms),
         listener: Weak<dyn CommitListener>,
     ) -> Result<Written, ErrorCode> {
+        let size_bytes = batch.len();
         let batch = [ValidBatch::trusted(batch).map_err(|_| ErrorCode::CORRUPT_MESSAGE)?];
         let mut inner = self.lock();
         if inner.state.leader_epoch() != epoch {
@@ -52,6 +54,9 @@ impl Partition {
         let append = AppendTerms { origin, verify: broker.verifies_transactions(), now: broker.now() };
         let guard = [terms.guard.map(VerificationGuard)];
         let appended = inner.append(&[&batch], &guard, append).pop().ok_or(ErrorCode::UNKNOWN_SERVER_ERROR)??;
+        let mut tally = Tally::default();
+        tally.appended(&appended, size_bytes);
+        self.traffic.produced(&tally);
         let wakes = inner.wakes_after_append(self, broker);
         let required = appended.last_offset + 1;
         let high_watermark = inner.state.high_watermark();

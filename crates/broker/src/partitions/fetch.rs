@@ -269,16 +269,20 @@ impl FetchWork {
             && self.params.replica.is_some_and(|replica| !in_sync(replica))
     }
 
-    /// What leaves for a follower counts where its replica is throttled.
+    /// What leaves is counted, and for a follower bounded where its replica is throttled.
     fn count(&self, broker: &Broker, pass: &Pass) {
-        if self.params.replica.is_none() {
-            return;
+        let is_follower = self.params.replica.is_some();
+        let mut throttled_bytes = 0;
+        for (wanted, outcome) in self.wanted.iter().zip(&pass.outcomes) {
+            let Ok(partition) = &wanted.partition else { continue };
+            partition.traffic.fetched(outcome.records.len(), outcome.error, is_follower);
+            if is_follower && partition.settings().throttled_leaders.has(partition.index) {
+                throttled_bytes += outcome.records.len();
+            }
         }
-        let sent = self.wanted.iter().zip(&pass.outcomes).filter_map(|(wanted, outcome)| {
-            let partition = wanted.partition.as_ref().ok()?;
-            partition.settings().throttled_leaders.has(partition.index).then_some(outcome.records.len())
-        });
-        broker.throttles().leader.record(sent.sum(), broker.steady());
+        if is_follower {
+            broker.throttles().leader.record(throttled_bytes, broker.steady());
+        }
     }
 
     /// A follower has everything below what it asks for (`Partition.updateFollowerFetchState`).

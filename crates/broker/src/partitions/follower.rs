@@ -105,7 +105,9 @@ impl Partition {
         }
         let appended = !fetched.records.is_empty();
         if appended {
+            let bytes = fetched.records.len() as u64;
             self.append_fetched(&mut inner, fetched.records, now)?;
+            self.traffic.replication_bytes_in.add(bytes);
         }
         let end = inner.log.log_end_offset();
         inner.state.on_local_append(end, broker.steady());

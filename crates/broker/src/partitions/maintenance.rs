@@ -6,6 +6,7 @@ use super::durability;
 use super::moving;
 use super::partition::Partition;
 use crate::broker::Broker;
+use milena_metrics::Stopwatch;
 use milena_storage::disk::{Disk, RealDisk};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -144,7 +145,12 @@ pub(super) fn flush(broker: &Broker, partition: &Partition) {
         }
     };
     drop(inner);
-    match handle.run() {
+    let watch = Stopwatch::start_if(broker.cells().is_some());
+    let flushed = handle.run();
+    if let (Some(cells), Some(took)) = (broker.cells(), watch.elapsed()) {
+        cells.log_flush.record(took);
+    }
+    match flushed {
         Ok(flushed) => partition.on_flushed(flushed, broker.steady()),
         Err(error) => fail(partition, &error),
     }

@@ -4,6 +4,7 @@
 use super::future_log::FutureLog;
 use super::parked_fetch::ParkedFetch;
 use super::settings::TopicSettings;
+use super::traffic::Traffic;
 use super::waiting::{AckWaiter, CommitListener, CommitWaiter, Wakes};
 use crate::broker::Broker;
 use crate::log_dirs::Directory;
@@ -54,6 +55,7 @@ pub struct Partition {
     pub(super) is_cleaning: AtomicBool,
     /// Locked before `inner`.
     pub(super) future: Mutex<Option<FutureLog>>,
+    pub(crate) traffic: Traffic,
     settings: ArcSwap<TopicSettings>,
     inner: Mutex<Inner>,
 }
@@ -121,6 +123,7 @@ impl Partition {
             is_moving: AtomicBool::new(false),
             is_cleaning: AtomicBool::new(false),
             future: Mutex::new(None),
+            traffic: Traffic::default(),
             settings: ArcSwap::from_pointee(settings),
             inner: Mutex::new(inner),
         }

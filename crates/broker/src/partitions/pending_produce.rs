@@ -2,6 +2,7 @@
 //! those of `ReplicaManager.appendRecords` and `KafkaApis.handleProduceRequest`.
 
 use super::partition::{Inner, Partition};
+use super::traffic::is_expected;
 use super::waiting::{AckWaiter, ParkedProduce, Place};
 use milena_protocol::RequestHeader;
 use milena_protocol::messages::ProduceResponse;
@@ -33,7 +34,7 @@ impl PendingProduce {
         self.failed = true;
         if let Some(answer) = self.answer_at(place) {
             answer.error_code = error.0;
-            answer.log_start_offset = if is_known_failure(error) { -1 } else { log_start.0 };
+            answer.log_start_offset = if is_expected(error) { -1 } else { log_start.0 };
         }
     }
 
@@ -83,17 +84,4 @@ impl PendingProduce {
             answer.log_start_offset = log_start.0;
         }
     }
-}
-
-/// Failures for which Kafka answers no log start offset (`ReplicaManager.appendToLocalLog`).
-fn is_known_failure(error: ErrorCode) -> bool {
-    matches!(
-        error,
-        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
-            | ErrorCode::NOT_LEADER_OR_FOLLOWER
-            | ErrorCode::MESSAGE_TOO_LARGE
-            | ErrorCode::RECORD_LIST_TOO_LARGE
-            | ErrorCode::CORRUPT_MESSAGE
-            | ErrorCode::KAFKA_STORAGE_ERROR
-    )
 }

@@ -6,6 +6,7 @@ use crate::broker::Broker;
 use crate::controller_handle::ControllerHandle;
 use crate::hosts::ask;
 use crate::partitions::Partition;
+use milena_metrics::Counter;
 use milena_protocol::messages::{AlterPartitionRequest, AlterPartitionResponse, alter_partition_response};
 use milena_replication::{IsrChange, IsrReply, PartitionKey};
 use milena_types::{ErrorCode, PartitionIndex};
@@ -24,6 +25,10 @@ type Pending = BTreeMap<PartitionKey, (Arc<Partition>, IsrChange)>;
 pub(crate) struct IsrChanges {
     pending: Mutex<Pending>,
     added: Notify,
+    /// Changes that made the set smaller, or larger, and those that were refused.
+    pub(crate) shrinks: Counter,
+    pub(crate) expands: Counter,
+    pub(crate) failed: Counter,
 }
 
 impl IsrChanges {
@@ -112,11 +117,13 @@ fn apply_one(
     answer: &alter_partition_response::PartitionData,
 ) -> IsrReply {
     let mut inner = partition.lock();
+    let size_before = inner.state.isr().committed().len();
     let decided = decided_assignment(answer, inner.state.replicas());
     let result = match ErrorCode(answer.error_code) {
         ErrorCode::NONE => Ok(&decided),
         error => {
             tracing::info!(%partition, %error, wanted = ?change.new_isr, "the in-sync replicas were not changed");
+            broker.isr_changes().failed.add(1);
             Err(error)
         }
     };
@@ -124,6 +131,11 @@ fn apply_one(
     let reply = inner.state.on_isr_reply(change, result, broker.steady());
     if reply == IsrReply::Applied {
         tracing::info!(%partition, isr = ?answer.isr, epoch = answer.partition_epoch, "in-sync replicas");
+        match answer.isr.len().cmp(&size_before) {
+            std::cmp::Ordering::Less => broker.isr_changes().shrinks.add(1),
+            std::cmp::Ordering::Equal => {}
+            std::cmp::Ordering::Greater => broker.isr_changes().expands.add(1),
+        }
         let now = inner.state.high_watermark();
         let wakes = inner.wakes_after((now > before).then_some(now));
         drop(inner);

@@ -1,9 +1,11 @@
 //! The metrics of a running node: every one that is documented is there, and says what was done.
 
-use crate::client::{TestNode, batch};
+use crate::client::{TestNode, batch, batch_at, now};
 use crate::groups::{await_coordinator, commit};
 use milena_broker::METRICS;
 use milena_metrics::Kind;
+use milena_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use milena_protocol::messages::{DeleteTopicsRequest, FetchRequest};
 use milena_types::ErrorCode;
 use std::time::{Duration, Instant};
 
@@ -99,4 +101,57 @@ fn partitions_and_groups_are_told_as_they_are() {
     let page = node.metrics();
     assert!(value(&page, "process_resident_memory_bytes").unwrap() > 1e6);
     assert!(value(&page, "kafka_server_group_coordinator_metrics_batch_flush_time_ms_count").unwrap() >= 1.0);
+}
+
+#[test]
+fn what_goes_through_a_topic_is_counted_and_stays_in_the_sum_when_the_topic_is_gone() {
+    let node = TestNode::start(SETTINGS);
+    let mut client = node.connect();
+    client.create_topic("t", 2, &[("max.message.bytes", "1000")]);
+    let records = batch_at(now(), &["a", "b", "c"]);
+    let bytes = records.len() as f64;
+    assert_eq!(client.produce("t", 0, records.clone()).error_code, 0);
+    assert_eq!(client.produce("t", 1, records).error_code, 0);
+    let large = batch(&["x".repeat(2000).as_str()]);
+    let rejected = large.len() as f64;
+    assert_eq!(ErrorCode(client.produce("t", 0, large).error_code), ErrorCode::MESSAGE_TOO_LARGE);
+    let partition = FetchPartition { partition_max_bytes: 1 << 20, ..Default::default() };
+    let topic = FetchTopic { topic: "t".into(), partitions: vec![partition], ..Default::default() };
+    let fetch = FetchRequest { max_bytes: 1 << 20, min_bytes: 1, topics: vec![topic], ..Default::default() };
+    client.call(4, &fetch);
+    await_values(
+        &node,
+        &[
+            ("kafka_server_brokertopicmetrics_messagesin_total{topic=\"t\"}", 6.0),
+            ("kafka_server_brokertopicmetrics_messagesin_total", 6.0),
+            ("kafka_server_brokertopicmetrics_bytesin_total{topic=\"t\"}", 2.0 * bytes),
+            ("kafka_server_brokertopicmetrics_bytesout_total{topic=\"t\"}", bytes),
+            ("kafka_server_brokertopicmetrics_bytesrejected_total{topic=\"t\"}", rejected),
+            ("kafka_server_brokertopicmetrics_totalproducerequests_total{topic=\"t\"}", 3.0),
+            ("kafka_server_brokertopicmetrics_failedproducerequests_total{topic=\"t\"}", 0.0),
+            ("kafka_server_brokertopicmetrics_totalfetchrequests_total{topic=\"t\"}", 1.0),
+            ("kafka_network_requestmetrics_requests_total{request=\"Produce\",version=\"9\"}", 3.0),
+            ("kafka_network_requestmetrics_requests_total{request=\"Fetch\",version=\"4\"}", 1.0),
+            ("kafka_network_requestmetrics_totaltimems_count{request=\"Produce\"}", 3.0),
+            ("kafka_network_requestmetrics_totaltimems_count{request=\"Fetch\"}", 1.0),
+            ("kafka_network_requestmetrics_remotetimems_count{request=\"CreateTopics\"}", 1.0),
+            ("kafka_server_socket_server_metrics_connection_count{listener=\"PLAINTEXT\"}", 1.0),
+            ("kafka_controller_kafkacontroller_activecontrollercount", 1.0),
+            ("kafka_controller_kafkacontroller_activebrokercount", 1.0),
+            ("kafka_controller_kafkacontroller_globaltopiccount", 1.0),
+            ("kafka_controller_kafkacontroller_globalpartitioncount", 2.0),
+            ("kafka_controller_kafkacontroller_offlinepartitionscount", 0.0),
+        ],
+    );
+    let request = DeleteTopicsRequest { topic_names: vec!["t".into()], timeout_ms: 5_000, ..Default::default() };
+    assert_eq!(client.call(5, &request).responses[0].error_code, 0);
+    await_values(
+        &node,
+        &[
+            ("kafka_server_replicamanager_partitioncount", 0.0),
+            ("kafka_server_brokertopicmetrics_messagesin_total", 6.0),
+            ("kafka_server_brokertopicmetrics_bytesin_total", 2.0 * bytes),
+        ],
+    );
+    assert_eq!(value(&node.metrics(), "kafka_server_brokertopicmetrics_messagesin_total{topic=\"t\"}"), None);
 }
