@@ -92,7 +92,23 @@ impl ConfigRules<'_> {
                 self.check_group_bounds(name, number)?;
             }
         }
-        Ok(())
+        ["consumer", "share", "streams"].into_iter().try_for_each(|kind| self.check_group_session(kind, new))
+    }
+
+    /// A session must outlast the time between two heartbeats, whether the group or the broker sets them
+    /// (`GroupConfig.validateValues`).
+    fn check_group_session(&self, kind: &str, new: &BTreeMap<String, String>) -> Result<(), ApiError> {
+        let value = |name: &str| {
+            let text = new.get(name).cloned().or_else(|| self.broker_value(&format!("group.{name}")))?;
+            text.trim().parse::<i64>().ok()
+        };
+        let (session, heartbeat) = (format!("{kind}.session.timeout.ms"), format!("{kind}.heartbeat.interval.ms"));
+        match (value(&session), value(&heartbeat)) {
+            (Some(session_ms), Some(heartbeat_ms)) if session_ms <= heartbeat_ms => {
+                Err(ApiError::new(ErrorCode::INVALID_CONFIG, format!("{session} must be greater than {heartbeat}")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A group's number must lie between the broker's `group.<kind>.min.<rest>` and `group.<kind>.max.<rest>`.
@@ -206,4 +222,30 @@ fn validate_client_metrics(name: &str, configs: &ConfigMap) -> Result<(), ApiErr
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_session_of_a_group_must_outlast_its_heartbeats_whoever_sets_them() {
+        let settings = [
+            ("group.consumer.min.session.timeout.ms", "1000"),
+            ("group.consumer.min.heartbeat.interval.ms", "100"),
+            ("group.consumer.heartbeat.interval.ms", "2000"),
+        ];
+        let static_configs = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let rules = ConfigRules { static_configs: &static_configs, cluster_configs: None, node_configs: None };
+        let ask = |configs: &[(&str, &str)]| {
+            let new = configs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            rules.validate_group(&new).map_err(|error| error.message.unwrap_or_default())
+        };
+        let refused = Err("consumer.session.timeout.ms must be greater than consumer.heartbeat.interval.ms".to_owned());
+        assert_eq!(ask(&[("consumer.session.timeout.ms", "2000")]), refused);
+        assert_eq!(ask(&[("consumer.session.timeout.ms", "2001")]), Ok(()));
+        let both = |heartbeat| [("consumer.session.timeout.ms", "1000"), ("consumer.heartbeat.interval.ms", heartbeat)];
+        assert_eq!(ask(&both("999")), Ok(()));
+        assert_eq!(ask(&both("1500")), refused);
+    }
 }

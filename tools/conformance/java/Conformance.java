@@ -34,6 +34,7 @@ public final class Conformance {
         GroupCases.add(cases);
         ConsumerGroupCases.add(cases);
         GroupToolCases.add(cases);
+        GroupSettingCases.add(cases);
         SequenceCases.add(cases);
         TransactionCases.add(cases);
         PrintStream out = new PrintStream(System.out, false, StandardCharsets.UTF_8);
@@ -42,7 +43,7 @@ public final class Conformance {
             "bootstrap.servers", bootstrap, "default.api.timeout.ms", 20000, "request.timeout.ms", 15000, "client.id", "conformance");
         try (Admin admin = Admin.create(config)) {
             for (Map.Entry<String, Case.Body> entry : cases.entrySet()) {
-                if (Arrays.stream(prefixes).noneMatch(entry.getKey()::startsWith)) {
+                if (Arrays.stream(prefixes).noneMatch(prefix -> isMeant(entry.getKey(), prefix))) {
                     continue;
                 }
                 Case c = new Case(bootstrap, dir, admin);
@@ -60,6 +61,11 @@ public final class Conformance {
         out.println("## end");
         out.flush();
         System.exit(0);
+    }
+
+    /** Cases for a server with other settings must be asked for. */
+    private static boolean isMeant(String name, String prefix) {
+        return name.startsWith(prefix) && (!prefix.isEmpty() || !name.startsWith(GroupSettingCases.PREFIX));
     }
 
     private static String run(ExecutorService threads, Case.Body body, Case c) {

@@ -161,7 +161,7 @@ final class ConsumerGroupCases {
                         if (!key.contains("\"" + name + "\"")) continue;
                         String value = read.value() == null ? "null" : "v" + read.value().version() + " " + show(read.value().message(), read.value().version());
                         String line = "  " + read.key().getClass().getSimpleName() + " " + key + " = " + value
-                            .replaceAll("(\"(assignmentTimestamp|currentStateTimestamp|commitTimestamp|timestamp)\":)[1-9][0-9]+", "$1N")
+                            .replaceAll("(\"(assignmentTimestamp|currentStateTimestamp|commitTimestamp|expireTimestamp|timestamp)\":)[1-9][0-9]+", "$1N")
                             .replaceAll("(\"(version|metadataHash)\":)-?[1-9][0-9]*", "$1N")
                             .replaceAll("\"clientHost\":\"[^\"]*\"", "\"clientHost\":\"HOST\"");
                         if (line.startsWith("  ConsumerGroupTargetAssignmentMember")) {

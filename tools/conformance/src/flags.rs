@@ -10,7 +10,7 @@ use crate::server::Kind;
 const USAGE: &str = "usage: milena-conformance run|kill|restart|abuse|bench-groups|bench-transactions|bench-cluster|bench-upkeep|chaos-groups|lab|lab-gaps [flags]
   --milena PATH        the milena binary (default: target/release/milena)
   --servers A,B        the servers compared, of kafka and milena (default kafka,milena; kafka,kafka checks the scripts themselves)
-  --parts NAMES        of scripts, separate, tools, clients, disks, mixed, cluster, quorum (default all), members, metrics
+  --parts NAMES        of scripts, separate, tools, clients, disks, mixed, cluster, quorum (default all), members, metrics, failover
   --only PREFIX        only the cases whose name starts with it (scripts: a list of such)
   --without NAMES      all parts but these
   --gigabytes N        send N GB of the machine's own files through the clients

@@ -1,9 +1,10 @@
-//! The load of the kill rounds (`java/KillLoad.java`): a process that writes without pause, and checks when it is asked.
+//! The loads of kill rounds (`java/KillLoad.java`) and of groups whose coordinator dies (`java/GroupLoad.java`): a process that
+//! works without pause, and checks when it is asked.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
@@ -20,16 +21,28 @@ impl Load {
     /// Starts it; its topics get `replicas` replicas, each of its three producers writes `pace` records a second or, with 0, as
     /// many as it can; its errors go to a file.
     pub(crate) fn start(bootstrap: &str, replicas: u32, pace: u32, errors: &Path) -> anyhow::Result<Self> {
-        let log = File::create(errors)?;
         // It remembers every record until it has been read.
         let mut command = process::java_of_heap("KillLoad", "1g");
-        let mut child = command
-            .args([bootstrap, &replicas.to_string(), &pace.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .context("start the load")?;
+        command.args([bootstrap, &replicas.to_string(), &pace.to_string()]);
+        Self::of(command, errors)
+    }
+
+    /// Groups: with `place`, the only partition of `__consumer_offsets` lies on these brokers.
+    pub(crate) fn of_groups(
+        bootstrap: &str,
+        replicas: u32,
+        place: Option<&str>,
+        errors: &Path,
+    ) -> anyhow::Result<Self> {
+        let mut command = process::java("GroupLoad");
+        command.args([bootstrap, &replicas.to_string()]).args(place);
+        Self::of(command, errors)
+    }
+
+    fn of(mut command: Command, errors: &Path) -> anyhow::Result<Self> {
+        let log = File::create(errors)?;
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn().context("start the load")?;
         let commands = child.stdin.take().context("the load's input")?;
         let answers = BufReader::new(child.stdout.take().context("the load's output")?);
         let mut load = Self { child, commands, answers };

@@ -21,6 +21,7 @@ mod cluster;
 mod cpu;
 mod data;
 mod disks;
+mod failover;
 mod flags;
 mod group_clients;
 mod kafka;
@@ -107,6 +108,9 @@ fn parts(flags: &flags::Flags, report: &mut report::Report) -> anyhow::Result<()
     }
     if flags.wants("disks") {
         disks::run(flags, report)?;
+    }
+    if flags.asks_for("failover") {
+        failover::run(flags, report)?;
     }
     if flags.wants("mixed") {
         mixed::run(flags, report)?;

@@ -14,11 +14,43 @@ const LIMIT: Duration = Duration::from_secs(900);
 /// What of the scripts goes through the controller, or asks who is there: run again where that is a process of its own.
 const SEPARATE: &str = "cluster/,topics/,configs/,offsets/,produce/none,wire/";
 
-/// Runs the scripts on the two servers and compares case by case.
+/// Cases of groups for a server with these settings (`java/GroupSettingCases.java`): much ends by itself, and soon.
+const GROUP_SETTINGS: (&str, [(&str, &str); 11]) = (
+    "group settings/",
+    [
+        ("offsets.retention.check.interval.ms", "500"),
+        ("offset.metadata.max.bytes", "10"),
+        ("group.max.size", "2"),
+        ("group.initial.rebalance.delay.ms", "500"),
+        ("group.consumer.max.size", "2"),
+        ("group.consumer.migration.policy", "disabled"),
+        ("group.consumer.min.session.timeout.ms", "1000"),
+        ("group.consumer.min.heartbeat.interval.ms", "100"),
+        ("group.consumer.heartbeat.interval.ms", "500"),
+        ("group.consumer.assignors", "range"),
+        ("broker.rack", "r1"),
+    ],
+);
+
+/// Runs the scripts on the two servers and compares case by case; those of other settings, if they are asked for, on servers
+/// with those.
 pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
-    compare("script", flags, report, |name, kind| {
-        script(Node::new(&format!("scripts-{name}"), flags)?, kind, &flags.only, flags)
-    })
+    let (others, settings) = GROUP_SETTINGS;
+    let (of_others, usual): (Vec<&str>, Vec<&str>) =
+        flags.only.split(',').partition(|prefix| prefix.starts_with(others));
+    if !usual.is_empty() {
+        let only = usual.join(",");
+        compare("script", flags, report, |name, kind| {
+            script(Node::new(&format!("scripts-{name}"), flags)?, kind, &only, flags)
+        })?;
+    }
+    if !of_others.is_empty() {
+        let only = of_others.join(",");
+        compare("script", flags, report, |name, kind| {
+            script(Node::with(&format!("settings-{name}"), flags, &settings)?, kind, &only, flags)
+        })?;
+    }
+    Ok(())
 }
 
 /// Runs some of them where controller and broker are two processes.
