@@ -14,6 +14,16 @@ pub(crate) fn kill(args: &[String]) -> anyhow::Result<()> {
     drive("kill", args)
 }
 
+/// `cargo xtask kill-calls`, `fail-syncs` and `corrupt`, each with `[--rounds N]`.
+pub(crate) fn faults(task: &str, args: &[String]) -> anyhow::Result<()> {
+    drive(task, args)
+}
+
+/// `cargo xtask full-disk [--cycles N]`.
+pub(crate) fn full_disk(args: &[String]) -> anyhow::Result<()> {
+    drive("full-disk", args)
+}
+
 /// `cargo xtask gigabyte [--gigabytes N]`: a little more than the gigabyte, since ends of lines do not count.
 pub(crate) fn gigabyte(args: &[String]) -> anyhow::Result<()> {
     let mut all = ["--parts", "clients", "--gigabytes", "1.2"].map(str::to_owned).to_vec();

@@ -28,6 +28,10 @@ const USAGE: &str = "usage: cargo xtask <task>
   layers                  who may depend on whom
   conformance [flags]     the same scripts on Milena and on Apache Kafka (see docs/TESTING.md)
   kill [--rounds N] [--power-cut]  kill -9 under load, restart, verify (default 200)
+  kill-calls [--rounds N]  kill before the nth system call that changes a file, restart, verify (default 500)
+  fail-syncs [--rounds N]  a sync of one log directory fails; nothing is acknowledged there any more (default 200)
+  corrupt [--rounds N]    damage a file, start, read everything (default 1000)
+  full-disk [--cycles N]  a tmpfs is filled and emptied; nothing lost, taken again within 5 s (default 50)
   gigabyte [--gigabytes N]  real files through every client and back (default 1.2)
   lab [--runs N] [--seconds N] [--server milena|kafka|mixed] [--seed N]  clusters in network namespaces, under faults (root)
   lab gaps [--runs N]     how long nothing is acknowledged when a leader is killed or stopped, beside Apache Kafka (root)
@@ -58,6 +62,8 @@ fn main() -> ExitCode {
         "layers" => layers::run(),
         "conformance" => conformance::run(&rest),
         "kill" => conformance::kill(&rest),
+        "kill-calls" | "fail-syncs" | "corrupt" => conformance::faults(&task, &rest),
+        "full-disk" => conformance::full_disk(&rest),
         "gigabyte" => conformance::gigabyte(&rest),
         "lab" => conformance::lab(&rest),
         "chaos" => conformance::chaos(&rest),

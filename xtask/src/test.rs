@@ -15,6 +15,12 @@ const KILL_ROUNDS: &str = "10";
 /// A slice of what `cargo xtask chaos groups` does.
 const CHAOS: [&str; 7] = ["chaos-groups", "--seconds", "20", "--members", "6", "--partitions", "12"];
 
+/// How many rounds of each kind of fault CI runs.
+const FAULTS: [(&str, &str); 2] = [("kill-calls", "20"), ("fail-syncs", "8")];
+
+/// How many cycles of a full disk CI runs; `cargo xtask full-disk` runs more.
+const FULL_DISK_CYCLES: &str = "6";
+
 /// How long CI fuzzes each target; `cargo xtask fuzz` runs longer.
 const FUZZ_SECONDS: u32 = 5;
 
@@ -75,6 +81,10 @@ fn run_steps(args: &[String]) -> anyhow::Result<Counts> {
         steps.run("conformance", |log| conformance_lanes(&milena, log));
         steps.run("chaos", |log| runner(&CHAOS, &milena, log));
         steps.run("kill", |log| runner(&["kill", "--rounds", KILL_ROUNDS], &milena, log));
+        for (task, rounds) in FAULTS {
+            steps.run(task, |log| runner(&[task, "--rounds", rounds], &milena, log));
+        }
+        steps.run("full-disk", |log| runner(&["full-disk", "--cycles", FULL_DISK_CYCLES], &milena, log));
     }
     Ok(steps.total())
 }

@@ -201,6 +201,15 @@ impl Broker {
         self.transactions.follow(self, &image, delta);
     }
 
+    /// Makes the partitions that could not be made when they came. Blocks as `apply` does.
+    pub(crate) fn place_missing(&self) {
+        let mut assigner = self.assigner.lock().unwrap_or_else(PoisonError::into_inner);
+        let image = self.image.load_full();
+        assigner.place_missing(&self.partitions, &self.settings, &image, self.now());
+        self.follow_image(&image, None);
+        drop(assigner);
+    }
+
     /// Hands over a server whose bounds on connections are to follow the image.
     pub(crate) fn add_connection_quotas(&self, quotas: QuotaHandle) {
         self.connection_quotas.lock().unwrap_or_else(PoisonError::into_inner).push(quotas);

@@ -11,7 +11,7 @@ use milena_storage::{Error, FileCache, LogDir, TopicPartition};
 use milena_types::Uuid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
 
@@ -33,7 +33,24 @@ pub struct Directory {
     id: Uuid,
     is_online: AtomicBool,
     is_cordoned: AtomicBool,
+    room: Room,
     failures: Arc<Failures>,
+}
+
+/// What may still be written, as of the last look less what was appended since.
+#[derive(Debug)]
+struct Room {
+    is_full: AtomicBool,
+    /// Bytes above the reserve; without bound until somebody looks.
+    above_reserve: AtomicI64,
+    /// Bytes free, the reserve included.
+    free: AtomicI64,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { is_full: AtomicBool::new(false), above_reserve: i64::MAX.into(), free: i64::MAX.into() }
+    }
 }
 
 /// Directories that failed and whose partitions may still be online.
@@ -80,9 +97,55 @@ impl Directory {
         self.is_cordoned.load(Ordering::Acquire)
     }
 
-    /// Something of the directory failed. An I/O error takes it offline for as long as the broker runs; anything else
+    /// Whether its file system has less room than is kept in reserve: records of clients and of leaders are refused.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.room.is_full.load(Ordering::Relaxed)
+    }
+
+    /// Takes room for records; `false` if there is none without the reserve.
+    pub(crate) fn take_room(&self, bytes: usize) -> bool {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        if self.is_full() {
+            return false;
+        }
+        if self.room.above_reserve.fetch_sub(bytes, Ordering::Relaxed) < bytes {
+            self.set_full(true, "no room is left above the reserve");
+            return false;
+        }
+        true
+    }
+
+    /// Bytes free when somebody last looked, the reserve included.
+    pub(crate) fn free_bytes(&self) -> i64 {
+        self.room.free.load(Ordering::Relaxed)
+    }
+
+    /// Notes what room there is.
+    pub(crate) fn set_room(&self, free: i64, reserve: i64) {
+        self.room.free.store(free, Ordering::Relaxed);
+        self.room.above_reserve.store(free.saturating_sub(reserve), Ordering::Relaxed);
+    }
+
+    /// Says whether there is room for records, and tells a person if that is new.
+    pub(crate) fn set_full(&self, is_full: bool, why: &str) {
+        if self.room.is_full.swap(is_full, Ordering::AcqRel) == is_full {
+            return;
+        }
+        let path = self.path().display();
+        if is_full {
+            tracing::error!(%path, "the log directory is full: {why}; records are refused until there is room again");
+        } else {
+            tracing::info!(%path, "the log directory has room again and takes records");
+        }
+    }
+
+    /// Something of the directory failed. A device that merely is full refuses records from now on. Any other I/O error takes it offline for as long as the broker runs; anything else
     /// says nothing about the device.
     pub(crate) fn fail(&self, error: &Error) {
+        if error.is_out_of_space() {
+            return self.set_full(true, &error.to_string());
+        }
         if !matches!(error, Error::Io { .. }) || !self.is_online.swap(false, Ordering::AcqRel) {
             return;
         }
@@ -116,6 +179,7 @@ impl LogDirs {
                 id,
                 is_online: AtomicBool::new(true),
                 is_cordoned: AtomicBool::new(false),
+                room: Room::default(),
                 failures: Arc::clone(&failures),
             })
         };
@@ -163,11 +227,13 @@ impl LogDirs {
         self.directories.first().map(|directory| directory.locked.cache())
     }
 
-    /// Where a new partition goes for which none was chosen: the directory with the fewest that is not cordoned. If all
-    /// are, the first: the controller wanted it here (`LogManager.nextLogDirs`).
+    /// Where a new partition goes for which none was chosen: the directory with the fewest that is neither cordoned nor
+    /// full. If all are, the first that is not cordoned, or the first: the controller wanted it here
+    /// (`LogManager.nextLogDirs`).
     pub(crate) fn emptiest(&self, counts: &BTreeMap<Uuid, usize>) -> Option<&Arc<Directory>> {
         let open = self.online().filter(|directory| !directory.is_cordoned());
-        let emptiest = open.min_by_key(|directory| counts.get(&directory.id).copied().unwrap_or(0));
+        let emptiest =
+            open.min_by_key(|directory| (directory.is_full(), counts.get(&directory.id).copied().unwrap_or(0)));
         emptiest.or_else(|| self.online().next())
     }
 
@@ -260,6 +326,28 @@ mod tests {
         dirs.announce(vec![b.id()]);
         let news = dirs.news().borrow().clone();
         assert_eq!((news.offline, news.is_fatal), (vec![b.id()], false));
+    }
+
+    #[test]
+    fn a_full_directory_stays_online_and_refuses_what_would_take_the_reserve() {
+        let root = tempfile::tempdir().unwrap();
+        let dirs = log_dirs(root.path(), &["a", "b"]);
+        let a = Arc::clone(dirs.online().next().unwrap());
+        assert!(a.take_room(1 << 40), "nobody has looked yet");
+        a.set_room(1000, 600);
+        assert!(a.take_room(300) && a.take_room(100) && !a.is_full());
+        assert!(!a.take_room(1) && a.is_full());
+        a.set_room(2000, 600);
+        assert!(!a.take_room(1), "only a look says that there is room again");
+        a.set_full(false, "");
+        assert!(a.take_room(1));
+        let no_space = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        a.fail(&Error::Io { operation: "write", path: "x".into(), source: no_space });
+        assert!(a.is_online() && a.is_full());
+        assert_eq!(path_of(dirs.emptiest(&BTreeMap::from([(Uuid([201; 16]), 7)]))), "b");
+        let lost = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        a.fail(&Error::Io { operation: "sync", path: "x".into(), source: lost });
+        assert!(!a.is_online(), "what a sync did not write is lost, whatever the reason");
     }
 
     #[test]

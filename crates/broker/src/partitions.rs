@@ -8,6 +8,7 @@ mod cleaner;
 mod cleaner_settings;
 mod coordinated;
 mod directories;
+mod disk_space;
 mod durability;
 mod fetch;
 mod follower;

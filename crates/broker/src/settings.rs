@@ -122,6 +122,21 @@ impl Default for ReplicationSettings {
     }
 }
 
+/// The room that records of clients leave free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskSettings {
+    /// `milena.disk.reserve.percent`, of each log directory's file system; 0 keeps nothing back.
+    pub reserve_percent: u32,
+    /// `milena.disk.reserve.max.bytes`: no more than this, however large the file system is.
+    pub reserve_bytes_max: u64,
+}
+
+impl Default for DiskSettings {
+    fn default() -> Self {
+        Self { reserve_percent: 1, reserve_bytes_max: 1 << 30 }
+    }
+}
+
 /// The settings of a broker.
 #[derive(Clone, Debug)]
 pub struct BrokerSettings {
@@ -149,6 +164,8 @@ pub struct BrokerSettings {
     pub replica_lag_time_max_ms: i64,
     /// `milena.durability`.
     pub durability: Durability,
+    /// `milena.disk.*`.
+    pub disk: DiskSettings,
     /// `log.retention.check.interval.ms`.
     pub log_retention_check_interval_ms: u64,
     /// `log.flush.offset.checkpoint.interval.ms`.
@@ -193,6 +210,7 @@ impl Default for BrokerSettings {
             replication: ReplicationSettings::default(),
             replica_lag_time_max_ms: 30_000,
             durability: Durability::Os,
+            disk: DiskSettings::default(),
             log_retention_check_interval_ms: 300_000,
             log_flush_offset_checkpoint_interval_ms: 60_000,
             log_flush_start_offset_checkpoint_interval_ms: 60_000,

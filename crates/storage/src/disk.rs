@@ -7,7 +7,7 @@ mod simulated;
 mod simulated_world;
 
 pub use atomic::{read_whole, write_atomic, write_atomic_unsynced};
-pub use real::{RealDisk, RealFile};
+pub use real::{RealDisk, RealFile, Space};
 pub use simulated::{SimulatedDisk, SimulatedFile};
 
 use std::fmt::Debug;

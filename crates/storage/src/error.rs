@@ -47,6 +47,16 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether the device merely had no room for what was to be written: nothing is lost, and it is over when there is
+    /// room again. A sync that says so is not meant, since what it did not write is gone (delayed allocation).
+    #[must_use]
+    pub fn is_out_of_space(&self) -> bool {
+        matches!(self, Error::Io { operation, source, .. } if *operation != "sync"
+            && matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    }
+}
+
 /// The room's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 

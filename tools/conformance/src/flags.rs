@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use crate::random::Random;
 use crate::server::Kind;
 
-const USAGE: &str = "usage: milena-conformance run|kill|restart|abuse|bench-groups|bench-transactions|bench-cluster|bench-upkeep|chaos-groups|lab|lab-gaps [flags]
+const USAGE: &str = "usage: milena-conformance run|kill|kill-calls|fail-syncs|corrupt|full-disk|restart|abuse|bench-groups|bench-transactions|bench-cluster|bench-upkeep|chaos-groups|lab|lab-gaps [flags]
   --milena PATH        the milena binary (default: target/release/milena)
   --servers A,B        the servers compared, of kafka and milena (default kafka,milena; kafka,kafka checks the scripts themselves)
   --parts NAMES        of scripts, separate, tools, clients, disks, mixed, cluster, quorum (default all), members, metrics, failover
@@ -16,6 +16,7 @@ const USAGE: &str = "usage: milena-conformance run|kill|restart|abuse|bench-grou
   --gigabytes N        send N GB of the machine's own files through the clients
   --rounds N           kill rounds (default 200); kills of a quorum's active controller (default 3); rounds of bench-groups that
                        count (default 5)
+  --cycles N           full-disk: cycles (default 50)
   --power-cut          kill rounds lose what was not synced, too
   --seed N             the random choices of a run that printed this seed
   --members N          bench-groups: members of the large group (default 1000); chaos-groups: of each group (default 20)
@@ -40,6 +41,14 @@ pub(crate) enum Task {
     Run,
     /// Kill rounds.
     Kill,
+    /// Damaged files.
+    Corrupt,
+    /// Syncs that fail.
+    FailSyncs,
+    /// Kills at system calls.
+    KillCalls,
+    /// Full disks.
+    FullDisk,
     /// Hostile peers.
     Abuse,
     /// Kill with much data, start, measure.
@@ -93,6 +102,10 @@ impl Flags {
         let task = match words.next().map(String::as_str) {
             Some("run") => Task::Run,
             Some("kill") => Task::Kill,
+            Some("corrupt") => Task::Corrupt,
+            Some("fail-syncs") => Task::FailSyncs,
+            Some("kill-calls") => Task::KillCalls,
+            Some("full-disk") => Task::FullDisk,
             Some("abuse") => Task::Abuse,
             Some("restart") => Task::Restart,
             Some("bench-groups") => Task::BenchGroups,
@@ -161,7 +174,7 @@ impl Flags {
             "--without" => self.without = value.split(',').map(str::to_owned).collect(),
             "--only" => value.clone_into(&mut self.only),
             "--gigabytes" => self.gigabytes = value.parse().context("--gigabytes wants a number")?,
-            "--rounds" | "--runs" => self.rounds = Some(value.parse().context("--rounds wants a number")?),
+            "--rounds" | "--runs" | "--cycles" => self.rounds = Some(value.parse().context("--rounds wants a number")?),
             "--partitions" => self.partitions = value.parse().context("--partitions wants a number")?,
             "--members" => self.members = value.parse().context("--members wants a number")?,
             "--settle" => self.settle = value.parse().context("--settle wants a number")?,

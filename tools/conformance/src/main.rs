@@ -1,6 +1,6 @@
 //! The conformance run: the same scripts on Milena and on Apache Kafka, compared; the clients of other languages; exchanged disks; kills.
 //!
-//! `milena-conformance run|kill|restart|abuse|bench-groups|bench-transactions|bench-cluster|bench-upkeep|chaos-groups|lab|lab-gaps [flags]`; each closes with `N passed, N failed[, N skipped]`. What
+//! `milena-conformance run|kill|kill-calls|fail-syncs|corrupt|full-disk|restart|abuse|bench-groups|bench-transactions|bench-cluster|bench-upkeep|chaos-groups|lab|lab-gaps [flags]`; each closes with `N passed, N failed[, N skipped]`. What
 //! is needed (jars, clients) `cargo xtask setup` has put under `target/`; what is missing there is skipped by name, on CI it fails.
 #![expect(clippy::print_stdout, reason = "a command-line tool speaks through its standard output")]
 
@@ -18,19 +18,25 @@ mod chaos_units;
 mod chaos_watch;
 mod clients;
 mod cluster;
+mod corrupt;
 mod cpu;
 mod data;
 mod disks;
+mod fail_syncs;
 mod failover;
 mod flags;
+mod full_disk;
 mod group_clients;
+mod injector;
 mod kafka;
 mod kill;
+mod kill_calls;
 mod lab;
 mod lab_clients;
 mod lab_faults;
 mod lab_gaps;
 mod layout;
+mod ledger;
 mod load;
 mod matrix;
 mod member_program;
@@ -72,6 +78,10 @@ fn run(args: &[String]) -> anyhow::Result<report::Report> {
         flags::Task::Run => parts(&flags, &mut report)?,
         flags::Task::Kill => kill::run(&flags, &mut report)?,
         flags::Task::Abuse => abuse::run(&flags, &mut report)?,
+        flags::Task::Corrupt => corrupt::run(&flags, &mut report)?,
+        flags::Task::FailSyncs => fail_syncs::run(&flags, &mut report)?,
+        flags::Task::KillCalls => kill_calls::run(&flags, &mut report)?,
+        flags::Task::FullDisk => full_disk::run(&flags, &mut report)?,
         flags::Task::Restart => restart::run(&flags, &mut report)?,
         flags::Task::BenchGroups => bench::run(&flags, &mut report)?,
         flags::Task::Lab => lab::run(&flags, &mut report)?,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 
 use crate::flags::Flags;
+use crate::injector::{self, Injector};
 use crate::power::PowerCut;
 use crate::{cpu, kafka, layout, ports, process, text};
 
@@ -74,6 +75,8 @@ pub(crate) struct Node {
     pub(crate) power: Option<PowerCut>,
     /// Where Apache Kafka serves JMX, if it is to.
     pub(crate) jmx_port: Option<u16>,
+    /// Kills the server, or fails its syncs, at a system call.
+    pub(crate) injector: Option<Injector>,
     milena: PathBuf,
     /// Its processes, in the order in which they start.
     roles: &'static [Role],
@@ -115,7 +118,7 @@ impl Node {
     pub(crate) fn pair(name: &str, flags: &Flags) -> anyhow::Result<(Self, Self)> {
         let broker = Self::of(&[Role::Broker], name, flags)?;
         let (folder, milena) = (broker.folder.clone(), broker.milena.clone());
-        let controller = Self { folder, milena, roles: &[Role::Controller], power: None, ..broker };
+        let controller = Self { folder, milena, roles: &[Role::Controller], power: None, injector: None, ..broker };
         std::fs::write(controller.config(Role::Controller), controller.properties(Role::Controller))?;
         Ok((controller, broker))
     }
@@ -124,7 +127,8 @@ impl Node {
         let folder = layout::scratch(name)?;
         let milena = flags.milena.clone().unwrap_or_else(layout::milena);
         let port = ports::free_pair()?;
-        let node = Self { folder, port, power: None, jmx_port: None, milena, roles, is_benchmark: false };
+        let (power, injector, jmx_port) = (None, None, None);
+        let node = Self { folder, port, power, injector, jmx_port, milena, roles, is_benchmark: false };
         for role in roles {
             std::fs::write(node.config(*role), node.properties(*role))?;
         }
@@ -208,11 +212,7 @@ impl Node {
             let mut command = match kind {
                 Kind::Kafka if self.is_benchmark => kafka::for_benchmark(),
                 Kind::Kafka => kafka::short_lived(),
-                Kind::Milena => {
-                    let mut command = Command::new(&self.milena);
-                    command.arg("start");
-                    command
-                }
+                Kind::Milena => injector::start(self.injector.as_ref(), &self.milena),
             };
             let output = File::options().create(true).append(true).open(self.log(*role))?;
             if let Some(power) = &self.power {
@@ -244,7 +244,7 @@ impl Node {
 }
 
 /// The running processes of a node; dropped, they are killed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Server {
     processes: Vec<Process>,
 }

@@ -158,6 +158,25 @@ fn keys_of_single_listeners_are_named_when_they_have_no_effect() {
 }
 
 #[test]
+fn the_reserve_of_the_disk_is_a_number_within_its_bounds() {
+    let refused = |key: &str, value: &str| {
+        let mut keys = base();
+        keys.extend(texts(&[(key, value)]));
+        ServerConfig::from_texts(keys).unwrap_err().to_string()
+    };
+    let percent = "milena.disk.reserve.percent";
+    assert_eq!(
+        refused(percent, "51"),
+        format!("Invalid value 51 for configuration {percent}: Value must be no more than 50")
+    );
+    assert_eq!(
+        refused(percent, "-1"),
+        format!("Invalid value -1 for configuration {percent}: Value must be at least 0")
+    );
+    assert!(refused("milena.disk.reserve.max.bytes", "x").ends_with("Not a number of type LONG"));
+}
+
+#[test]
 fn a_wrong_durability_names_the_choices() {
     let mut keys = base();
     keys.extend(texts(&[("milena.durability", "maybe")]));

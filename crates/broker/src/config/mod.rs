@@ -3,6 +3,7 @@
 //! Kafka: `KafkaConfig`, `AbstractKafkaConfig`, `SocketServerConfigs`, `java.util.Properties`.
 
 mod built_in;
+mod disk;
 mod endpoint;
 mod groups;
 mod listeners;

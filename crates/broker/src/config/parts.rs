@@ -50,6 +50,7 @@ impl ServerConfig {
             replication: self.replication.clone(),
             replica_lag_time_max_ms: self.log.replica_lag_time_max_ms,
             durability: self.node.durability,
+            disk: self.node.disk,
             log_retention_check_interval_ms: span(self.log.retention_check_interval_ms),
             log_flush_offset_checkpoint_interval_ms: span(self.log.flush_offset_checkpoint_interval_ms),
             log_flush_start_offset_checkpoint_interval_ms: span(self.log.flush_start_offset_checkpoint_interval_ms),

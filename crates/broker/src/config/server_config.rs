@@ -11,13 +11,14 @@ use milena_metadata::config::{ConfigError, ConfigValue, TOPIC_CONFIGS, split_add
 use milena_replication::Durability;
 use milena_types::BrokerId;
 
+use super::disk::{RESERVE_BYTES_MAX_KEY, RESERVE_PERCENT_KEY, disk_settings};
 use super::listeners::{Listeners, parse_map};
 use super::load::LoadError;
 use super::values::Values;
-use crate::settings::ReplicationSettings;
+use crate::settings::{DiskSettings, ReplicationSettings};
 
 /// Keys of Milena's own.
-pub(super) const OWN_KEYS: [&str; 2] = [DURABILITY_KEY, METRICS_KEY];
+pub(super) const OWN_KEYS: [&str; 4] = [DURABILITY_KEY, METRICS_KEY, RESERVE_PERCENT_KEY, RESERVE_BYTES_MAX_KEY];
 
 const DURABILITY_KEY: &str = "milena.durability";
 
@@ -37,6 +38,8 @@ pub struct NodeSettings {
     pub durability: Durability,
     /// `milena.metrics.listener`: host and port where metrics are served, if they are.
     pub metrics_listener: Option<(String, u16)>,
+    /// `milena.disk.*`.
+    pub disk: DiskSettings,
     pub broker_heartbeat_interval_ms: i32,
     pub broker_session_timeout_ms: i32,
     pub initial_broker_registration_timeout_ms: i32,
@@ -184,7 +187,7 @@ impl ServerConfig {
         check_early_start(values, &listeners).map_err(LoadError::Rule)?;
         Ok(Self {
             replication: replication(values, &listeners),
-            node: node(values, durability(completed)?, metrics_listener(completed)?),
+            node: node(values, disk_settings(completed)?, durability(completed)?, metrics_listener(completed)?),
             listeners,
             quorum: quorum(values),
             metadata_log: metadata_log(values),
@@ -239,7 +242,12 @@ fn check_early_start(values: &Values, listeners: &Listeners) -> Result<(), Strin
     Ok(())
 }
 
-fn node(values: &Values, durability: Durability, metrics_listener: Option<(String, u16)>) -> NodeSettings {
+fn node(
+    values: &Values,
+    disk: DiskSettings,
+    durability: Durability,
+    metrics_listener: Option<(String, u16)>,
+) -> NodeSettings {
     let roles = values.list("process.roles");
     let has = |role: &str| roles.iter().any(|other| other == role);
     let key = if values.get("log.dirs").is_some() { "log.dirs" } else { "log.dir" };
@@ -257,6 +265,7 @@ fn node(values: &Values, durability: Durability, metrics_listener: Option<(Strin
         metadata_log_dir,
         durability,
         metrics_listener,
+        disk,
         broker_heartbeat_interval_ms: values.int("broker.heartbeat.interval.ms"),
         broker_session_timeout_ms: values.int("broker.session.timeout.ms"),
         initial_broker_registration_timeout_ms: values.int("initial.broker.registration.timeout.ms"),

@@ -2,7 +2,7 @@
 //! counterparts are `BrokerMetadataPublisher`, `ReplicaManager.applyDelta` and `LogManager`.
 
 use super::directories::{self, Found, FoundLog};
-use super::opening::{Opening, Summary, is_of_topic};
+use super::opening::{Opening, Summary, assign, is_of_topic, open_one};
 use super::partition::Partition;
 use super::settings::{TopicSettings, broker_texts, own_configs};
 use super::{LocalTopic, Partitions};
@@ -10,11 +10,10 @@ use crate::clock::Clock;
 use crate::log_dirs::{Directory, LogDirs};
 use crate::settings::BrokerSettings;
 use milena_metadata::{ConfigResource, DIRECTORY_UNASSIGNED, Delta, Image, Topic};
-use milena_replication::{Assignment, PartitionState};
 use milena_storage::disk::{Disk, RealDisk};
 use milena_storage::{Error, FileCache, Log, LogOpen, TopicPartition};
-use milena_types::{Offset, PartitionIndex, Timestamp, Uuid};
-use std::collections::BTreeMap;
+use milena_types::{Offset, PartitionIndex, Timestamp, TopicId, Uuid};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,6 +28,8 @@ pub(crate) struct Assigner {
     log_dirs: Arc<LogDirs>,
     clock: Clock,
     found: Found,
+    /// Logs that were found and could not be opened.
+    unopened: BTreeSet<(TopicId, PartitionIndex)>,
     /// Whether an image was applied: what was found and is in no image is then a stray.
     is_settled: bool,
     /// Copies that were found, of partitions that are being moved.
@@ -58,6 +59,7 @@ impl Assigner {
             clock,
             found,
             is_settled: false,
+            unopened: BTreeSet::new(),
             resumed: Vec::new(),
             doomed,
             cleaned_deleted: false,
@@ -135,7 +137,7 @@ impl Assigner {
                             self.delete(&partition, now);
                         }
                     }
-                    Some(_) if is_here => {
+                    Some(_) if is_here && !self.unopened.contains(&(topic.id, index)) => {
                         let assigned = assigned.directory(settings.node_id).unwrap_or(DIRECTORY_UNASSIGNED);
                         let name = directories::directory_name(&local.name, index);
                         let Some((found, log_dir)) = self.find_place(&name, assigned, &mut counts) else { continue };
@@ -149,7 +151,9 @@ impl Assigner {
         let summary = Summary::of(&openings);
         let mut opened = Vec::new();
         while !openings.is_empty() {
-            opened.extend(self.open_all(settings, &locals, &openings, now));
+            let some = self.open_all(settings, &locals, &openings, now);
+            self.remember_unopened(&locals, &openings, &some);
+            opened.extend(some);
             openings = self.place_again(openings, &mut counts);
         }
         summary.log(opened.len());
@@ -194,6 +198,43 @@ impl Assigner {
         let log_dir = log_dir?;
         *counts.entry(log_dir.id()).or_default() += 1;
         Some((found, log_dir))
+    }
+
+    /// Logs that are there and could not be opened stay so until the next start: another attempt must not take them for
+    /// absent, nor for whole.
+    fn remember_unopened(
+        &mut self,
+        locals: &[(LocalTopic, TopicSettings)],
+        openings: &[Opening],
+        opened: &[(usize, PartitionIndex, Partition)],
+    ) {
+        for opening in openings.iter().filter(|opening| opening.found.is_some()) {
+            let is_open = opened.iter().any(|(topic, index, _)| (*topic, *index) == (opening.topic, opening.index));
+            if let (false, Some((local, _))) = (is_open, locals.get(opening.topic)) {
+                self.unopened.insert((local.id, opening.index));
+            }
+        }
+    }
+
+    /// Makes what could not be made before, such as partitions that came while there was no room.
+    pub(crate) fn place_missing(
+        &mut self,
+        partitions: &Partitions,
+        settings: &BrokerSettings,
+        image: &Image,
+        now: Timestamp,
+    ) {
+        let is_missing = |topic: &&Arc<Topic>| {
+            let local = partitions.by_id(topic.id);
+            topic.iter().any(|(index, assigned)| {
+                assigned.has_replica(settings.node_id) && local.as_ref().is_none_or(|local| local.get(index).is_none())
+            })
+        };
+        let topics: Vec<&Arc<Topic>> = image.topics.iter_by_id().filter(is_missing).collect();
+        // Before the first image everything is missing.
+        if self.is_settled && !topics.is_empty() {
+            self.place(partitions, settings, image, &broker_texts(settings, image), &topics, now);
+        }
     }
 
     /// New partitions of log directories that failed while they were made go elsewhere, if the controller left the choice
@@ -345,55 +386,4 @@ impl Assigner {
         self.doomed = left;
         due.into_iter().map(|(_, path)| path).collect()
     }
-}
-
-/// Opens or makes one partition's log.
-fn open_one(
-    files: &Arc<FileCache<RealDisk>>,
-    settings: &BrokerSettings,
-    local: &LocalTopic,
-    topic_settings: &TopicSettings,
-    opening: &Opening,
-    now: Timestamp,
-) -> Result<Partition, Error> {
-    let directory = opening.log_dir.path().join(opening.name.to_string());
-    let mut found = opening.found.clone();
-    if found.is_some() && !is_of_topic(&directory, local.id) {
-        directories::set_aside(&opening.name, &opening.log_dir, "it belongs to another topic of this name");
-        found = None;
-    }
-    let (log, high_watermark) = match found {
-        None => (Log::create(files, &directory, &topic_settings.log, Some(local.id), now)?, Offset(0)),
-        Some(found) => {
-            let open = LogOpen {
-                recovery_point: found.recovery_point,
-                log_start_offset: found.log_start_offset,
-                clean_shutdown: found.clean_shutdown,
-                cleaned_to: found.cleaned_to,
-                now,
-            };
-            let (log, report) = Log::open(files, &directory, &topic_settings.log, open)?;
-            if report.bytes_truncated > 0 {
-                let bytes = report.bytes_truncated;
-                tracing::warn!(log = %opening.name, bytes, "a torn or damaged end of the log was cut off");
-            }
-            (log, found.high_watermark)
-        }
-    };
-    let high_watermark = high_watermark.max(log.log_start_offset());
-    let state = PartitionState::new(topic_settings.replication(settings), log.log_end_offset(), high_watermark);
-    let identity = (local.name.clone(), local.id, opening.index);
-    Ok(Partition::new(identity, Arc::clone(&opening.log_dir), topic_settings.clone(), state, log))
-}
-
-/// Tells the replication core what the controller decided.
-fn assign(partition: &Partition, assigned: &milena_metadata::Partition, now: Timestamp) {
-    let assignment = Assignment {
-        leader: assigned.leader,
-        leader_epoch: assigned.leader_epoch,
-        partition_epoch: assigned.partition_epoch,
-        replicas: assigned.replicas.to_vec(),
-        isr: assigned.isr.to_vec(),
-    };
-    partition.assign(&assignment, now).run();
 }

@@ -51,6 +51,18 @@ impl Checkpoints {
         self.write_cleaned(broker);
     }
 
+    /// As `write_after_truncation`, after the directory had no room; whether it could be written.
+    pub(super) fn write_after_truncation_in(&mut self, broker: &Broker, log_dir: &Directory) -> bool {
+        self.write_after_truncation(broker);
+        self.has_recovery_points(log_dir)
+            && self.written.contains_key(&(log_dir.path().to_owned(), CLEANER_OFFSET_CHECKPOINT))
+    }
+
+    /// Whether the recovery points of a directory were written.
+    pub(super) fn has_recovery_points(&self, log_dir: &Directory) -> bool {
+        self.written.contains_key(&(log_dir.path().to_owned(), RECOVERY_POINT_CHECKPOINT))
+    }
+
     pub(super) fn write_log_starts(&mut self, broker: &Broker) {
         let _alone = broker.checkpoints();
         let starts = gather(broker, |inner| inner.log.log_start_to_checkpoint());

@@ -15,7 +15,6 @@ use milena_storage::disk::RealDisk;
 use milena_storage::{CleanError, CleanPlan, CleanStats, CleanView, Cleaner, Error};
 use milena_types::{Offset, PartitionIndex, Timestamp, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -204,6 +203,11 @@ impl LogCleaner {
         if inner.log.is_failed() || inner.log.segment_count() < 2 {
             return Ok(None);
         }
+        // What is written anew must fit beside what it replaces; the reserve may be used for it, since it makes room.
+        let needed = inner.log.size_bytes().min(u64::from(inner.log.config().segment_bytes));
+        if inner.log_dir.free_bytes() < i64::try_from(needed).unwrap_or(i64::MAX) {
+            return Ok(None);
+        }
         let dirty_ratio_min = inner.log.config().min_cleanable_dirty_ratio;
         let is_deleted_too = inner.log.config().cleanup_delete;
         let view = inner.log.clean_view(inner.log.last_stable_offset(inner.state.high_watermark()));
@@ -271,7 +275,7 @@ impl LogCleaner {
             return;
         }
         // A full device is no broken one: with space there again the next attempt comes further.
-        if !matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::StorageFull) {
+        if !error.is_out_of_space() {
             inner.log_dir.fail(error);
         }
         drop(inner);

@@ -6,6 +6,7 @@ use super::checkpoints::Checkpoints;
 use super::maintenance::{Schedule, fail};
 use super::partition::Partition;
 use crate::broker::Broker;
+use crate::log_dirs::Directory;
 use milena_storage::Flushed;
 use milena_storage::checkpoint::CleanShutdown;
 use milena_storage::disk::RealDisk;
@@ -26,14 +27,23 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Up to this many logs are closed with syncs of their own: the rest of the file system is left alone.
 const SINGLY_MAX: usize = 16;
 
-/// Runs the rounds until `stopping`: when there is much to recover, and every `log.flush.offset.checkpoint.interval.ms`.
+/// What a start found to recover and must not find again.
+const RECOVERED_BYTES_MIN: u64 = 1 << 20;
+
+/// Runs the rounds until `stopping`: when there is much to recover, and every `log.flush.offset.checkpoint.interval.ms`. After
+/// an unclean stop the first is due at once: should the node end again soon, the next start does not begin with the
+/// same bytes, and so on.
 pub(super) fn bound_tails(broker: &Arc<Broker>, stopping: &AtomicBool) {
     let interval = broker.settings.log_flush_offset_checkpoint_interval_ms;
     let mut timed = Schedule::new(Duration::from_millis(interval), interval);
     let mut checkpoints = Checkpoints::default();
+    let mut is_first = true;
     while !stopping.load(Ordering::Relaxed) {
         std::thread::park_timeout(LOOK);
-        if timed.is_due() || tail_bytes(broker) >= TAIL_BYTES_MAX {
+        let tail = tail_bytes(broker);
+        let is_recovered = is_first && tail >= RECOVERED_BYTES_MIN;
+        is_first &= tail == 0;
+        if timed.is_due() || is_recovered || tail >= TAIL_BYTES_MAX {
             round(broker, &mut checkpoints);
         }
     }
@@ -112,7 +122,9 @@ pub(super) fn close_all(broker: &Broker, broker_epoch: i64) {
     checkpoints.write_high_watermarks(broker);
     checkpoints.write_recovery_points(broker);
     checkpoints.write_log_starts(broker);
-    for log_dir in broker.log_dirs().online().filter(|log_dir| !failed.contains(&log_dir.id())) {
+    let is_whole =
+        |log_dir: &&Arc<Directory>| !failed.contains(&log_dir.id()) && checkpoints.has_recovery_points(log_dir);
+    for log_dir in broker.log_dirs().online().filter(is_whole) {
         if let Err(error) = CleanShutdown::write(&RealDisk, log_dir.path(), broker_epoch) {
             tracing::error!(path = %log_dir.path().display(), %error, "the mark of a clean shutdown cannot be written");
         }

@@ -50,6 +50,8 @@ pub(crate) enum Taken {
 pub(crate) enum FollowerProblem {
     /// The records are damaged: fetching again may help.
     Damaged,
+    /// The log directory has no room for them now.
+    NoRoom,
     /// The log failed.
     Lasting,
 }
@@ -103,7 +105,9 @@ impl Partition {
             Checkpoints::default().write_after_truncation(broker);
             return Ok(Taken::Done);
         }
-        let appended = !fetched.records.is_empty();
+        // Without room the leader's log start is still followed: it is what makes room here.
+        let has_room = inner.log_dir.take_room(fetched.records.len());
+        let appended = !fetched.records.is_empty() && has_room;
         if appended {
             let bytes = fetched.records.len() as u64;
             self.append_fetched(&mut inner, fetched.records, now)?;
@@ -125,7 +129,7 @@ impl Partition {
         } else if unflushed >= self.settings().flush_messages {
             broker.flush_queue().add(self);
         }
-        Ok(Taken::Done)
+        if has_room { Ok(Taken::Done) } else { Err(FollowerProblem::NoRoom) }
     }
 
     fn append_fetched(&self, inner: &mut Inner, records: Bytes, now: Timestamp) -> Result<(), FollowerProblem> {
@@ -149,6 +153,10 @@ impl Partition {
             Err(AppendError::Rejected(rejected)) => {
                 tracing::warn!(partition = %self, error = %rejected.error, why = rejected.message, "fetched records are refused");
                 Err(FollowerProblem::Damaged)
+            }
+            Err(AppendError::Storage(error)) if error.is_out_of_space() && !inner.log.is_failed() => {
+                inner.storage_failed(&error, "fetched records have no room");
+                Err(FollowerProblem::NoRoom)
             }
             Err(AppendError::Storage(error)) => Err(self.lost(inner, &error)),
         }

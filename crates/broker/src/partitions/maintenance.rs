@@ -2,12 +2,14 @@
 
 use super::checkpoints::Checkpoints;
 use super::cleaner::LogCleaner;
+use super::disk_space::DiskSpace;
 use super::durability;
 use super::moving;
 use super::partition::Partition;
 use crate::broker::Broker;
 use milena_metrics::Stopwatch;
 use milena_storage::disk::{Disk, RealDisk};
+use milena_types::Timestamp;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -76,6 +78,7 @@ impl Maintenance {
     #[must_use]
     pub fn start(broker: &Arc<Broker>) -> Self {
         let stopping = Arc::new(AtomicBool::new(false));
+        DiskSpace::default().look(broker);
         let deadlines = Arc::clone(broker.deadlines());
         let deadlines = tokio::spawn(async move { deadlines.run().await });
         let failures = tokio::spawn(settle_failures(Arc::clone(broker)));
@@ -138,6 +141,8 @@ pub(super) fn flush(broker: &Broker, partition: &Partition) {
     let handle = match inner.log.prepare_flush() {
         Ok(Some(handle)) => handle,
         Ok(None) => return,
+        // When there is room again it is asked for anew.
+        Err(error) if error.is_out_of_space() => return inner.storage_failed(&error, "a flush has no room"),
         Err(error) => {
             drop(inner);
             fail(partition, &error);
@@ -152,6 +157,11 @@ pub(super) fn flush(broker: &Broker, partition: &Partition) {
     }
     match flushed {
         Ok(flushed) => partition.on_flushed(flushed, broker.steady()),
+        Err(error) if error.is_out_of_space() => {
+            let mut inner = partition.lock();
+            inner.log.put_back(&handle);
+            inner.storage_failed(&error, "a flush has no room");
+        }
         Err(error) => fail(partition, &error),
     }
 }
@@ -196,8 +206,10 @@ fn tick(broker: &Arc<Broker>, stopping: &AtomicBool) {
     let mut timed_flush = every(settings.log_flush_scheduler_interval_ms);
     let mut deletions = every(DELETIONS_MS);
     let mut checkpoints = Checkpoints::default();
+    let mut disk_space = DiskSpace::default();
     while !stopping.load(Ordering::Relaxed) {
         std::thread::park_timeout(TICK);
+        disk_space.look(broker);
         if high_watermarks.is_due() {
             checkpoints.write_high_watermarks(broker);
         }
@@ -246,9 +258,11 @@ pub(super) fn retain(broker: &Broker, partition: &Partition) {
     }
 }
 
-/// Removes renamed files and directories whose time has come.
-fn remove_files(broker: &Broker) {
-    let now = broker.now();
+/// Removes renamed files and directories whose time has come. Where there is no room they do not wait: who still reads
+/// them has them open.
+pub(super) fn remove_files(broker: &Broker) {
+    let is_full = broker.log_dirs().online().any(|log_dir| log_dir.is_full());
+    let now = if is_full { Timestamp(i64::MAX) } else { broker.now() };
     let copies = broker.moves().take_doomed(now);
     for path in broker.take_doomed(now).into_iter().chain(copies) {
         if let Err(error) = RealDisk.remove_directory(&path) {

@@ -232,11 +232,18 @@ impl Inner {
         }
         let AppendTerms { origin, verify, now } = terms;
         let context = AppendContext { leader_epoch: self.state.leader_epoch(), now, origin, verify };
+        // The reserve is for what must go on: coordinators, markers, metadata.
+        let bytes = || groups.iter().flat_map(|group| group.iter()).map(|batch| batch.bytes.len()).sum();
+        if origin == AppendOrigin::Client && !self.log_dir.take_room(bytes()) {
+            return groups.iter().map(|_| Err(ErrorCode::NOT_ENOUGH_REPLICAS)).collect();
+        }
         match self.log.append_groups(groups, guards, context) {
             Ok(outcomes) => outcomes.into_iter().map(|outcome| outcome.map_err(|rejected| rejected.error)).collect(),
             Err(error) => {
                 self.storage_failed(&error, "an append failed");
-                groups.iter().map(|_| Err(ErrorCode::KAFKA_STORAGE_ERROR)).collect()
+                let is_full = error.is_out_of_space() && !self.log.is_failed();
+                let code = if is_full { ErrorCode::NOT_ENOUGH_REPLICAS } else { ErrorCode::KAFKA_STORAGE_ERROR };
+                groups.iter().map(|_| Err(code)).collect()
             }
         }
     }

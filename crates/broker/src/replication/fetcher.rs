@@ -235,7 +235,7 @@ impl Fetcher {
 
     fn on_problem(&mut self, key: PartitionKey, problem: &FollowerProblem) {
         match problem {
-            FollowerProblem::Damaged => self.plan.delay(key, self.until()),
+            FollowerProblem::Damaged | FollowerProblem::NoRoom => self.plan.delay(key, self.until()),
             FollowerProblem::Lasting => self.plan.fail(key),
         }
     }

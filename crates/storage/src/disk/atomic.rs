@@ -18,7 +18,8 @@ pub fn write_atomic<D: Disk>(disk: &D, path: &Path, contents: &[u8]) -> io::Resu
     file.sync_data()?;
     disk.rename(&temporary, path)?;
     match path.parent() {
-        Some(directory) => disk.sync_directory(directory),
+        // Whatever the reason is, names may be lost: not one for which to wait for room.
+        Some(directory) => disk.sync_directory(directory).map_err(io::Error::other),
         None => Ok(()),
     }
 }

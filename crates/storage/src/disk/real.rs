@@ -17,6 +17,27 @@ use super::{Disk, DiskFile, Entry, Metadata, OpenMode};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealDisk;
 
+/// Room of a file system, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Space {
+    /// Of all of it.
+    pub total_bytes: u64,
+    /// What this process may still fill.
+    pub free_bytes: u64,
+}
+
+impl RealDisk {
+    /// The room of the file system that `path` is on (`statvfs`).
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn space(self, path: &Path) -> io::Result<Space> {
+        let told = rustix::fs::statvfs(path)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(told.f_frsize);
+        Ok(Space { total_bytes: bytes(told.f_blocks), free_bytes: bytes(told.f_bavail) })
+    }
+}
+
 /// An open file of the machine.
 #[derive(Debug)]
 pub struct RealFile(fs::File);

@@ -3,6 +3,7 @@
 
 use milena_records::BatchHeader;
 
+use super::{Log, LogOpen};
 use crate::config::LogConfig;
 use crate::disk::Disk;
 use crate::error::{At, Result, corrupt};
@@ -31,4 +32,22 @@ pub(super) fn pass_damaged<D: Disk>(
     // Its times may be what is damaged.
     segment.note(files, config, &BatchHeader { max_timestamp: -1, ..place.header })?;
     Ok(place.header.next_offset().0)
+}
+
+impl<D: Disk> Log<D> {
+    /// Durable records may be missing so that no batch shows it: a file was cut between two batches, or is gone. A clean end
+    /// leaves the recovery point at the log's end; after another one it may be above the end of a log that was truncated.
+    pub(super) fn notice_lost_end(&self, end: i64, open: LogOpen) -> Result<()> {
+        let durable_end = open.recovery_point.0;
+        if end >= durable_end || self.config.cleanup_compact {
+            return Ok(());
+        }
+        let directory = &self.files.directory;
+        if open.clean_shutdown {
+            let reason = format!("the log ends at {end}, and ended at {durable_end} when it was closed");
+            return Err(corrupt(directory, 0, reason));
+        }
+        tracing::error!(directory = %directory.display(), end, durable_end, "the log ends before what was durable: it was being truncated, or a file is damaged");
+        Ok(())
+    }
 }

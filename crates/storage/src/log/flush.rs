@@ -81,7 +81,8 @@ impl<D: Disk> FlushHandle<D> {
     ///
     /// # Errors
     /// IO. Nothing is known then about what was written since the last flush: the log must be marked failed, trying
-    /// again could report success for bytes that are gone.
+    /// again could report success for bytes that are gone. Not so if the device merely is full
+    /// (`Error::is_out_of_space`): `Log::put_back`, and flush again when there is room.
     pub fn run(&self) -> Result<Flushed> {
         for (path, file) in &self.files {
             file.sync_data().at("sync", path)?;
@@ -93,12 +94,10 @@ impl<D: Disk> FlushHandle<D> {
             write_epochs(&self.disk, &self.directory, epochs)?;
         }
         // Last: a snapshot says that the log and the indexes below it are on disk.
-        if let Some((_, path, bytes)) = &self.snapshot {
-            write_atomic(&self.disk, path, bytes).at("write", path)?;
-        } else if self.sync_directory && self.epochs.is_none() {
+        let snapshot = self.write_snapshot()?;
+        if snapshot.is_none() && self.sync_directory && self.epochs.is_none() {
             self.disk.sync_directory(&self.directory).at("sync", &self.directory)?;
         }
-        let snapshot = self.snapshot.as_ref().map(|(offset, ..)| *offset);
         Ok(Flushed {
             end_offset: self.end_offset(),
             appended_bytes: self.appended_bytes,
@@ -106,6 +105,19 @@ impl<D: Disk> FlushHandle<D> {
             changes: None,
             truncations: self.truncations,
         })
+    }
+
+    /// The snapshot's offset if one was to be written and there was room for it: without it recovery reads more.
+    fn write_snapshot(&self) -> Result<Option<i64>> {
+        let Some((offset, path, bytes)) = &self.snapshot else { return Ok(None) };
+        match write_atomic(&self.disk, path, bytes).at("write", path) {
+            Ok(()) => Ok(Some(*offset)),
+            Err(error) if error.is_out_of_space() => {
+                tracing::warn!(%error, "a producer snapshot has no room");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -207,6 +219,17 @@ impl<D: Disk> Log<D> {
         self.note_snapshot(offset);
     }
 
+    /// A flush found no room for what it had to write: what it was about is left for the next one.
+    pub fn put_back(&mut self, flush: &FlushHandle<D>) {
+        self.flushes_running = self.flushes_running.saturating_sub(1);
+        if flush.epochs.is_some() {
+            self.unsynced.epochs_changed();
+        }
+        if flush.sync_directory {
+            self.unsynced.directory_changed();
+        }
+    }
+
     /// Flushes here and now, in the caller's thread.
     ///
     /// # Errors
@@ -223,7 +246,8 @@ impl<D: Disk> Log<D> {
                 Ok(())
             }
             Err(error) => {
-                self.failed = true;
+                self.put_back(&handle);
+                self.failed |= !error.is_out_of_space();
                 Err(error)
             }
         }

@@ -76,8 +76,23 @@ impl<D: Disk> Log<D> {
     ) -> Result<Log<D>> {
         let disk = cache.disk();
         disk.create_directory(directory).at("create", directory)?;
+        let made = Log::fill_directory(cache, directory, config, topic_id, now);
+        if made.is_err() {
+            // Half a log would be in the way when it is made again.
+            let _ = disk.remove_directory(directory);
+        }
+        made
+    }
+
+    fn fill_directory(
+        cache: &Arc<FileCache<D>>,
+        directory: &Path,
+        config: &Arc<LogConfig>,
+        topic_id: Option<Uuid>,
+        now: Timestamp,
+    ) -> Result<Log<D>> {
         if let Some(topic_id) = topic_id {
-            write_topic_id(disk, directory, topic_id)?;
+            write_topic_id(cache.disk(), directory, topic_id)?;
         }
         let mut log = Log::bare(cache, directory, config);
         log.add_empty_segment(0, now)?;

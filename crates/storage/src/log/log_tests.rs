@@ -190,6 +190,87 @@ fn a_full_device_refuses_the_append_and_leaves_the_log_as_it_was() {
 }
 
 #[test]
+fn a_marker_whose_index_entry_has_no_room_is_not_in_the_log() {
+    let disk = SimulatedDisk::new(1);
+    let mut log = create(&disk, &Arc::new(LogConfig::default()));
+    fill(&mut log, 2);
+    let mut builder = BatchBuilder::new(BuilderConfig {
+        producer_id: ProducerId(7),
+        producer_epoch: ProducerEpoch(0),
+        base_sequence: 0,
+        transactional: true,
+        ..BuilderConfig::default()
+    });
+    builder.append(1, None, Some(b"doubtful"), &[]).unwrap();
+    let doubtful = ValidBatch::trusted(&builder.build(Offset(0), LeaderEpoch::NONE).unwrap()).unwrap();
+    log.append_as_leader(&[doubtful], EPOCH, NOW).unwrap();
+    let (before, end) = (log.producer(ProducerId(7)).cloned(), log.log_end_offset());
+    let marker = end_transaction_marker(ProducerId(7), ProducerEpoch(0), false, 0, NOW.0).unwrap();
+    let marker = ValidBatch::trusted(&marker).unwrap();
+    let origin = AppendOrigin::Coordinator { transaction_version: 0 };
+    let context = AppendContext { leader_epoch: EPOCH, now: NOW, origin, verify: false };
+    // The marker fits, the entry of the index of aborted transactions only in part.
+    disk.set_capacity(disk.used_bytes() + marker.bytes.len() as u64 + 20);
+    let error = log.append_with_origin(std::slice::from_ref(&marker), context).unwrap_err();
+    assert!(matches!(&error, AppendError::Storage(error) if error.is_out_of_space()), "{error}");
+    assert!(!log.is_failed());
+    assert_eq!((log.producer(ProducerId(7)).cloned(), log.log_end_offset()), (before, end));
+    assert_eq!(log.last_stable_offset(end).0, end.0 - 1, "the transaction is open as before");
+    disk.set_capacity(0);
+    log.append_with_origin(&[marker], context).unwrap();
+    log.on_high_watermark(log.log_end_offset());
+    assert_eq!(log.last_stable_offset(log.log_end_offset()), log.log_end_offset());
+    let read = log.read(Offset(0), 1 << 20, log.log_end_offset(), true).unwrap();
+    assert_eq!(log.aborted_transactions(Offset(0), &read).unwrap().len(), 1);
+}
+
+#[test]
+fn a_log_that_lost_its_end_since_it_was_closed_is_not_opened() {
+    let disk = SimulatedDisk::new(1);
+    let mut log = create(&disk, &small_config());
+    fill(&mut log, 50);
+    log.close().unwrap();
+    let last = log.segments.last().unwrap().path(&log.files);
+    let end = log.log_end_offset().0;
+    drop(log);
+    disk.remove(&last).unwrap();
+    let cache = FileCache::new(disk, 100);
+    let clean = LogOpen { clean_shutdown: true, ..unclean(end) };
+    let error = Log::open(&cache, directory(), &small_config(), clean).unwrap_err();
+    assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+    // A truncation may have been under way when the machine lost power.
+    assert!(Log::open(&cache, directory(), &small_config(), unclean(end)).is_ok());
+}
+
+#[test]
+fn a_log_that_could_not_be_made_can_be_made_later() {
+    let disk = SimulatedDisk::new(1);
+    let cache = FileCache::new(disk.clone(), 100);
+    let config = Arc::new(LogConfig::default());
+    let make = || Log::create(&cache, directory(), &config, Some(milena_types::Uuid([7; 16])), NOW);
+    disk.set_capacity(1);
+    assert!(make().unwrap_err().is_out_of_space());
+    disk.set_capacity(0);
+    assert_eq!(make().unwrap().log_end_offset().0, 0);
+}
+
+#[test]
+fn a_flush_without_room_for_the_epochs_is_done_when_there_is_room() {
+    let disk = SimulatedDisk::new(1);
+    let mut log = create(&disk, &Arc::new(LogConfig::default()));
+    fill(&mut log, 2);
+    disk.set_capacity(disk.used_bytes() + 3);
+    let error = log.flush().unwrap_err();
+    assert!(error.is_out_of_space() && !log.is_failed(), "{error}");
+    assert_eq!(log.recovery_point().0, 0);
+    disk.set_capacity(0);
+    log.flush().unwrap();
+    assert_eq!(log.recovery_point(), log.log_end_offset());
+    let after = disk.cut_power();
+    assert_eq!(open(&after, &Arc::new(LogConfig::default()), unclean(0)).0.latest_epoch(), Some(EPOCH));
+}
+
+#[test]
 fn a_closed_log_opens_with_the_same_contents_and_without_reading_batches() {
     let disk = SimulatedDisk::new(1);
     let mut log = create(&disk, &small_config());

@@ -235,6 +235,7 @@ impl<D: Disk> Log<D> {
             Some(last) => last.next_offset(&self.files)?,
             None => checkpoint,
         };
+        self.notice_lost_end(end, open)?;
         if end < checkpoint {
             tracing::warn!(directory = %self.files.directory.display(), end, checkpoint, "the log ends before its start");
             for segment in std::mem::take(&mut self.segments) {

@@ -10,7 +10,7 @@ use milena_types::{Offset, Timestamp};
 use super::Log;
 use super::plan::{Changes, Planned};
 use crate::disk::{Disk, DiskFile};
-use crate::error::{At, Result};
+use crate::error::{At, Error, Result};
 use crate::producers::{CompletedTransaction, Undo};
 use crate::transactions::{self, AbortedTransaction};
 
@@ -29,22 +29,32 @@ impl<D: Disk> Log<D> {
         changes: &mut Changes,
         now: Timestamp,
     ) -> Result<()> {
+        let end = self.log_end_offset;
         let mut rest = planned;
         while !rest.is_empty() {
             match self.write_run(rest, &changes.undo, now) {
                 Ok(count) => rest = rest.get(count..).unwrap_or_default(),
                 Err(error) => {
                     self.undo(changes.undo.drain(..).rev());
-                    // Batches of an earlier run are in the log though their requests fail now.
-                    self.failed |= rest.len() != planned.len();
-                    return Err(error);
+                    return Err(self.take_back(error, end, now));
                 }
             }
         }
         for completed in &changes.completed {
-            self.finish_transaction(completed, true)?;
+            if let Err(error) = self.finish_transaction(completed, true) {
+                return Err(self.take_back(error, end, now));
+            }
         }
         Ok(())
+    }
+
+    /// After a failure in the midst of an append: batches are in the log behind `end` though their requests fail now.
+    /// They go again if only room was lacking; after anything else the log is opened anew.
+    fn take_back(&mut self, error: Error, end: i64, now: Timestamp) -> Error {
+        if self.log_end_offset > end && (!error.is_out_of_space() || self.truncate_to(Offset(end), now).is_err()) {
+            self.failed = true;
+        }
+        error
     }
 
     /// Takes the end of a transaction into the state, and into the index of aborted ones if `index`.
@@ -59,13 +69,8 @@ impl<D: Disk> Log<D> {
                 last_offset: Offset(completed.last_offset),
                 last_stable_offset: Offset(last_stable_offset),
             };
-            match transactions::append(&self.files, base_offset, &entry) {
-                Ok(false) => {}
-                Ok(true) => self.unsynced.directory_changed(),
-                Err(error) => {
-                    self.failed = true;
-                    return Err(error);
-                }
+            if transactions::append(&self.files, base_offset, &entry)? {
+                self.unsynced.directory_changed();
             }
         }
         self.producers.complete(completed);
