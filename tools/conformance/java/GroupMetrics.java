@@ -119,7 +119,10 @@ public final class GroupMetrics {
                         consumer.poll(Duration.ofMillis(50));
                         int now = consumer.assignment().size();
                         if (assigned == 0 && now == 4) {
-                            consumer.commitSync();
+                            // By name: whether a position is known already is a matter of time.
+                            Map<TopicPartition, OffsetAndMetadata> begin = new LinkedHashMap<>();
+                            consumer.assignment().forEach(partition -> begin.put(partition, new OffsetAndMetadata(0)));
+                            consumer.commitSync(begin);
                         }
                         assigned = now;
                     }
