@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use crate::{process, setup};
 
+/// The newest of each series of Apache Kafka that Milena trades places with.
+const SWAP_RELEASES: &str = "3.9.2,4.0.2,4.1.2,4.2.1,4.3.1";
+
 /// `cargo xtask conformance [flags]`: flags go to the runner (`milena-conformance --help`).
 pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
     drive("run", args)
@@ -22,6 +25,21 @@ pub(crate) fn faults(task: &str, args: &[String]) -> anyhow::Result<()> {
 /// `cargo xtask full-disk [--cycles N]`.
 pub(crate) fn full_disk(args: &[String]) -> anyhow::Result<()> {
     drive("full-disk", args)
+}
+
+/// `cargo xtask swap [--rounds N] [--seed N] [--versions A,B]`.
+pub(crate) fn swap(args: &[String]) -> anyhow::Result<()> {
+    let named = args.windows(2).find_map(|pair| match pair {
+        [flag, versions] if flag == "--versions" => Some(versions.as_str()),
+        _ => None,
+    });
+    let mut all = args.to_vec();
+    if named.is_none() {
+        all.extend(["--versions", SWAP_RELEASES].map(str::to_owned));
+    }
+    setup::run()?;
+    setup::releases(&named.unwrap_or(SWAP_RELEASES).split(',').collect::<Vec<_>>())?;
+    drive("swap", &all)
 }
 
 /// `cargo xtask gigabyte [--gigabytes N]`: a little more than the gigabyte, since ends of lines do not count.

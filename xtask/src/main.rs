@@ -32,6 +32,7 @@ const USAGE: &str = "usage: cargo xtask <task>
   fail-syncs [--rounds N]  a sync of one log directory fails; nothing is acknowledged there any more (default 200)
   corrupt [--rounds N]    damage a file, start, read everything (default 1000)
   full-disk [--cycles N]  a tmpfs is filled and emptied; nothing lost, taken again within 5 s (default 50)
+  swap [--rounds N] [--seed N] [--versions A,B]  Apache Kafka and Milena in turn on one directory (default 20)
   gigabyte [--gigabytes N]  real files through every client and back (default 1.2)
   lab [--runs N] [--seconds N] [--server milena|kafka|mixed] [--seed N]  clusters in network namespaces, under faults (root)
   lab gaps [--runs N]     how long nothing is acknowledged when a leader is killed or stopped, beside Apache Kafka (root)
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         "kill" => conformance::kill(&rest),
         "kill-calls" | "fail-syncs" | "corrupt" => conformance::faults(&task, &rest),
         "full-disk" => conformance::full_disk(&rest),
+        "swap" => conformance::swap(&rest),
         "gigabyte" => conformance::gigabyte(&rest),
         "lab" => conformance::lab(&rest),
         "chaos" => conformance::chaos(&rest),

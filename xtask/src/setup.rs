@@ -140,11 +140,34 @@ pub(crate) fn jar_folder() -> PathBuf {
 }
 
 fn jars(log: &Path) -> anyhow::Result<()> {
+    copy_jars(&jar_folder(), None, log)
+}
+
+fn copy_jars(target: &Path, version: Option<&str>, log: &Path) -> anyhow::Result<()> {
     let mut maven = Command::new("mvn");
     maven.args(["-q", "-B", "-f"]).arg(sources("pom.xml"));
     maven.args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
-    maven.arg(format!("-DoutputDirectory={}", jar_folder().display()));
+    maven.arg(format!("-DoutputDirectory={}", target.display()));
+    maven.args(version.map(|version| format!("-Dkafka.version={version}")));
     process::run_logged(&mut maven, log)
+}
+
+/// Installs other releases of Apache Kafka, for what is compared with several.
+pub(crate) fn releases(versions: &[&str]) -> anyhow::Result<()> {
+    for version in versions {
+        let target = process::root().join("target").join("kafka").join(version).join("lib");
+        if target.is_dir() {
+            continue;
+        }
+        println!("setup: installing Apache Kafka {version}");
+        // Under its name it is whole.
+        let partial = target.with_extension("part");
+        let log = folder()?.join(format!("kafka-{version}.log"));
+        std::fs::write(&log, b"")?;
+        copy_jars(&partial, Some(version), &log)?;
+        std::fs::rename(&partial, &target).with_context(|| format!("rename {}", partial.display()))?;
+    }
+    Ok(())
 }
 
 fn java(log: &Path) -> anyhow::Result<()> {

@@ -13,6 +13,7 @@ mod describe_configs;
 #[cfg(test)]
 mod describe_configs_tests;
 mod dispatch;
+pub mod doctor;
 pub mod format;
 pub mod hosts;
 mod internal_topics;

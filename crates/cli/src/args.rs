@@ -11,6 +11,8 @@ use clap::{Args, Parser, Subcommand};
 use milena_broker::config::{ConfigSource, ServerConfig, load_config};
 use milena_broker::format::InitialVoters;
 
+use crate::doctor::DoctorArguments;
+
 /// Apache Kafka in one binary. Without a command: start one node on built-in defaults.
 #[derive(Debug, Parser)]
 #[command(name = "milena", version, disable_help_subcommand = true)]
@@ -27,6 +29,8 @@ pub(crate) enum Command {
     Format(FormatArguments),
     /// Show what is in the log directories of this node
     Info(ConfigArgument),
+    /// Say what stands in the way of starting on log directories, and of Apache Kafka starting there again; writes nothing
+    Doctor(DoctorArguments),
     /// Print a new id for a cluster or a directory
     RandomUuid,
     /// Show the feature levels of a release

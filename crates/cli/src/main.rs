@@ -1,6 +1,7 @@
-//! The `milena` binary: starts a node, and the commands of Kafka's storage tool.
+//! The `milena` binary: starts a node, the commands of Kafka's storage tool, and the doctor.
 
 mod args;
+mod doctor;
 mod logging;
 mod start;
 mod storage;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         args::Command::Start(start) => start::start(&start),
         args::Command::Format(format) => storage::format(&format),
         args::Command::Info(info) => storage::info(&info),
+        args::Command::Doctor(doctor) => doctor::doctor(&doctor),
         args::Command::RandomUuid => storage::random_uuid(),
         args::Command::VersionMapping { release_version } => storage::version_mapping(release_version.as_deref()),
         args::Command::FeatureDependencies { feature } => storage::feature_dependencies(&feature),

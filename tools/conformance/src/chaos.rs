@@ -76,7 +76,7 @@ pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
 
 /// One broker, or a cluster of three.
 enum Servers {
-    One(Node, Option<Server>),
+    One(Box<Node>, Option<Server>),
     Three(Box<Cluster>, Option<(usize, Instant)>),
 }
 
@@ -85,7 +85,7 @@ impl Servers {
         if flags.brokers == 1 {
             let node = Node::with("chaos-server", flags, &SETTINGS)?;
             let server = node.format_and_start(kind)?;
-            return Ok(Self::One(node, Some(server)));
+            return Ok(Self::One(Box::new(node), Some(server)));
         }
         let mut cluster = Cluster::with("chaos-cluster", [kind; 3], Controllers::All, flags, &SETTINGS)?;
         (0..3).try_for_each(|at| cluster.begin(at))?;

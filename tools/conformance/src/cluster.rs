@@ -208,7 +208,7 @@ impl Cluster {
         let member = self.members.get_mut(at).context("a member")?;
         let mut command = match member.kind {
             Kind::Kafka if self.is_benchmark => kafka::for_benchmark(),
-            Kind::Kafka => kafka::short_lived(),
+            Kind::Kafka => kafka::short_lived(layout::RELEASE),
             Kind::Milena => {
                 let mut command = Command::new(&self.milena);
                 command.arg("start");

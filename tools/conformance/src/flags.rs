@@ -7,16 +7,17 @@ use anyhow::{Context as _, bail};
 use crate::random::Random;
 use crate::server::Kind;
 
-const USAGE: &str = "usage: milena-conformance run|kill|kill-calls|fail-syncs|corrupt|full-disk|restart|abuse|bench-groups|bench-transactions|bench-cluster|bench-upkeep|chaos-groups|lab|lab-gaps [flags]
+const USAGE: &str = "usage: milena-conformance run|kill|swap|kill-calls|fail-syncs|corrupt|full-disk|restart|abuse|bench-groups|bench-transactions|bench-cluster|bench-upkeep|chaos-groups|lab|lab-gaps [flags]
   --milena PATH        the milena binary (default: target/release/milena)
   --servers A,B        the servers compared, of kafka and milena (default kafka,milena; kafka,kafka checks the scripts themselves)
-  --parts NAMES        of scripts, separate, tools, clients, disks, mixed, cluster, quorum (default all), members, metrics, failover
+  --parts NAMES        of scripts, separate, tools, clients, disks, mixed, cluster, quorum (default all), members, metrics, failover, swap
   --only PREFIX        only the cases whose name starts with it (scripts: a list of such)
   --without NAMES      all parts but these
   --gigabytes N        send N GB of the machine's own files through the clients
-  --rounds N           kill rounds (default 200); kills of a quorum's active controller (default 3); rounds of bench-groups that
+  --rounds N           kill rounds (default 200); rounds of swap (default 20); kills of a quorum's active controller (default 3); rounds of bench-groups that
                        count (default 5)
   --cycles N           full-disk: cycles (default 50)
+  --versions A,B       swap: releases of Apache Kafka, in turn (default 4.3.1)
   --power-cut          kill rounds lose what was not synced, too
   --seed N             the random choices of a run that printed this seed
   --members N          bench-groups: members of the large group (default 1000); chaos-groups: of each group (default 20)
@@ -49,6 +50,8 @@ pub(crate) enum Task {
     KillCalls,
     /// Full disks.
     FullDisk,
+    /// Apache Kafka and Milena in turn on the same directory.
+    Swap,
     /// Hostile peers.
     Abuse,
     /// Kill with much data, start, measure.
@@ -92,6 +95,7 @@ pub(crate) struct Flags {
     /// The other server restarts on the same directory.
     pub(crate) beside: bool,
     pub(crate) settings: Vec<(String, String)>,
+    pub(crate) versions: Vec<String>,
     parts: Vec<String>,
     without: Vec<String>,
 }
@@ -106,6 +110,7 @@ impl Flags {
             Some("fail-syncs") => Task::FailSyncs,
             Some("kill-calls") => Task::KillCalls,
             Some("full-disk") => Task::FullDisk,
+            Some("swap") => Task::Swap,
             Some("abuse") => Task::Abuse,
             Some("restart") => Task::Restart,
             Some("bench-groups") => Task::BenchGroups,
@@ -144,6 +149,7 @@ impl Flags {
             cold: false,
             beside: false,
             settings: Vec::new(),
+            versions: Vec::new(),
             parts: Vec::new(),
             without: Vec::new(),
         };
@@ -172,6 +178,7 @@ impl Flags {
             }
             "--parts" => self.parts = value.split(',').map(str::to_owned).collect(),
             "--without" => self.without = value.split(',').map(str::to_owned).collect(),
+            "--versions" => self.versions = value.split(',').map(str::to_owned).collect(),
             "--only" => value.clone_into(&mut self.only),
             "--gigabytes" => self.gigabytes = value.parse().context("--gigabytes wants a number")?,
             "--rounds" | "--runs" | "--cycles" => self.rounds = Some(value.parse().context("--rounds wants a number")?),

@@ -19,14 +19,14 @@ const BENCHMARK_OPTIONS: [&str; 9] = [
     "-Djava.awt.headless=true",
 ];
 
-/// Apache Kafka's server, but for the file of its settings.
-pub(crate) fn short_lived() -> Command {
-    with(&SHORT_OPTIONS)
+/// A release of Apache Kafka's server, but for the file of its settings.
+pub(crate) fn short_lived(release: &str) -> Command {
+    with(&SHORT_OPTIONS, release)
 }
 
 /// The same as its own scripts run it.
 pub(crate) fn for_benchmark() -> Command {
-    with(&BENCHMARK_OPTIONS)
+    with(&BENCHMARK_OPTIONS, layout::RELEASE)
 }
 
 /// What a JVM is told that is to serve JMX to this machine.
@@ -43,10 +43,12 @@ pub(crate) fn jmx_options(port: u16) -> String {
     .join(" ")
 }
 
-fn with(options: &[&str]) -> Command {
+fn with(options: &[&str], release: &str) -> Command {
     let mut command = Command::new("java");
     command.args(options);
     command.arg(format!("-Dlog4j2.configurationFile={}", layout::source("log4j2.properties").display()));
-    command.arg("-cp").arg(layout::class_path()).arg("kafka.Kafka");
+    // Before 4.0 it was log4j 1.
+    command.arg(format!("-Dlog4j.configuration=file:{}", layout::source("log4j.properties").display()));
+    command.arg("-cp").arg(layout::class_path_of(release)).arg("kafka.Kafka");
     command
 }

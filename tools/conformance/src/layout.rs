@@ -13,9 +13,17 @@ pub(crate) fn source(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
+/// The release of Apache Kafka that Milena is held against.
+pub(crate) const RELEASE: &str = "4.3.1";
+
 /// The jars of Apache Kafka.
 pub(crate) fn jars() -> PathBuf {
-    root().join("target").join("kafka").join("4.3.1").join("lib")
+    jars_of(RELEASE)
+}
+
+/// The jars of a release of Apache Kafka.
+pub(crate) fn jars_of(release: &str) -> PathBuf {
+    root().join("target").join("kafka").join(release).join("lib")
 }
 
 /// Where `setup` put clients.
@@ -25,7 +33,12 @@ pub(crate) fn installed(name: &str) -> PathBuf {
 
 /// The Java class path: our classes, then Kafka's jars.
 pub(crate) fn class_path() -> String {
-    format!("{}:{}/*", installed("classes").display(), jars().display())
+    class_path_of(RELEASE)
+}
+
+/// The same with the jars of a release.
+pub(crate) fn class_path_of(release: &str) -> String {
+    format!("{}:{}/*", installed("classes").display(), jars_of(release).display())
 }
 
 /// The default place of the release binary.

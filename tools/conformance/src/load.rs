@@ -39,6 +39,13 @@ impl Load {
         Self::of(command, errors)
     }
 
+    /// The load of servers that trade places (`java/SwapLoad.java`), with its random choices from a seed.
+    pub(crate) fn swap(bootstrap: &str, seed: u64, errors: &Path) -> anyhow::Result<Self> {
+        let mut command = process::java_of_heap("SwapLoad", "1g");
+        command.args([bootstrap, &seed.to_string()]);
+        Self::of(command, errors)
+    }
+
     fn of(mut command: Command, errors: &Path) -> anyhow::Result<Self> {
         let log = File::create(errors)?;
         let mut child =

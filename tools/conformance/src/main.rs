@@ -1,6 +1,6 @@
 //! The conformance run: the same scripts on Milena and on Apache Kafka, compared; the clients of other languages; exchanged disks; kills.
 //!
-//! `milena-conformance run|kill|kill-calls|fail-syncs|corrupt|full-disk|restart|abuse|bench-groups|bench-transactions|bench-cluster|bench-upkeep|chaos-groups|lab|lab-gaps [flags]`; each closes with `N passed, N failed[, N skipped]`. What
+//! `milena-conformance run|kill|swap|kill-calls|fail-syncs|corrupt|full-disk|restart|abuse|bench-groups|bench-transactions|bench-cluster|bench-upkeep|chaos-groups|lab|lab-gaps [flags]`; each closes with `N passed, N failed[, N skipped]`. What
 //! is needed (jars, clients) `cargo xtask setup` has put under `target/`; what is missing there is skipped by name, on CI it fails.
 #![expect(clippy::print_stdout, reason = "a command-line tool speaks through its standard output")]
 
@@ -46,6 +46,7 @@ mod mixed;
 mod namespaces;
 mod ports;
 mod power;
+mod presence;
 mod probe;
 mod process;
 mod quorum;
@@ -55,6 +56,7 @@ mod restart;
 mod scripts;
 mod segment;
 mod server;
+mod swap;
 mod text;
 mod tools;
 mod transactions;
@@ -77,6 +79,7 @@ fn run(args: &[String]) -> anyhow::Result<report::Report> {
     match flags.task {
         flags::Task::Run => parts(&flags, &mut report)?,
         flags::Task::Kill => kill::run(&flags, &mut report)?,
+        flags::Task::Swap => swap::run(&flags, &mut report)?,
         flags::Task::Abuse => abuse::run(&flags, &mut report)?,
         flags::Task::Corrupt => corrupt::run(&flags, &mut report)?,
         flags::Task::FailSyncs => fail_syncs::run(&flags, &mut report)?,
@@ -121,6 +124,9 @@ fn parts(flags: &flags::Flags, report: &mut report::Report) -> anyhow::Result<()
     }
     if flags.asks_for("failover") {
         failover::run(flags, report)?;
+    }
+    if flags.asks_for("swap") {
+        swap::slice(flags, report)?;
     }
     if flags.wants("mixed") {
         mixed::run(flags, report)?;

@@ -24,11 +24,21 @@ pub(crate) fn java(class: &str) -> Command {
 
 /// As `java`, with another bound of its heap.
 pub(crate) fn java_of_heap(class: &str, heap: &str) -> Command {
+    java_with(class, heap, &layout::class_path())
+}
+
+/// As `java`, with the jars of a release of Apache Kafka.
+pub(crate) fn java_of_release(class: &str, release: &str) -> Command {
+    java_with(class, "256m", &layout::class_path_of(release))
+}
+
+fn java_with(class: &str, heap: &str, class_path: &str) -> Command {
     let mut command = Command::new("java");
     command.arg(format!("-Xmx{heap}"));
     command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]);
     command.arg(format!("-Dlog4j2.configurationFile={}", layout::source("log4j2.properties").display()));
-    command.arg("-cp").arg(layout::class_path()).arg(class);
+    command.arg(format!("-Dlog4j.configuration=file:{}", layout::source("log4j.properties").display()));
+    command.arg("-cp").arg(class_path).arg(class);
     command
 }
 

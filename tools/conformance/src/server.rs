@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,37 +11,12 @@ use anyhow::{Context as _, bail};
 use crate::flags::Flags;
 use crate::injector::{self, Injector};
 use crate::power::PowerCut;
+pub(crate) use crate::presence::{Kind, missing, missing_java};
 use crate::{cpu, kafka, layout, ports, process, text};
 
 pub(crate) const CLUSTER_ID: &str = "AAAAAAAAAAAAAAAAAAAAAQ";
 /// Apache Kafka scans what was not synced, which may be much.
 const START_LIMIT: Duration = Duration::from_secs(240);
-
-/// Which server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Apache Kafka, the oracle.
-    Kafka,
-    /// Milena.
-    Milena,
-}
-
-impl Kind {
-    pub(crate) fn parse(name: &str) -> anyhow::Result<Self> {
-        match name {
-            "kafka" => Ok(Self::Kafka),
-            "milena" => Ok(Self::Milena),
-            other => bail!("no server named {other}"),
-        }
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Kafka => "kafka",
-            Self::Milena => "milena",
-        }
-    }
-}
 
 /// What one process is (`process.roles`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +57,10 @@ pub(crate) struct Node {
     roles: &'static [Role],
     /// Apache Kafka runs as its own scripts run it, not as it starts and ends soonest.
     is_benchmark: bool,
+    /// The release of Apache Kafka, where that is what runs.
+    release: String,
+    /// Settings of Apache Kafka alone.
+    kafka_settings: Vec<String>,
 }
 
 impl Node {
@@ -92,16 +71,21 @@ impl Node {
 
     /// The same with settings of its own; those of the command line have the last word.
     pub(crate) fn with(name: &str, flags: &Flags, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
-        let node = Self::of(&[Role::Both], name, flags)?;
+        Self::of(&[Role::Both], name, flags)?.with_settings(flags, settings)
+    }
+
+    fn with_settings(self, flags: &Flags, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let asked = flags.settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let mut own: Vec<(&str, &str)> = settings.to_vec();
         own.retain(|(key, _)| asked.clone().all(|(other, _)| other != *key));
-        let mut properties = node.properties(Role::Both);
-        for (key, value) in own.into_iter().chain(asked) {
-            let _ = writeln!(properties, "{key}={value}");
+        for role in self.roles {
+            let mut properties = self.properties(*role);
+            for (key, value) in own.iter().copied().chain(asked.clone()) {
+                let _ = writeln!(properties, "{key}={value}");
+            }
+            std::fs::write(self.config(*role), properties)?;
         }
-        std::fs::write(node.config(Role::Both), properties)?;
-        Ok(node)
+        Ok(self)
     }
 
     /// The same for a benchmark.
@@ -109,7 +93,12 @@ impl Node {
         Ok(Self { is_benchmark: true, ..Self::with(name, flags, settings)? })
     }
 
-    /// A controller and a broker, each a process with a log dir of its own.
+    /// A controller and a broker, each a process with a log dir of its own, and settings of their own.
+    pub(crate) fn separate_with(name: &str, flags: &Flags, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
+        Self::separate(name, flags)?.with_settings(flags, settings)
+    }
+
+    /// The same without.
     pub(crate) fn separate(name: &str, flags: &Flags) -> anyhow::Result<Self> {
         Self::of(&[Role::Controller, Role::Broker], name, flags)
     }
@@ -117,18 +106,39 @@ impl Node {
     /// The same as two nodes, each with a server of its own kind, and an end of its own.
     pub(crate) fn pair(name: &str, flags: &Flags) -> anyhow::Result<(Self, Self)> {
         let broker = Self::of(&[Role::Broker], name, flags)?;
-        let (folder, milena) = (broker.folder.clone(), broker.milena.clone());
-        let controller = Self { folder, milena, roles: &[Role::Controller], power: None, injector: None, ..broker };
+        let folder = broker.folder.clone();
+        let (port, milena) = (broker.port, broker.milena.clone());
+        let controller = Self { folder, port, milena, ..Self::bare(&[Role::Controller]) };
         std::fs::write(controller.config(Role::Controller), controller.properties(Role::Controller))?;
         Ok((controller, broker))
+    }
+
+    /// The same with another release of Apache Kafka, and settings that only Apache Kafka gets.
+    pub(crate) fn with_release(mut self, release: &str, settings: &[&str]) -> Self {
+        release.clone_into(&mut self.release);
+        self.kafka_settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+        self
+    }
+
+    fn bare(roles: &'static [Role]) -> Self {
+        Self {
+            folder: PathBuf::new(),
+            port: 0,
+            power: None,
+            injector: None,
+            jmx_port: None,
+            milena: PathBuf::new(),
+            roles,
+            is_benchmark: false,
+            release: layout::RELEASE.to_owned(),
+            kafka_settings: Vec::new(),
+        }
     }
 
     fn of(roles: &'static [Role], name: &str, flags: &Flags) -> anyhow::Result<Self> {
         let folder = layout::scratch(name)?;
         let milena = flags.milena.clone().unwrap_or_else(layout::milena);
-        let port = ports::free_pair()?;
-        let (power, injector, jmx_port) = (None, None, None);
-        let node = Self { folder, port, power, injector, jmx_port, milena, roles, is_benchmark: false };
+        let node = Self { folder, port: ports::free_pair()?, milena, ..Self::bare(roles) };
         for role in roles {
             std::fs::write(node.config(*role), node.properties(*role))?;
         }
@@ -192,7 +202,7 @@ impl Node {
     pub(crate) fn format(&self, kind: Kind) -> anyhow::Result<()> {
         for role in self.roles {
             let mut command = match kind {
-                Kind::Kafka => process::java("kafka.tools.StorageTool"),
+                Kind::Kafka => process::java_of_release("kafka.tools.StorageTool", &self.release),
                 Kind::Milena => Command::new(&self.milena),
             };
             command.args(["format", "-t", CLUSTER_ID, "-c"]).arg(self.config(*role));
@@ -211,7 +221,7 @@ impl Node {
         for role in self.roles {
             let mut command = match kind {
                 Kind::Kafka if self.is_benchmark => kafka::for_benchmark(),
-                Kind::Kafka => kafka::short_lived(),
+                Kind::Kafka => kafka::short_lived(&self.release),
                 Kind::Milena => injector::start(self.injector.as_ref(), &self.milena),
             };
             let output = File::options().create(true).append(true).open(self.log(*role))?;
@@ -221,6 +231,9 @@ impl Node {
             let jmx = self.jmx_port.filter(|_| kind == Kind::Kafka).map(kafka::jmx_options);
             command.envs(jmx.map(|options| ("JAVA_TOOL_OPTIONS", options)));
             command.arg(self.config(*role)).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+            if kind == Kind::Kafka {
+                command.args(self.kafka_settings.iter().flat_map(|setting| ["--override", setting]));
+            }
             let child = command.spawn().with_context(|| format!("start {}", kind.name()))?;
             let host = "127.0.0.1".to_owned();
             server.processes.push(Process { child, log: self.log(*role), host, port: self.port_of(*role) });
@@ -370,22 +383,4 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Why a server cannot be run here, if it cannot.
-pub(crate) fn missing(kind: Kind, flags: &Flags) -> Option<String> {
-    if kind == Kind::Milena {
-        let binary = flags.milena.clone().unwrap_or_else(layout::milena);
-        return (!binary.is_file()).then(|| format!("{} is not there", binary.display()));
-    }
-    missing_java()
-}
-
-/// Why Java programs cannot be run here, if they cannot.
-pub(crate) fn missing_java() -> Option<String> {
-    let is_there = |path: &Path| path.is_dir() && std::fs::read_dir(path).is_ok_and(|mut files| files.next().is_some());
-    if !is_there(&layout::jars()) {
-        return Some("Apache Kafka's jars are not installed".to_owned());
-    }
-    (!is_there(&layout::installed("classes"))).then(|| "the Java programs are not compiled".to_owned())
 }
