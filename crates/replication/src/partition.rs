@@ -226,11 +226,14 @@ impl PartitionState {
 
     /// Whether everything below `required` is replicated as `acks=all` demands
     /// (class `Partition.checkEnoughReplicasReachOffset`).
+    ///
+    /// A leader that lost its place does not know: what it appended may be in the next leader's log. Apache Kafka answers
+    /// `NOT_LEADER_OR_FOLLOWER`, by which clients believe that nothing was written (KAFKA-13574).
     #[must_use]
     pub fn ack_state(&self, required: Offset) -> AckState {
         match self.role {
             Role::Leader => {}
-            Role::Follower { .. } => return AckState::Done(Err(ErrorCode::NOT_LEADER_OR_FOLLOWER)),
+            Role::Follower { .. } => return AckState::Done(Err(ErrorCode::REQUEST_TIMED_OUT)),
             Role::Offline => return AckState::Done(Err(ErrorCode::KAFKA_STORAGE_ERROR)),
         }
         if self.high_watermark < required {

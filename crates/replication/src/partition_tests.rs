@@ -139,7 +139,17 @@ fn readers_are_fenced_by_epoch_before_role() {
     assert_eq!(partition.read_bound(&request), Err(ErrorCode::NOT_LEADER_OR_FOLLOWER));
     request.leader_only = false;
     assert!(partition.read_bound(&request).is_ok());
-    assert_eq!(partition.ack_state(Offset(1)), AckState::Done(Err(ErrorCode::NOT_LEADER_OR_FOLLOWER)));
+}
+
+#[test]
+fn kafka_13574_who_waits_for_a_leader_that_lost_its_place_is_not_told_that_nothing_was_written() {
+    let mut partition = PartitionState::new(config(Durability::Os, 1), Offset(0), Offset(0));
+    partition.assign(&assignment(4, 0, &[1, 2], &[1, 2]), NOW);
+    partition.on_local_append(Offset(8), NOW);
+    assert_eq!(partition.ack_state(Offset(8)), AckState::Pending);
+    partition.assign(&Assignment { leader: BrokerId(2), ..assignment(5, 1, &[1, 2], &[1, 2]) }, NOW);
+    assert_eq!(partition.check_append(-1), Err(ErrorCode::NOT_LEADER_OR_FOLLOWER), "nothing was");
+    assert_eq!(partition.ack_state(Offset(8)), AckState::Done(Err(ErrorCode::REQUEST_TIMED_OUT)), "something may be");
 }
 
 #[test]

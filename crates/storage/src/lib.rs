@@ -12,6 +12,8 @@ mod index;
 mod log;
 mod log_dir;
 mod names;
+mod producer_entry;
+mod producer_map;
 mod producer_rules;
 mod producer_snapshot;
 mod producers;
@@ -33,6 +35,7 @@ pub use log::{
 };
 pub use log_dir::{LoadedLog, LogDir};
 pub use names::{DirectoryKind, TopicPartition};
-pub use producers::{AppendOrigin, ProducerBatch, ProducerEntry, Rejected};
+pub use producer_entry::{ProducerBatch, ProducerEntry};
+pub use producers::{AppendOrigin, Rejected};
 pub use transactions::AbortedTransaction;
 pub use verification::VerificationGuard;

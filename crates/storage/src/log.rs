@@ -39,7 +39,8 @@ use crate::disk::Disk;
 use crate::epochs::{EpochCache, EpochEntry};
 use crate::error::{Error, Result};
 use crate::files::Files;
-use crate::producers::{ProducerEntry, Producers, Rejected};
+use crate::producer_entry::ProducerEntry;
+use crate::producers::{Producers, Rejected};
 use crate::segment::Segment;
 use crate::verification::VerificationGuard;
 
@@ -201,13 +202,13 @@ impl<D: Disk> Log<D> {
 
     /// Producers that wrote here and are not expired, by id.
     pub fn active_producers(&self) -> impl Iterator<Item = (ProducerId, &ProducerEntry)> {
-        self.producers.entries().iter().map(|(id, entry)| (ProducerId(*id), entry))
+        self.producers.entries().iter().map(|(id, entry)| (ProducerId(id), entry))
     }
 
     /// The state of one producer.
     #[must_use]
     pub fn producer(&self, producer_id: ProducerId) -> Option<&ProducerEntry> {
-        self.producers.entries().get(&producer_id.0)
+        self.producers.entries().get(producer_id.0)
     }
 
     /// A batch of a transaction is about to come: the guard its append needs, none if the transaction is open here

@@ -3,7 +3,8 @@
 use milena_records::{BatchHeader, ControlType};
 use milena_types::{ErrorCode, Offset, ProducerEpoch, ProducerId};
 
-use crate::producers::{AppendOrigin, CompletedTransaction, Marker, ProducerEntry, Rejected};
+use crate::producer_entry::ProducerEntry;
+use crate::producers::{AppendOrigin, CompletedTransaction, Marker, Rejected};
 
 pub(crate) fn check_epoch(entry: &ProducerEntry, header: &BatchHeader, origin: AppendOrigin) -> Result<(), Rejected> {
     if header.producer_epoch >= entry.epoch || origin == AppendOrigin::Replication {
@@ -51,7 +52,7 @@ pub(crate) fn end_transaction(
     origin: AppendOrigin,
     marker: Marker,
 ) -> Result<Option<CompletedTransaction>, Rejected> {
-    let open = entry.current_transaction_first_offset;
+    let open = entry.current_transaction_first_offset();
     if let AppendOrigin::Coordinator { transaction_version } = origin {
         // From transaction version 2 on each transaction has its own epoch; a repeated marker of an ended one is let
         // through (KAFKA-19999), and so is one of the last epoch there is (KAFKA-20090).
@@ -78,7 +79,7 @@ pub(crate) fn end_transaction(
     }
     entry.set_epoch(header.producer_epoch);
     entry.coordinator_epoch = marker.coordinator_epoch;
-    entry.current_transaction_first_offset = None;
+    entry.set_transaction(None);
     entry.last_timestamp = header.max_timestamp;
     Ok(open.map(|first_offset| CompletedTransaction {
         producer_id: ProducerId::get(header.producer_id),

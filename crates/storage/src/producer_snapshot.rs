@@ -1,43 +1,65 @@
 //! `%020d.snapshot`: the producers of a log at an offset. Version 1 (int16), CRC-32C of what follows it, the number of
 //! entries, fixed-size entries (`ProducerSnapshot`). Only the last batch of each producer is saved.
 
-use std::collections::BTreeMap;
+use std::ops::Range;
 
 use milena_records::crc32c;
 use milena_types::ProducerEpoch;
 
-use crate::producers::{ProducerBatch, ProducerEntry};
+use crate::producer_entry::{ProducerBatch, ProducerEntry};
 
 /// File name suffix.
 pub(crate) const SNAPSHOT_SUFFIX: &str = "snapshot";
 
 const VERSION: i16 = 1;
+const CRC_BYTES: Range<usize> = 2..6;
+/// Version, CRC, number of entries.
+const HEAD_BYTES: usize = 10;
 const ENTRY_BYTES: usize = 46;
 
-/// The file's bytes.
-pub(crate) fn encode(entries: &BTreeMap<i64, ProducerEntry>) -> Vec<u8> {
-    let mut body = Vec::with_capacity(4 + entries.len() * ENTRY_BYTES);
-    body.extend_from_slice(&(entries.len() as i32).to_be_bytes());
-    for (producer_id, entry) in entries {
-        let last = entry.batches().last().copied();
-        body.extend_from_slice(&producer_id.to_be_bytes());
-        body.extend_from_slice(&entry.epoch.0.to_be_bytes());
-        body.extend_from_slice(&last.map_or(-1, |batch| batch.last_sequence).to_be_bytes());
-        body.extend_from_slice(&last.map_or(-1, |batch| batch.last_offset).to_be_bytes());
-        body.extend_from_slice(&last.map_or(0, |batch| batch.offset_delta).to_be_bytes());
-        body.extend_from_slice(&entry.last_timestamp.to_be_bytes());
-        body.extend_from_slice(&entry.coordinator_epoch.to_be_bytes());
-        body.extend_from_slice(&entry.current_transaction_first_offset.unwrap_or(-1).to_be_bytes());
-    }
-    let mut bytes = Vec::with_capacity(6 + body.len());
+/// The file's bytes; of at most `count_max` entries.
+pub(crate) fn encode<'a>(entries: impl Iterator<Item = (i64, &'a ProducerEntry)>, count_max: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEAD_BYTES + ENTRY_BYTES * count_max);
     bytes.extend_from_slice(&VERSION.to_be_bytes());
-    bytes.extend_from_slice(&crc32c(&body).to_be_bytes());
-    bytes.extend_from_slice(&body);
+    bytes.resize(HEAD_BYTES, 0);
+    let mut count: i32 = 0;
+    for (producer_id, entry) in entries {
+        count += 1;
+        let last = entry.last_batch();
+        bytes.extend_from_slice(&producer_id.to_be_bytes());
+        bytes.extend_from_slice(&entry.epoch.0.to_be_bytes());
+        bytes.extend_from_slice(&entry.last_sequence().to_be_bytes());
+        bytes.extend_from_slice(&last.map_or(-1, |batch| batch.last_offset).to_be_bytes());
+        bytes.extend_from_slice(&last.map_or(0, |batch| batch.offset_delta).to_be_bytes());
+        bytes.extend_from_slice(&entry.last_timestamp.to_be_bytes());
+        bytes.extend_from_slice(&entry.coordinator_epoch.to_be_bytes());
+        bytes.extend_from_slice(&entry.current_transaction_first_offset().unwrap_or(-1).to_be_bytes());
+    }
+    put(&mut bytes, CRC_BYTES.end, &count.to_be_bytes());
+    let crc = crc32c(bytes.get(CRC_BYTES.end..).unwrap_or_default());
+    put(&mut bytes, CRC_BYTES.start, &crc.to_be_bytes());
     bytes
 }
 
-/// Reads the file's bytes; the reason if they are not a snapshot.
-pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<(i64, ProducerEntry)>, &'static str> {
+fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
+    let places = bytes.iter_mut().skip(at).zip(value);
+    places.for_each(|(place, byte)| *place = *byte);
+}
+
+/// The producers of a snapshot, read one by one: there may be very many.
+#[derive(Clone, Debug)]
+pub(crate) struct Saved {
+    bytes: Vec<u8>,
+}
+
+impl Saved {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (i64, ProducerEntry)> {
+        self.bytes.get(HEAD_BYTES..).unwrap_or_default().chunks_exact(ENTRY_BYTES).filter_map(decode_entry)
+    }
+}
+
+/// Checks the file's bytes; the reason if they are not a snapshot.
+pub(crate) fn decode(bytes: Vec<u8>) -> Result<Saved, &'static str> {
     let (version, rest) = bytes.split_first_chunk().ok_or("too short")?;
     if i16::from_be_bytes(*version) != VERSION {
         return Err("unknown version");
@@ -51,7 +73,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<(i64, ProducerEntry)>, &'static
     if rest.len() != count * ENTRY_BYTES {
         return Err("length does not fit the number of entries");
     }
-    rest.chunks_exact(ENTRY_BYTES).map(|entry| decode_entry(entry).ok_or("malformed entry")).collect()
+    Ok(Saved { bytes })
 }
 
 fn decode_entry(bytes: &[u8]) -> Option<(i64, ProducerEntry)> {
@@ -90,15 +112,15 @@ mod tests {
         let mut entry = ProducerEntry::saved(ProducerEpoch(3), 7, 1000, Some(55));
         entry.push(ProducerBatch { last_sequence: 9, last_offset: 60, offset_delta: 5, timestamp: 1000 });
         let silent = ProducerEntry::saved(ProducerEpoch(0), -1, 5, None);
-        let entries = BTreeMap::from([(1, entry), (2, silent)]);
-        let bytes = encode(&entries);
+        let entries = [(1, entry), (2, silent)];
+        let bytes = encode(entries.iter().map(|(id, entry)| (*id, entry)), 2);
         assert_eq!(bytes.len(), 10 + 2 * ENTRY_BYTES);
-        assert_eq!(decode(&bytes).unwrap(), entries.into_iter().collect::<Vec<_>>());
+        assert_eq!(decode(bytes.clone()).unwrap().entries().collect::<Vec<_>>(), entries);
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1;
-            assert!(decode(&damaged).is_err(), "byte {at}");
-            assert!(decode(&bytes[..at]).is_err(), "cut at {at}");
+            assert!(decode(damaged).is_err(), "byte {at}");
+            assert!(decode(bytes[..at].to_vec()).is_err(), "cut at {at}");
         }
     }
 }

@@ -1,19 +1,18 @@
 //! What the log remembers of each idempotent or transactional producer: epoch, the last five batches, the transaction
 //! that is open (`ProducerStateManager`, `ProducerAppendInfo`). It is a function of the log: snapshots only shorten
-//! its reconstruction. Changes are applied batch by batch and can be undone until the write has succeeded.
+//! its reconstruction. Changes are applied batch by batch and can be undone until the write has succeeded. What one
+//! producer costs is in `producer_entry.rs`, how they are kept in `producer_map.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use milena_records::{BatchHeader, ControlType};
 use milena_types::{ErrorCode, Offset, ProducerEpoch, ProducerId};
 
+use crate::producer_entry::{ProducerBatch, ProducerEntry};
+use crate::producer_map::ProducerMap;
 use crate::producer_rules::{check_epoch, check_sequence, end_transaction, stale_epoch};
+use crate::producer_snapshot;
 use crate::verification::{self, VerificationGuard, Verifications};
-
-/// Batches kept per producer to recognise a repeated one.
-const BATCHES_MAX: usize = 5;
-/// Kafka's "no sequence".
-const NO_SEQUENCE: i32 = -1;
 
 /// Who appends, which decides what is checked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,104 +52,6 @@ pub struct Rejected {
     pub message: String,
 }
 
-/// One batch a producer wrote.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct ProducerBatch {
-    /// Sequence of its last record.
-    pub last_sequence: i32,
-    /// Offset of its last record.
-    pub last_offset: i64,
-    /// Last offset minus first offset.
-    pub offset_delta: i32,
-    /// Its max timestamp.
-    pub timestamp: i64,
-}
-
-impl ProducerBatch {
-    /// Sequence of its first record; sequences wrap from `i32::MAX` to 0.
-    #[must_use]
-    pub fn first_sequence(&self) -> i32 {
-        let first = i64::from(self.last_sequence) - i64::from(self.offset_delta);
-        if first >= 0 { first as i32 } else { (first + (1 << 31)) as i32 }
-    }
-
-    /// Offset of its first record.
-    #[must_use]
-    pub fn first_offset(&self) -> i64 {
-        self.last_offset - i64::from(self.offset_delta)
-    }
-}
-
-/// The state of one producer id.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ProducerEntry {
-    /// Its newest epoch, -1 if never seen.
-    pub epoch: ProducerEpoch,
-    /// Epoch of the coordinator that wrote the last marker, -1 if none.
-    pub coordinator_epoch: i32,
-    /// Max timestamp of its last batch or the marker's.
-    pub last_timestamp: i64,
-    /// First offset of the open transaction.
-    pub current_transaction_first_offset: Option<i64>,
-    batches: [ProducerBatch; BATCHES_MAX],
-    count: u8,
-}
-
-impl ProducerEntry {
-    const EMPTY: ProducerEntry = ProducerEntry {
-        epoch: ProducerEpoch::NONE,
-        coordinator_epoch: -1,
-        last_timestamp: -1,
-        current_transaction_first_offset: None,
-        batches: [ProducerBatch { last_sequence: 0, last_offset: 0, offset_delta: 0, timestamp: 0 }; BATCHES_MAX],
-        count: 0,
-    };
-
-    /// An entry as a snapshot saves it, without its batch.
-    pub(crate) fn saved(
-        epoch: ProducerEpoch,
-        coordinator_epoch: i32,
-        last_timestamp: i64,
-        current_transaction_first_offset: Option<i64>,
-    ) -> ProducerEntry {
-        ProducerEntry { epoch, coordinator_epoch, last_timestamp, current_transaction_first_offset, ..Self::EMPTY }
-    }
-
-    /// The remembered batches, oldest first.
-    #[must_use]
-    pub fn batches(&self) -> &[ProducerBatch] {
-        self.batches.get(..usize::from(self.count)).unwrap_or_default()
-    }
-
-    /// Sequence of the last record written, -1 if none is remembered.
-    #[must_use]
-    pub fn last_sequence(&self) -> i32 {
-        self.batches().last().map_or(NO_SEQUENCE, |batch| batch.last_sequence)
-    }
-
-    pub(crate) fn set_epoch(&mut self, epoch: ProducerEpoch) {
-        if self.epoch != epoch {
-            self.epoch = epoch;
-            self.count = 0;
-        }
-    }
-
-    pub(crate) fn push(&mut self, batch: ProducerBatch) {
-        if usize::from(self.count) == BATCHES_MAX {
-            self.batches.rotate_left(1);
-            self.count -= 1;
-        }
-        if let Some(place) = self.batches.get_mut(usize::from(self.count)) {
-            *place = batch;
-            self.count += 1;
-        }
-    }
-
-    fn expired(&self, now_ms: i64, expiration_ms: i64) -> bool {
-        self.current_transaction_first_offset.is_none() && now_ms - self.last_timestamp >= expiration_ms
-    }
-}
-
 /// A transaction that ended in this partition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct CompletedTransaction {
@@ -172,9 +73,22 @@ pub(crate) struct Marker {
 #[derive(Debug)]
 pub(crate) struct Undo {
     producer_id: i64,
-    before: Option<ProducerEntry>,
+    before: Before,
     started: Option<i64>,
     verification: Option<verification::Entry>,
+}
+
+/// What was known of the producer before.
+#[derive(Debug)]
+enum Before {
+    /// Nothing was changed.
+    Unchanged,
+    /// It was unknown.
+    Unknown,
+    /// One batch fewer, and perhaps an older one.
+    Fewer { evicted: Option<ProducerBatch>, last_timestamp: i64 },
+    /// This.
+    Known(ProducerEntry),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -186,7 +100,7 @@ struct Ongoing {
 /// All producers of one log.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Producers {
-    entries: BTreeMap<i64, ProducerEntry>,
+    entries: ProducerMap,
     /// Open transactions by first offset.
     ongoing: BTreeMap<i64, Ongoing>,
     /// Ended ones whose marker is not yet below the high watermark, by first offset.
@@ -195,7 +109,7 @@ pub(crate) struct Producers {
 }
 
 impl Producers {
-    pub(crate) fn entries(&self) -> &BTreeMap<i64, ProducerEntry> {
+    pub(crate) fn entries(&self) -> &ProducerMap {
         &self.entries
     }
 
@@ -210,20 +124,41 @@ impl Producers {
 
     /// Takes an entry from a snapshot.
     pub(crate) fn load(&mut self, producer_id: i64, entry: ProducerEntry) {
-        if let Some(first) = entry.current_transaction_first_offset {
+        if let Some(first) = entry.current_transaction_first_offset() {
             self.ongoing.insert(first, Ongoing { producer_id, last_offset: None });
         }
         self.entries.insert(producer_id, entry);
     }
 
+    /// The producers without what `unwritten` changed, as a snapshot's bytes.
+    pub(crate) fn snapshot_without(&self, unwritten: &[Undo]) -> Vec<u8> {
+        let mut before = Producers::default();
+        for undo in unwritten {
+            if let Some(entry) = self.entries.get(undo.producer_id) {
+                before.entries.insert(undo.producer_id, entry.clone());
+            }
+        }
+        let changed: BTreeSet<i64> = before.entries.iter().map(|(id, _)| id).collect();
+        unwritten.iter().rev().for_each(|undo| before.undo(undo));
+        let is_of_then = |(id, entry)| {
+            if changed.contains(&id) { before.entries.get(id).map(|entry| (id, entry)) } else { Some((id, entry)) }
+        };
+        producer_snapshot::encode(self.entries.iter().filter_map(is_of_then), self.entries.len())
+    }
+
+    /// The producers as a snapshot's bytes.
+    pub(crate) fn snapshot(&self) -> Vec<u8> {
+        producer_snapshot::encode(self.entries.iter(), self.entries.len())
+    }
+
     /// The batch already in the log that `header` repeats.
     pub(crate) fn duplicate_of(&self, header: &BatchHeader) -> Option<ProducerBatch> {
-        let entry = self.entries.get(&header.producer_id.0)?;
+        let entry = self.entries.get(header.producer_id.0)?;
         if entry.epoch != header.producer_epoch {
             return None;
         }
         let (first, last) = (header.base_sequence, header.last_sequence());
-        entry.batches().iter().find(|batch| batch.first_sequence() == first && batch.last_sequence == last).copied()
+        entry.batches().find(|batch| batch.first_sequence() == first && batch.last_sequence == last)
     }
 
     /// Checks a batch that will get `base_offset` and takes it into the state.
@@ -235,63 +170,90 @@ impl Producers {
         marker: Option<Marker>,
     ) -> Result<(Undo, Option<CompletedTransaction>), Rejected> {
         let terms = terms.into();
-        let origin = terms.origin;
         let producer_id = header.producer_id.0;
-        let before = self.entries.get(&producer_id).copied();
-        let mut entry = before.unwrap_or(ProducerEntry::EMPTY);
-        let mut undo = Undo { producer_id, before, started: None, verification: None };
-        if origin != AppendOrigin::Replication && header.is_transactional() {
-            self.check_transaction(&entry, header, terms)?;
+        let known = self.entries.get(producer_id);
+        let entry = known.unwrap_or(&ProducerEntry::EMPTY);
+        if terms.origin != AppendOrigin::Replication && header.is_transactional() {
+            self.check_transaction(entry, header, terms)?;
         }
         if header.is_control() {
-            let completed = match marker {
-                Some(marker) => end_transaction(&mut entry, header, base_offset, origin, marker)?,
-                None => return Ok((undo, None)),
-            };
+            return self.apply_marker(header, base_offset, terms.origin, marker);
+        }
+        check_epoch(entry, header, terms.origin)?;
+        if terms.origin == AppendOrigin::Client {
+            self.verifications.check_sequence(header, known.is_some())?;
+            check_sequence(entry, header)?;
+        }
+        let is_open = entry.current_transaction_first_offset().is_some();
+        if is_open && !header.is_transactional() {
+            return Err(Rejected {
+                error: ErrorCode::INVALID_TXN_STATE,
+                message: format!("Expected transactional write from producer {producer_id} at offset {base_offset}"),
+            });
+        }
+        let mut undo = Undo { producer_id, before: self.push(header, base_offset), started: None, verification: None };
+        if header.is_transactional() {
+            if !is_open {
+                if let Some(entry) = self.entries.get_mut(producer_id) {
+                    entry.set_transaction(Some(base_offset.0));
+                }
+                self.ongoing.insert(base_offset.0, Ongoing { producer_id, last_offset: None });
+                undo.started = Some(base_offset.0);
+            }
             undo.verification = self.verifications.remove(producer_id);
-            self.entries.insert(producer_id, entry);
-            return Ok((undo, completed));
         }
-        check_epoch(&entry, header, origin)?;
-        if origin == AppendOrigin::Client {
-            self.verifications.check_sequence(header, before.is_some())?;
-            check_sequence(&entry, header)?;
-        }
-        entry.set_epoch(header.producer_epoch);
-        entry.push(ProducerBatch {
+        Ok((undo, None))
+    }
+
+    fn apply_marker(
+        &mut self,
+        header: &BatchHeader,
+        base_offset: Offset,
+        origin: AppendOrigin,
+        marker: Option<Marker>,
+    ) -> Result<(Undo, Option<CompletedTransaction>), Rejected> {
+        let producer_id = header.producer_id.0;
+        let mut undo = Undo { producer_id, before: Before::Unchanged, started: None, verification: None };
+        let Some(marker) = marker else { return Ok((undo, None)) };
+        let mut entry = self.entries.get(producer_id).cloned().unwrap_or(ProducerEntry::EMPTY);
+        let completed = end_transaction(&mut entry, header, base_offset, origin, marker)?;
+        undo.verification = self.verifications.remove(producer_id);
+        undo.before = self.entries.insert(producer_id, entry).map_or(Before::Unknown, Before::Known);
+        Ok((undo, completed))
+    }
+
+    /// Remembers a batch.
+    fn push(&mut self, header: &BatchHeader, base_offset: Offset) -> Before {
+        let batch = ProducerBatch {
             last_sequence: header.last_sequence(),
             last_offset: base_offset.0 + i64::from(header.last_offset_delta),
             offset_delta: header.last_offset_delta,
             timestamp: header.max_timestamp,
-        });
+        };
+        let Some(entry) = self.entries.get_mut(header.producer_id.0) else {
+            let mut entry = ProducerEntry::EMPTY;
+            entry.set_epoch(header.producer_epoch);
+            entry.push(batch);
+            entry.last_timestamp = header.max_timestamp;
+            self.entries.insert(header.producer_id.0, entry);
+            return Before::Unknown;
+        };
+        let before = if entry.epoch == header.producer_epoch && entry.batches().next().is_some() {
+            Before::Fewer { last_timestamp: entry.last_timestamp, evicted: entry.push(batch) }
+        } else {
+            let before = entry.clone();
+            entry.set_epoch(header.producer_epoch);
+            entry.push(batch);
+            Before::Known(before)
+        };
         entry.last_timestamp = header.max_timestamp;
-        match (entry.current_transaction_first_offset, header.is_transactional()) {
-            (Some(_), false) => {
-                return Err(Rejected {
-                    error: ErrorCode::INVALID_TXN_STATE,
-                    message: format!(
-                        "Expected transactional write from producer {producer_id} at offset {base_offset}"
-                    ),
-                });
-            }
-            (None, true) => {
-                entry.current_transaction_first_offset = Some(base_offset.0);
-                self.ongoing.insert(base_offset.0, Ongoing { producer_id, last_offset: None });
-                undo.started = Some(base_offset.0);
-            }
-            _ => {}
-        }
-        if header.is_transactional() {
-            undo.verification = self.verifications.remove(producer_id);
-        }
-        self.entries.insert(producer_id, entry);
-        Ok((undo, None))
+        before
     }
 
     /// Whether the producer has a transaction open here in this epoch.
     pub(crate) fn has_transaction(&self, producer_id: ProducerId, epoch: ProducerEpoch) -> bool {
-        let entry = self.entries.get(&producer_id.0);
-        entry.is_some_and(|entry| entry.epoch == epoch && entry.current_transaction_first_offset.is_some())
+        let entry = self.entries.get(producer_id.0);
+        entry.is_some_and(|entry| entry.epoch == epoch && entry.current_transaction_first_offset().is_some())
     }
 
     /// A batch of a transaction is about to come (`UnifiedLog.maybeStartTransactionVerification`): the guard it needs, none
@@ -302,7 +264,7 @@ impl Producers {
         supports_epoch_bump: bool,
         now_ms: i64,
     ) -> Result<Option<VerificationGuard>, Rejected> {
-        if let Some(entry) = self.entries.get(&batch.producer_id.0)
+        if let Some(entry) = self.entries.get(batch.producer_id.0)
             && batch.producer_epoch < entry.epoch
         {
             return Err(stale_epoch(entry, batch));
@@ -333,10 +295,20 @@ impl Producers {
 
     /// Takes back what `apply` did; in reverse order if there were several.
     pub(crate) fn undo(&mut self, undo: &Undo) {
-        match undo.before {
-            Some(entry) => self.entries.insert(undo.producer_id, entry),
-            None => self.entries.remove(&undo.producer_id),
-        };
+        match &undo.before {
+            Before::Unchanged => {}
+            Before::Unknown => drop(self.entries.remove(undo.producer_id)),
+            Before::Known(entry) => drop(self.entries.insert(undo.producer_id, entry.clone())),
+            Before::Fewer { evicted, last_timestamp } => {
+                if let Some(entry) = self.entries.get_mut(undo.producer_id) {
+                    entry.pop(*evicted);
+                    entry.last_timestamp = *last_timestamp;
+                    if undo.started.is_some() {
+                        entry.set_transaction(None);
+                    }
+                }
+            }
+        }
         if let Some(first_offset) = undo.started {
             self.ongoing.remove(&first_offset);
         }
@@ -377,7 +349,7 @@ impl Producers {
     /// Forgets producers silent for `expiration_ms`, and verifications that old.
     pub(crate) fn remove_expired(&mut self, now_ms: i64, expiration_ms: i64) {
         self.verifications.remove_expired(now_ms, expiration_ms);
-        self.entries.retain(|_, entry| !entry.expired(now_ms, expiration_ms));
+        self.entries.retain(|entry| !entry.expired(now_ms, expiration_ms));
     }
 }
 

@@ -81,10 +81,36 @@ fn what_is_undone_never_happened() {
     let (second, _) = producers.apply(&header(0, 5, 5, true), Offset(5), CLIENT, None).unwrap();
     assert_eq!(producers.first_unstable_offset(), Some(0));
     producers.undo(&second);
-    assert_eq!(producers.entries()[&9].last_sequence(), 4);
+    assert_eq!(producers.entries().get(9).unwrap().last_sequence(), 4);
     producers.undo(&first);
     assert!(producers.is_empty());
     assert_eq!(producers.first_unstable_offset(), None);
+}
+
+#[test]
+fn what_is_not_written_is_not_in_the_snapshot_and_can_be_undone_whatever_it_was() {
+    let mut producers = Producers::default();
+    for at in 0..6 {
+        producers.apply(&header(0, at * 5, 5, false), Offset(i64::from(at) * 5), CLIENT, None).unwrap();
+    }
+    let saved =
+        |producers: &Producers| producers.entries().iter().map(|(id, one)| (id, one.clone())).collect::<Vec<_>>();
+    let (before, bytes) = (saved(&producers), producers.snapshot());
+    let other = BatchHeader { producer_id: ProducerId(4), ..header(0, 0, 5, false) };
+    let coordinator = AppendOrigin::Coordinator { transaction_version: 1 };
+    let mut undo = Vec::new();
+    // Of an epoch that goes on, of a new one, of a new producer, of a transaction, and its marker.
+    let batches =
+        [header(0, 30, 5, false), header(1, 0, 5, false), other, header(1, 5, 5, true), header(1, 10, 5, true)];
+    for (at, batch) in batches.iter().enumerate() {
+        undo.push(producers.apply(batch, Offset(30 + 5 * at as i64), CLIENT, None).unwrap().0);
+    }
+    undo.push(producers.apply(&marker(1), Offset(60), coordinator, abort(1)).unwrap().0);
+    assert_eq!(producers.snapshot_without(&undo), bytes);
+    assert_ne!(producers.snapshot(), bytes);
+    undo.iter().rev().for_each(|one| producers.undo(one));
+    assert_eq!(saved(&producers), before);
+    assert_eq!(producers.snapshot(), bytes);
 }
 
 #[test]
@@ -128,7 +154,7 @@ fn silent_producers_are_forgotten_unless_a_transaction_is_open() {
     producers.remove_expired(1999, 1000);
     assert_eq!(producers.entries().len(), 2);
     producers.remove_expired(2000, 1000);
-    assert_eq!(producers.entries().keys().copied().collect::<Vec<_>>(), [10]);
+    assert_eq!(producers.entries().iter().map(|(id, _)| id).collect::<Vec<_>>(), [10]);
 }
 
 fn verified(guard: Option<VerificationGuard>) -> Terms {

@@ -1,8 +1,8 @@
 //! Hostile peers on a live node: what they are answered, what the node's memory becomes, and how another client fares meanwhile.
 //!
-//! Groups have cases of their own in `abuse_groups.rs`.
+//! Groups have cases of their own in `abuse_groups.rs`, multitudes of producers in `abuse_producers.rs`.
 //!
-//! `milena-conformance abuse [--only NAME] [--servers kafka,kafka]`: on Apache Kafka it prints what the oracle does; the bounds on memory hold
+//! `milena-conformance abuse [--only NAME] [--ids N] [--servers kafka,kafka]`: on Apache Kafka it prints what the oracle does; the bounds on memory hold
 //! for Milena only. Answers to bytes that are no request are also compared, case by case, by `java/WireCases.java`.
 
 use std::io::Write as _;
@@ -16,6 +16,7 @@ use milena_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use milena_protocol::messages::{ApiVersionsRequest, FetchRequest, MetadataRequest};
 
 use crate::abuse_groups;
+use crate::abuse_producers;
 use crate::bombs;
 use crate::flags::Flags;
 use crate::probe::{self, Probe};
@@ -88,7 +89,7 @@ pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
         report.outcome(&format!("abuse {name}: the server stops cleanly"), abuse.server.stop());
         node.remove(flags);
     }
-    Ok(())
+    abuse_producers::run(flags, report)
 }
 
 impl Abuse<'_> {

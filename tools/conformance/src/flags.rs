@@ -10,12 +10,13 @@ use crate::server::Kind;
 const USAGE: &str = "usage: milena-conformance run|kill|swap|kill-calls|fail-syncs|corrupt|full-disk|restart|abuse|bench-groups|bench-transactions|bench-cluster|bench-upkeep|chaos-groups|lab|lab-gaps [flags]
   --milena PATH        the milena binary (default: target/release/milena)
   --servers A,B        the servers compared, of kafka and milena (default kafka,milena; kafka,kafka checks the scripts themselves)
-  --parts NAMES        of scripts, separate, tools, clients, disks, mixed, cluster, quorum (default all), members, metrics, failover, swap
+  --parts NAMES        of scripts, separate, tools, transactions, clients, disks, mixed, cluster, quorum (default all), members,
+                        metrics, failover, programs, swap
   --only PREFIX        only the cases whose name starts with it (scripts: a list of such)
   --without NAMES      all parts but these
   --gigabytes N        send N GB of the machine's own files through the clients
-  --rounds N           kill rounds (default 200); rounds of swap (default 20); kills of a quorum's active controller (default 3); rounds of bench-groups that
-                       count (default 5)
+  --rounds N           kill rounds (default 200); rounds of swap (default 20); kills of a quorum's active controller (default 3), of
+                       programs (default 2); rounds of bench-groups that count (default 5)
   --cycles N           full-disk: cycles (default 50)
   --versions A,B       swap: releases of Apache Kafka, in turn (default 4.3.1)
   --power-cut          kill rounds lose what was not synced, too
@@ -30,6 +31,7 @@ const USAGE: &str = "usage: milena-conformance run|kill|swap|kill-calls|fail-syn
   --partitions N       restart: partitions (default 2000); --gigabytes N: data in all of them (default 10)
   --settle N           restart: seconds between the last acknowledgement and the kill (default 0)
   --seconds N          restart: fails if a partition is served later (default 3); bench-groups: of a load of commits
+  --ids N              abuse: how many producer ids or transactional ids (default 1000000, 100000)
   --cold               restart: empties the page cache between kill and start
   --beside             restart: then kills it and starts the other server on the same directory, which must take five times as long
   --set KEY=VALUE      kill, restart, cluster, quorum: a setting of the server, over that of the task
@@ -90,6 +92,7 @@ pub(crate) struct Flags {
     pub(crate) brokers: u32,
     pub(crate) is_mixed: bool,
     pub(crate) settle: u64,
+    pub(crate) ids: Option<usize>,
     pub(crate) seconds: f64,
     pub(crate) cold: bool,
     /// The other server restarts on the same directory.
@@ -141,6 +144,7 @@ impl Flags {
             brokers: 1,
             is_mixed: false,
             settle: 0,
+            ids: None,
             seconds: match task {
                 Task::ChaosGroups => 600.0,
                 Task::Lab => 300.0,
@@ -184,6 +188,7 @@ impl Flags {
             "--rounds" | "--runs" | "--cycles" => self.rounds = Some(value.parse().context("--rounds wants a number")?),
             "--partitions" => self.partitions = value.parse().context("--partitions wants a number")?,
             "--members" => self.members = value.parse().context("--members wants a number")?,
+            "--ids" => self.ids = Some(value.parse().context("--ids wants a number")?),
             "--settle" => self.settle = value.parse().context("--settle wants a number")?,
             "--seconds" => self.seconds = value.parse().context("--seconds wants a number")?,
             "--minutes" => self.seconds = 60.0 * value.parse::<f64>().context("--minutes wants a number")?,

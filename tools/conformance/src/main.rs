@@ -9,6 +9,7 @@ use std::process::ExitCode;
 mod abuse;
 mod abuse_consumers;
 mod abuse_groups;
+mod abuse_producers;
 mod bench;
 mod bombs;
 mod chaos;
@@ -49,6 +50,7 @@ mod power;
 mod presence;
 mod probe;
 mod process;
+mod programs;
 mod quorum;
 mod random;
 mod report;
@@ -109,6 +111,9 @@ fn parts(flags: &flags::Flags, report: &mut report::Report) -> anyhow::Result<()
     }
     if flags.wants("transactions") {
         transactions::run(flags, report)?;
+    }
+    if flags.asks_for("programs") {
+        programs::run(flags, report)?;
     }
     if flags.wants("clients") {
         matrix::run(flags, report)?;

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use crate::abuse_producers;
 use crate::clients::Client;
 use crate::flags::Flags;
 use crate::process;
 use crate::report::Report;
-use crate::server::{self, Node};
+use crate::server::{self, Kind, Node};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const PARTITIONS: usize = 3;
@@ -22,6 +23,9 @@ pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
     if let Some(reason) = server::missing(flags.servers.1, flags) {
         report.skip("transactions", &reason);
         return Ok(());
+    }
+    if flags.servers.1 == Kind::Milena {
+        abuse_producers::slice(flags, report)?;
     }
     for client in [Client::Go, Client::Python] {
         let name = format!("transactions of {}", client.name());

@@ -120,12 +120,17 @@ impl Wire {
         let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 60_000, ..Default::default() };
         let answer = self.call(7, &request)?;
         ensure!(answer.topics.iter().all(|topic| topic.error_code == 0), "create {name}: {answer:?}");
+        self.await_leaders(name, usize::try_from(partitions)?)
+    }
+
+    /// Waits until each partition of a topic has a leader.
+    pub(crate) fn await_leaders(&mut self, name: &str, partitions: usize) -> anyhow::Result<()> {
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
             let metadata = self.call(12, &MetadataRequest { topics: None, ..Default::default() })?;
             let found = metadata.topics.iter().find(|topic| topic.name.as_deref() == Some(name));
             let led = found.map_or(0, |topic| topic.partitions.iter().filter(|one| one.error_code == 0).count());
-            if i32::try_from(led)? == partitions {
+            if led == partitions {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(10));

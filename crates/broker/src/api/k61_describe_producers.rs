@@ -74,7 +74,7 @@ fn producers(partition: &Partition) -> Result<Vec<ProducerState>, ErrorCode> {
         last_sequence: entry.last_sequence(),
         last_timestamp: entry.last_timestamp,
         coordinator_epoch: entry.coordinator_epoch,
-        current_txn_start_offset: entry.current_transaction_first_offset.unwrap_or(-1),
+        current_txn_start_offset: entry.current_transaction_first_offset().unwrap_or(-1),
         ..Default::default()
     };
     Ok(inner.log.active_producers().map(state).collect())

@@ -371,7 +371,7 @@ impl Inner {
             self.acks.retain(|waiter| match state.ack_state(waiter.required) {
                 AckState::Pending => true,
                 AckState::Done(Err(_)) if is_leaving => {
-                    acks.push((Arc::clone(&waiter.produce), waiter.place, ErrorCode::NOT_LEADER_OR_FOLLOWER));
+                    acks.push((Arc::clone(&waiter.produce), waiter.place, ErrorCode::REQUEST_TIMED_OUT));
                     false
                 }
                 AckState::Done(result) => {

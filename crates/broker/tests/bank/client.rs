@@ -64,5 +64,6 @@ pub(crate) fn comes_again(error: ErrorCode) -> bool {
             | ErrorCode::NOT_COORDINATOR
             | ErrorCode::COORDINATOR_NOT_AVAILABLE
             | ErrorCode::COORDINATOR_LOAD_IN_PROGRESS
+            | ErrorCode::REQUEST_TIMED_OUT
     )
 }

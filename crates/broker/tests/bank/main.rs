@@ -5,12 +5,16 @@
 //! After healing, of each transfer both sides are there for a `read_committed` reader or none; what was told to be
 //! committed is there, what was told to be aborted is not, nothing is there twice, and the sum over all accounts is what
 //! it was. Meanwhile no reader sees what is not committed, and what it saw stays.
+//!
+//! `traces.rs` has the known faults of Kafka's protocol, each as a fixed sequence of messages.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may")]
 
 mod client;
+mod history;
 mod partition;
 mod random;
+mod traces;
 mod world;
 
 use world::{Planted, World};

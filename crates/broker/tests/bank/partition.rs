@@ -1,5 +1,8 @@
-//! One partition: a real log on a simulated disk, and a reader of what is committed in it, as Kafka's consumer reads.
+//! One partition: replicas with real logs on simulated disks, of which one leads, and a reader of what is committed, as
+//! Kafka's consumer reads. Leaders move to who is in sync; who led may go on believing it; followers copy, fall behind, and
+//! cut what the new leader has not.
 
+use crate::random::Random;
 use milena_coordinator::runtime::{EndOfTransaction, Producer};
 use milena_protocol::Records;
 use milena_records::{
@@ -13,7 +16,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-const EPOCH: LeaderEpoch = LeaderEpoch(1);
 const DIRECTORY: &str = "/accounts-0";
 
 /// One side of a transfer.
@@ -23,17 +25,114 @@ pub(crate) struct Entry {
     pub(crate) amount: i64,
 }
 
-pub(crate) struct Partition {
+/// A replica on a broker of its own.
+struct Replica {
     disk: SimulatedDisk,
     cache: Arc<FileCache<SimulatedDisk>>,
     log: Log<SimulatedDisk>,
+    high_watermark: Offset,
+    /// It has not compared its log with the leader's yet.
+    is_doubtful: bool,
+    /// Its end as the leader knows it.
+    known_end: Option<Offset>,
+}
+
+impl Replica {
+    fn new(seed: u64) -> Replica {
+        let disk = SimulatedDisk::new(seed);
+        let cache = FileCache::new(disk.clone(), 16);
+        let log = Log::create(&cache, Path::new(DIRECTORY), &config(), None, Timestamp(1000)).unwrap();
+        Replica { disk, cache, log, high_watermark: Offset(0), is_doubtful: false, known_end: None }
+    }
+
+    /// The process dies and comes back: everything not in the files is gone.
+    fn restart(&mut self) {
+        self.cache = FileCache::new(self.disk.clone(), 16);
+        let open = LogOpen {
+            recovery_point: Offset(0),
+            log_start_offset: Offset(0),
+            clean_shutdown: false,
+            cleaned_to: None,
+            now: Timestamp(1000),
+        };
+        self.log = Log::open(&self.cache, Path::new(DIRECTORY), &config(), open).unwrap().0;
+        self.log.on_high_watermark(self.high_watermark);
+        assert!(self.disk.list(Path::new(DIRECTORY)).is_ok());
+    }
+
+    fn end(&self) -> Offset {
+        self.log.log_end_offset()
+    }
+
+    fn set_high_watermark(&mut self, high_watermark: Offset) {
+        self.high_watermark = self.high_watermark.max(high_watermark);
+        self.log.on_high_watermark(self.high_watermark);
+    }
+
+    fn append(
+        &mut self,
+        batch: ValidBatch,
+        guard: Option<VerificationGuard>,
+        context: AppendContext,
+    ) -> Result<Offset, ErrorCode> {
+        let outcome = self.log.append_groups(&[&[batch]], &[guard], context).map_err(AppendError::Storage).unwrap();
+        let appended = outcome.into_iter().next().unwrap().map_err(|rejected| rejected.error)?;
+        Ok(appended.last_offset + 1)
+    }
+
+    /// Cuts its log to where it parts from the leader's.
+    fn reconcile(&mut self, leader: &Replica) {
+        while let Some(epoch) = self.log.latest_epoch() {
+            let (found, end) = leader.log.epoch_end_offset(epoch).unwrap_or((epoch, Offset(0)));
+            let mine = self.log.epoch_end_offset(found).map_or(Offset(0), |(_, end)| end);
+            let cut = end.min(mine);
+            if cut >= self.end() {
+                // An epoch without records is in nobody's way.
+                break;
+            }
+            self.log.truncate_to(cut, Timestamp(1000)).unwrap();
+            if found == epoch {
+                break;
+            }
+        }
+        self.is_doubtful = false;
+    }
+
+    /// One fetch of a follower.
+    fn fetch(&mut self, leader: &Replica) {
+        if self.is_doubtful {
+            self.reconcile(leader);
+        }
+        if self.end() < leader.end() {
+            let read = leader.log.read(self.end(), 300, leader.end(), true).unwrap();
+            self.log.append_as_follower(bytes_of(&read.records), Timestamp(1000)).unwrap();
+        }
+        let known = leader.high_watermark.min(self.end());
+        self.set_high_watermark(known);
+    }
+}
+
+/// A partition with its replicas, all in sync unless cut off, and its reader.
+pub(crate) struct Partition {
+    replicas: Vec<Replica>,
+    in_sync: BTreeSet<usize>,
+    leader: usize,
+    leader_epoch: LeaderEpoch,
+    /// Who was the leader and has not heard that it is none any more.
+    zombie: Option<(usize, LeaderEpoch)>,
     /// What the reader has seen, and how far.
     pub(crate) seen: Vec<Entry>,
     pub(crate) position: Offset,
+    /// The offsets of what was seen.
+    pub(crate) offsets: Vec<i64>,
     /// The reader forgets which transactions were aborted.
     pub(crate) reads_aborted: bool,
     /// Batches are let in without a guard.
     pub(crate) lets_in_unverified: bool,
+    /// An election does not ask who is in sync.
+    pub(crate) elects_anybody: bool,
+    /// Who follows does not cut what the leader has not.
+    pub(crate) never_cuts: bool,
 }
 
 fn config() -> Arc<LogConfig> {
@@ -53,91 +152,185 @@ pub(crate) fn batch(producer: Producer, sequence: i32, entry: Entry) -> ValidBat
     ValidBatch::trusted(&builder.build(Offset(0), LeaderEpoch::NONE).unwrap()).unwrap()
 }
 
+fn bytes_of(records: &Records) -> bytes::Bytes {
+    match records {
+        Records::Bytes(bytes) => bytes.clone(),
+        Records::File(slice) => {
+            let mut bytes = vec![0; slice.len as usize];
+            slice.source.read_exact_at(&mut bytes, slice.position).unwrap();
+            bytes.into()
+        }
+    }
+}
+
 impl Partition {
-    pub(crate) fn new(seed: u64) -> Partition {
-        let disk = SimulatedDisk::new(seed);
-        let cache = FileCache::new(disk.clone(), 16);
-        let log = Log::create(&cache, Path::new(DIRECTORY), &config(), None, Timestamp(1000)).unwrap();
+    pub(crate) fn new(seed: u64, replicas: usize) -> Partition {
         Partition {
-            disk,
-            cache,
-            log,
+            replicas: (0..replicas as u64).map(|at| Replica::new(seed * 10 + at)).collect(),
+            in_sync: (0..replicas).collect(),
+            leader: 0,
+            leader_epoch: LeaderEpoch(1),
+            zombie: None,
             seen: Vec::new(),
             position: Offset(0),
+            offsets: Vec::new(),
             reads_aborted: false,
             lets_in_unverified: false,
+            elects_anybody: false,
+            never_cuts: false,
         }
     }
 
-    /// The process dies and comes back: everything not in the files is gone.
-    pub(crate) fn restart(&mut self) {
-        self.cache = FileCache::new(self.disk.clone(), 16);
-        let open = LogOpen {
-            recovery_point: Offset(0),
-            log_start_offset: Offset(0),
-            clean_shutdown: false,
-            cleaned_to: None,
-            now: Timestamp(1000),
-        };
-        self.log = Log::open(&self.cache, Path::new(DIRECTORY), &config(), open).unwrap().0;
-        let end = self.log.log_end_offset();
-        self.log.on_high_watermark(end);
-        assert!(self.disk.list(Path::new(DIRECTORY)).is_ok());
+    fn leader(&self) -> &Replica {
+        &self.replicas[self.leader]
+    }
+
+    pub(crate) fn high_watermark(&self) -> Offset {
+        self.leader().high_watermark
+    }
+
+    /// A broker dies and comes back.
+    pub(crate) fn restart(&mut self, random: &mut Random) {
+        let at = random.below(self.replicas.len() as u64) as usize;
+        self.replicas[at].restart();
+        self.advance();
+    }
+
+    /// Another replica leads. The old leader may be cut off and not know it.
+    pub(crate) fn move_leader(&mut self, random: &mut Random) {
+        let able: Vec<usize> = (0..self.replicas.len())
+            .filter(|at| *at != self.leader && (self.elects_anybody || self.in_sync.contains(at)))
+            .collect();
+        if able.is_empty() {
+            return;
+        }
+        let old = (self.leader, self.leader_epoch);
+        self.leader = able[random.below(able.len() as u64) as usize];
+        self.leader_epoch = LeaderEpoch(self.leader_epoch.0 + 1);
+        self.zombie = random.one_in(2).then_some(old);
+        for (at, replica) in self.replicas.iter_mut().enumerate() {
+            replica.is_doubtful = at != self.leader && !self.never_cuts;
+            replica.known_end = None;
+        }
+        self.in_sync.insert(self.leader);
+        if self.zombie.is_some() {
+            self.in_sync.remove(&old.0);
+        }
+        let (epoch, end) = (self.leader_epoch, self.leader().end());
+        self.replicas[self.leader].log.assign_epoch_start(epoch, end);
+    }
+
+    /// A follower falls behind, or one that was behind or cut off is heard of again.
+    pub(crate) fn cut_or_join(&mut self, random: &mut Random) {
+        let at = random.below(self.replicas.len() as u64) as usize;
+        if at == self.leader {
+            return;
+        }
+        if self.in_sync.len() > 2 && self.in_sync.remove(&at) {
+            return self.advance();
+        }
+        if self.zombie.is_some_and(|(zombie, _)| zombie == at) {
+            self.zombie = None;
+        }
+    }
+
+    /// A follower fetches.
+    pub(crate) fn replicate(&mut self, at: usize) {
+        if at == self.leader || self.zombie.is_some_and(|(zombie, _)| zombie == at) {
+            return;
+        }
+        let (low, high) = self.replicas.split_at_mut(at.max(self.leader));
+        let (follower, leader) =
+            if at < self.leader { (&mut low[at], &high[0]) } else { (&mut high[0], &low[self.leader]) };
+        follower.fetch(leader);
+        follower.known_end = Some(follower.end());
+        if follower.end() >= leader.high_watermark && follower.end() == leader.end() {
+            self.in_sync.insert(at);
+        }
+        self.advance();
+    }
+
+    /// Everybody is heard of, and has everything.
+    pub(crate) fn heal(&mut self) {
+        self.zombie = None;
+        for _ in 0..2 {
+            for at in 0..self.replicas.len() {
+                for _ in 0..1000 {
+                    self.replicate(at);
+                    if self.replicas[at].end() == self.leader().end() && !self.replicas[at].is_doubtful {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    fn advance(&mut self) {
+        let end = self.leader().end();
+        let known = |at: &usize| if *at == self.leader { Some(end) } else { self.replicas[*at].known_end };
+        // Whoever is in sync and was not heard of yet may have anything.
+        let ends: Option<Vec<Offset>> = self.in_sync.iter().map(known).collect();
+        if let Some(low) = ends.and_then(|ends| ends.into_iter().min()) {
+            self.replicas[self.leader].set_high_watermark(low);
+        }
     }
 
     pub(crate) fn guard(&mut self, header: &BatchHeader) -> Result<Option<VerificationGuard>, ErrorCode> {
-        self.log.start_verification(header, true, Timestamp(1000)).map_err(|rejected| rejected.error)
+        let log = &mut self.replicas[self.leader].log;
+        log.start_verification(header, true, Timestamp(1000)).map_err(|rejected| rejected.error)
     }
 
-    fn append_as(
-        &mut self,
-        batch: ValidBatch,
-        guard: Option<VerificationGuard>,
-        origin: AppendOrigin,
-    ) -> Result<(), ErrorCode> {
-        let verify = !self.lets_in_unverified;
-        let context = AppendContext { leader_epoch: EPOCH, now: Timestamp(1000), origin, verify };
-        let outcome = self.log.append_groups(&[&[batch]], &[guard], context).map_err(AppendError::Storage).unwrap();
-        let end = self.log.log_end_offset();
-        self.log.on_high_watermark(end);
-        outcome.into_iter().next().unwrap().map(drop).map_err(|rejected| rejected.error)
+    fn context(&self, leader_epoch: LeaderEpoch, origin: AppendOrigin) -> AppendContext {
+        AppendContext { leader_epoch, now: Timestamp(1000), origin, verify: !self.lets_in_unverified }
     }
 
-    pub(crate) fn append(&mut self, batch: ValidBatch, guard: Option<VerificationGuard>) -> Result<(), ErrorCode> {
-        self.append_as(batch, guard, AppendOrigin::Client)
+    /// The high watermark from which on it counts.
+    pub(crate) fn append(&mut self, batch: ValidBatch, guard: Option<VerificationGuard>) -> Result<Offset, ErrorCode> {
+        let context = self.context(self.leader_epoch, AppendOrigin::Client);
+        let required = self.replicas[self.leader].append(batch, guard, context);
+        self.advance();
+        required
     }
 
-    pub(crate) fn mark(&mut self, end: &EndOfTransaction) -> ErrorCode {
+    /// The same for who believes to be the leader; it will never count.
+    pub(crate) fn append_to_zombie(&mut self, batch: &ValidBatch) -> bool {
+        let Some((zombie, epoch)) = self.zombie else { return false };
+        let context = AppendContext { verify: false, ..self.context(epoch, AppendOrigin::Client) };
+        let _ = self.replicas[zombie].append(batch.clone(), None, context);
+        true
+    }
+
+    pub(crate) fn mark(&mut self, end: &EndOfTransaction) -> Result<Offset, ErrorCode> {
         let (producer, epoch) = (end.producer, end.coordinator_epoch);
         let bytes = end_transaction_marker(producer.id, producer.epoch, end.is_committed, epoch, 1000).unwrap();
         let origin = AppendOrigin::Coordinator { transaction_version: end.transaction_version };
-        self.append_as(ValidBatch::trusted(&bytes).unwrap(), None, origin).err().unwrap_or(ErrorCode::NONE)
+        let context = self.context(self.leader_epoch, origin);
+        let required = self.replicas[self.leader].append(ValidBatch::trusted(&bytes).unwrap(), None, context);
+        self.advance();
+        required
+    }
+
+    pub(crate) fn leader_epoch(&self) -> LeaderEpoch {
+        self.leader_epoch
     }
 
     pub(crate) fn is_stable(&self) -> bool {
-        let end = self.log.log_end_offset();
-        self.log.last_stable_offset(end) == end
+        let Replica { log, high_watermark, .. } = self.leader();
+        log.last_stable_offset(*high_watermark) == log.log_end_offset()
     }
 
     /// Reads on to the last stable offset.
     pub(crate) fn read(&mut self) {
-        let end = self.log.log_end_offset();
-        let stable = self.log.last_stable_offset(end);
+        let stable = self.leader().log.last_stable_offset(self.high_watermark());
         while self.position < stable {
-            let read = self.log.read(self.position, 300, stable, true).unwrap();
-            let mut aborted = self.log.aborted_transactions(self.position, &read).unwrap();
+            let log = &self.leader().log;
+            let read = log.read(self.position, 300, stable, true).unwrap();
+            let mut aborted = log.aborted_transactions(self.position, &read).unwrap();
             aborted.sort_by_key(|one| one.first_offset);
             if self.reads_aborted {
                 aborted.clear();
             }
-            let bytes = match &read.records {
-                Records::Bytes(bytes) => bytes.clone(),
-                Records::File(slice) => {
-                    let mut bytes = vec![0; slice.len as usize];
-                    slice.source.read_exact_at(&mut bytes, slice.position).unwrap();
-                    bytes.into()
-                }
-            };
+            let bytes = bytes_of(&read.records);
             let mut skipped = BTreeSet::new();
             let mut aborted = aborted.into_iter().peekable();
             for batch in Batches::new(bytes).map(Result::unwrap) {
@@ -163,6 +356,7 @@ impl Partition {
                 let transfer = u64::from_be_bytes(key[..].try_into().unwrap());
                 let amount = i64::from_be_bytes(record.value.unwrap()[..].try_into().unwrap());
                 self.seen.push(Entry { transfer, amount });
+                self.offsets.push(record.offset.0);
             }
         }
     }

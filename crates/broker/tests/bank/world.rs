@@ -1,6 +1,7 @@
 //! Clients, one coordinator, partitions, and the messages between them, of which any may be next.
 
 use crate::client::{Client, Step, comes_again};
+use crate::history::History;
 use crate::partition::{Entry, Partition, batch};
 use crate::random::Random;
 use bytes::Bytes;
@@ -17,7 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const CLIENTS: usize = 3;
 const PARTITIONS: usize = 3;
-const STEPS: usize = 3000;
+const REPLICAS: usize = 3;
+const STEPS: usize = 4000;
 /// The version of the protocol in which a late message cannot end another transaction.
 const VERSION: i16 = 2;
 const TIMEOUT_MS: i32 = 20_000;
@@ -33,11 +35,24 @@ pub(crate) enum Planted {
     ForgetsMarkers,
     /// A marker of a commit is written as one of an abort.
     TornOutcome,
+    /// A replica that is not in sync becomes the leader.
+    ElectsAnybody,
+    /// Who followed another leader keeps what the new one has not.
+    NeverCuts,
+    /// What a leader wrote is acknowledged before its followers have it.
+    AcknowledgesAlone,
 }
 
 impl Planted {
-    pub(crate) const ALL: [Planted; 4] =
-        [Planted::ReadsAborted, Planted::LateEnd, Planted::ForgetsMarkers, Planted::TornOutcome];
+    pub(crate) const ALL: [Planted; 7] = [
+        Planted::ReadsAborted,
+        Planted::LateEnd,
+        Planted::ForgetsMarkers,
+        Planted::TornOutcome,
+        Planted::ElectsAnybody,
+        Planted::NeverCuts,
+        Planted::AcknowledgesAlone,
+    ];
 }
 
 /// What became of the transfers.
@@ -95,6 +110,22 @@ pub(crate) struct World {
     last_transfer: u64,
     /// What the clients were told of each transfer.
     told: BTreeMap<u64, Option<bool>>,
+    /// What is written and not replicated yet.
+    unreplicated: Vec<Unreplicated>,
+    pub(crate) history: History,
+}
+
+/// Something a leader wrote in its epoch, which counts from a high watermark on.
+struct Unreplicated {
+    partition: usize,
+    leader_epoch: LeaderEpoch,
+    required: Offset,
+    what: Written,
+}
+
+enum Written {
+    Records(Box<Write>),
+    Marker { marking: Marking, coordinator_epoch: i32 },
 }
 
 fn id_of(client: usize) -> Text {
@@ -120,7 +151,7 @@ impl World {
             planted,
             now: Timestamp(1_000),
             clients: (0..CLIENTS).map(|_| Client::new(0, PARTITIONS)).collect(),
-            partitions: (0..PARTITIONS).map(|at| Partition::new(seed ^ at as u64)).collect(),
+            partitions: (0..PARTITIONS).map(|at| Partition::new(seed ^ at as u64, REPLICAS)).collect(),
             coordinator: new_coordinator(0),
             coordinator_epoch: 0,
             log: Vec::new(),
@@ -132,10 +163,14 @@ impl World {
             last_producer_id: 0,
             last_transfer: 0,
             told: BTreeMap::new(),
+            unreplicated: Vec::new(),
+            history: History::default(),
         };
         for partition in &mut world.partitions {
             partition.reads_aborted = planted == Some(Planted::ReadsAborted);
             partition.lets_in_unverified = planted == Some(Planted::LateEnd);
+            partition.elects_anybody = planted == Some(Planted::ElectsAnybody);
+            partition.never_cuts = planted == Some(Planted::NeverCuts);
         }
         world.take_over();
         for _ in 0..STEPS {
@@ -149,7 +184,7 @@ impl World {
             0 => self.crash(),
             1 => {
                 let at = self.random.below(PARTITIONS as u64) as usize;
-                self.partitions[at].restart();
+                self.partitions[at].restart(&mut self.random);
             }
             2 => {
                 let at = self.random.below(CLIENTS as u64) as usize;
@@ -160,9 +195,22 @@ impl World {
                 self.coordinator.tick(self.now);
                 self.work();
             }
-            4..=9 => self.partitions.iter_mut().for_each(Partition::read),
-            10..=19 => self.commit_log(),
-            20..=44 => {
+            4..=9 => self.read(),
+            10..=16 => self.commit_log(),
+            17 => {
+                let at = self.random.below(PARTITIONS as u64) as usize;
+                match self.random.below(3) {
+                    0 => self.partitions[at].move_leader(&mut self.random),
+                    _ => self.partitions[at].cut_or_join(&mut self.random),
+                }
+                self.release();
+            }
+            18..=32 => {
+                let replica = self.random.below(REPLICAS as u64) as usize;
+                self.partitions.iter_mut().for_each(|partition| partition.replicate(replica));
+                self.release();
+            }
+            33..=49 => {
                 let at = self.random.below(CLIENTS as u64) as usize;
                 self.act(at);
             }
@@ -171,10 +219,58 @@ impl World {
         self.check()
     }
 
+    fn read(&mut self) {
+        for (at, partition) in self.partitions.iter_mut().enumerate() {
+            let before = partition.seen.len();
+            partition.read();
+            for (entry, offset) in partition.seen.iter().zip(&partition.offsets).skip(before) {
+                self.history.poll(at, *offset, entry.transfer);
+            }
+        }
+    }
+
+    /// What is replicated now is answered; what its leader has lost with its place is told to be unknown, or sent again.
+    fn release(&mut self) {
+        for one in std::mem::take(&mut self.unreplicated) {
+            let partition = &self.partitions[one.partition];
+            let is_lost = partition.leader_epoch() != one.leader_epoch;
+            if !is_lost && partition.high_watermark() < one.required {
+                self.unreplicated.push(one);
+                continue;
+            }
+            match one.what {
+                Written::Records(write) => {
+                    let error = if is_lost { ErrorCode::REQUEST_TIMED_OUT } else { ErrorCode::NONE };
+                    self.end_write(&write, error);
+                }
+                Written::Marker { marking, coordinator_epoch } if is_lost => {
+                    self.flying.push(Message::Mark { marking, partition: one.partition, coordinator_epoch });
+                }
+                Written::Marker { marking, coordinator_epoch } => {
+                    self.marked(marking, one.partition, coordinator_epoch, ErrorCode::NONE);
+                }
+            }
+        }
+    }
+
+    fn await_replicas(&mut self, partition: usize, required: Offset, what: Written) {
+        let leader_epoch = self.partitions[partition].leader_epoch();
+        let alone = self.planted == Some(Planted::AcknowledgesAlone);
+        let required = if alone { Offset(0) } else { required };
+        self.unreplicated.push(Unreplicated { partition, leader_epoch, required, what });
+        self.release();
+    }
+
+    fn heal_partitions(&mut self) {
+        self.partitions.iter_mut().for_each(Partition::heal);
+        self.release();
+    }
+
     /// Everything arrives, nothing fails, and every transaction that is open is taken over.
     fn heal(mut self) -> Result<Outcome, String> {
         for round in 0..2 {
             for _ in 0..20_000 {
+                self.heal_partitions();
                 self.commit_log();
                 if self.flying.is_empty() {
                     self.now = Timestamp(self.now.0 + 1000);
@@ -198,18 +294,20 @@ impl World {
             self.work();
         }
         for _ in 0..20_000 {
+            self.heal_partitions();
             self.commit_log();
             if self.flying.is_empty() {
                 break;
             }
             self.deliver(false);
         }
-        for (at, partition) in self.partitions.iter_mut().enumerate() {
+        for (at, partition) in self.partitions.iter().enumerate() {
             if !partition.is_stable() {
                 return Err(format!("a transaction hangs in partition {at}"));
             }
-            partition.read();
         }
+        self.read();
+        self.history.check(&self.told)?;
         self.judge()
     }
 
@@ -381,7 +479,16 @@ impl World {
             is_committed: marking.is_committed && !is_torn,
             transaction_version: marking.transaction_version,
         };
-        let error = self.partitions[partition].mark(&end);
+        match self.partitions[partition].mark(&end) {
+            Ok(required) => {
+                self.await_replicas(partition, required, Written::Marker { marking, coordinator_epoch });
+            }
+            Err(error) => self.marked(marking, partition, coordinator_epoch, error),
+        }
+    }
+
+    /// The coordinator hears of a marker, if it is still the one that sent it.
+    fn marked(&mut self, marking: Marking, partition: usize, coordinator_epoch: i32, error: ErrorCode) {
         if coordinator_epoch != self.coordinator_epoch {
             return;
         }
@@ -397,6 +504,10 @@ impl World {
 
     fn begin_write(&mut self, mut write: Write) {
         let header = write.batch.header;
+        if self.random.one_in(4) && self.partitions[write.partition].append_to_zombie(&write.batch) {
+            // It waits for replicas that follow another.
+            return;
+        }
         let guard = self.partitions[write.partition].guard(&header);
         match guard {
             Err(error) => self.end_write(&write, error),
@@ -431,8 +542,10 @@ impl World {
     }
 
     fn append(&mut self, write: Write) {
-        let outcome = self.partitions[write.partition].append(write.batch.clone(), write.guard);
-        self.end_write(&write, outcome.err().unwrap_or(ErrorCode::NONE));
+        match self.partitions[write.partition].append(write.batch.clone(), write.guard) {
+            Ok(required) => self.await_replicas(write.partition, required, Written::Records(Box::new(write))),
+            Err(error) => self.end_write(&write, error),
+        }
     }
 
     fn end_write(&mut self, write: &Write, error: ErrorCode) {
@@ -483,6 +596,7 @@ impl World {
         let to = (from + 1 + self.random.below(PARTITIONS as u64 - 1) as usize) % PARTITIONS;
         let amount = 1 + self.random.below(100) as i64;
         self.told.insert(self.last_transfer, None);
+        self.history.send(at, self.clients[at].incarnation, self.last_transfer, [from, to]);
         let client = &mut self.clients[at];
         client.transfer = self.last_transfer;
         client.sides = vec![(from, -amount), (to, amount)];

@@ -8,7 +8,6 @@ use super::{Flushed, Log};
 use crate::checkpoint::write_epochs_unsynced;
 use crate::disk::Disk;
 use crate::error::Result;
-use crate::producer_snapshot;
 
 impl<D: Disk> Log<D> {
     /// Bytes, about, that recovery would have to read should the machine or the process end now.
@@ -81,7 +80,7 @@ impl<D: Disk> Log<D> {
         }
         let end_offset = self.log_end_offset;
         if checkpoint && !self.snapshots.contains(&end_offset) {
-            let bytes = producer_snapshot::encode(self.producers.entries());
+            let bytes = self.producers.snapshot();
             self.write_snapshot(end_offset, &bytes)?;
         }
         if self.unsynced.epochs {

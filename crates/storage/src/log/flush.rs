@@ -12,7 +12,7 @@ use crate::disk::{Disk, DiskFile, OpenMode, write_atomic};
 use crate::epochs::EpochEntry;
 use crate::error::{At, Result};
 use crate::files::Files;
-use crate::producer_snapshot::{self, SNAPSHOT_SUFFIX};
+use crate::producer_snapshot::SNAPSHOT_SUFFIX;
 
 /// What changed beside the segments since it was last synced.
 #[derive(Clone, Copy, Debug, Default)]
@@ -176,7 +176,7 @@ impl<D: Disk> Log<D> {
         }
         let snapshot = checkpoint.then(|| {
             let path = self.files.path(self.log_end_offset, SNAPSHOT_SUFFIX);
-            (self.log_end_offset, path, producer_snapshot::encode(self.producers.entries()))
+            (self.log_end_offset, path, self.producers.snapshot())
         });
         let epochs = self.unsynced.epochs.then(|| self.epochs.entries().to_vec());
         let (sync_directory, sync_name) = (self.unsynced.directory, self.unsynced.name);

@@ -176,6 +176,23 @@ fn a_refused_request_leaves_no_trace_and_a_repeated_one_answers_with_its_old_off
 }
 
 #[test]
+fn kafka_13574_a_batch_whose_success_was_not_told_is_not_written_twice_by_the_next_leader() {
+    let mut old = create(&SimulatedDisk::new(1), &small_config());
+    let batches = [batch(0, 3, Some((7, 0, 0))), batch(0, 3, Some((7, 0, 3)))];
+    old.append_as_leader(&batches, EPOCH, NOW).unwrap();
+    let end = old.log_end_offset();
+    let mut next = create(&SimulatedDisk::new(2), &small_config());
+    while next.log_end_offset() < end {
+        let read = old.read(next.log_end_offset(), 1 << 20, end, true).unwrap();
+        next.append_as_follower(bytes_of(&read.records), NOW).unwrap();
+    }
+    // Its producer was told that the old leader is none any more, and sends it to the next one.
+    let again = next.append_as_leader(&batches[1..], LeaderEpoch(EPOCH.0 + 1), NOW).unwrap();
+    assert_eq!((again.first_offset.0, again.last_offset.0, again.duplicate), (3, 5, true));
+    assert_eq!(next.log_end_offset(), end);
+}
+
+#[test]
 fn a_full_device_refuses_the_append_and_leaves_the_log_as_it_was() {
     let disk = SimulatedDisk::new(1);
     let mut log = create(&disk, &Arc::new(LogConfig::default()));

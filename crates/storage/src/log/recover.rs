@@ -16,8 +16,8 @@ use crate::disk::{Disk, DiskFile, read_whole};
 use crate::error::{At, Result, corrupt};
 use crate::files::file_name;
 use crate::index::TimeEntry;
-use crate::producer_snapshot::{self, SNAPSHOT_SUFFIX};
-use crate::producers::{AppendOrigin, Marker, ProducerEntry};
+use crate::producer_snapshot::{self, SNAPSHOT_SUFFIX, Saved};
+use crate::producers::{AppendOrigin, Marker};
 use crate::scan::{BatchPlace, Headers, ValidBatches, read_batch};
 use crate::segment::MaxTimestamp;
 
@@ -27,8 +27,11 @@ struct Produced {
     marker: Option<Marker>,
 }
 
+/// Batches that are looked at together when producers are rebuilt.
+const HEADERS_MAX: usize = 4096;
+
 /// A snapshot's offset and its producers.
-type Snapshot = (i64, Vec<(i64, ProducerEntry)>);
+type Snapshot = (i64, Saved);
 
 impl<D: Disk> Log<D> {
     /// Completes opening: the segments are those found, their sizes those of the files.
@@ -267,7 +270,7 @@ impl<D: Disk> Log<D> {
             let Some(offset) = self.snapshots.get(at).copied().filter(|offset| *offset <= limit) else { continue };
             let path = self.files.path(offset, SNAPSHOT_SUFFIX);
             let contents = read_whole(self.files.disk(), &path).at("read", &path)?.unwrap_or_default();
-            match producer_snapshot::decode(&contents) {
+            match producer_snapshot::decode(contents) {
                 Ok(entries) => return Ok(Some((offset, entries))),
                 Err(reason) => {
                     tracing::warn!(path = %path.display(), reason, "removed a damaged producer snapshot");
@@ -319,8 +322,8 @@ impl<D: Disk> Log<D> {
 
     /// Loads a snapshot's producers; where the batches it does not know begin.
     pub(super) fn load_producers(&mut self, snapshot: Option<Snapshot>, now: Timestamp) -> i64 {
-        let Some((offset, entries)) = snapshot else { return self.log_start_offset };
-        for (producer_id, entry) in entries {
+        let Some((offset, saved)) = snapshot else { return self.log_start_offset };
+        for (producer_id, entry) in saved.entries() {
             self.producers.load(producer_id, entry);
         }
         self.producers.remove_expired(now.0, self.config.producer_id_expiration_ms);
@@ -333,13 +336,18 @@ impl<D: Disk> Log<D> {
             return Ok(());
         }
         for at in self.segment_index(from)..self.segments.len() {
-            for (header, marker) in self.produced_in(at, from, to)? {
-                self.replay(&header, marker, false)?;
+            let mut from = from;
+            loop {
+                let found = self.produced_in(at, from, to)?;
+                found.iter().try_for_each(|(header, marker)| self.replay(header, *marker, false))?;
+                let Some((last, _)) = found.last().filter(|_| found.len() == HEADERS_MAX) else { break };
+                from = last.last_offset().0 + 1;
             }
         }
         Ok(())
     }
 
+    /// The first of a segment's batches in `from..to` that have a producer.
     fn produced_in(&self, at: usize, from: i64, to: i64) -> Result<Vec<(BatchHeader, Option<Marker>)>> {
         let mut found = Vec::new();
         let Some(segment) = self.segments.get(at).filter(|segment| segment.size > 0 && segment.base_offset < to) else {
@@ -351,7 +359,7 @@ impl<D: Disk> Log<D> {
         let mut headers = Headers::sequential(&*file, first.position, segment.size);
         while let Some(place) = headers.next().at("read", &path)? {
             let header = place.header;
-            if header.base_offset.0 >= to {
+            if header.base_offset.0 >= to || found.len() == HEADERS_MAX {
                 break;
             }
             // The log may begin in the midst of a batch.

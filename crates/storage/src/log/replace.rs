@@ -37,8 +37,8 @@ impl<D: Disk> Log<D> {
     #[must_use]
     pub fn last_records(&self) -> LastRecords {
         let producers = self.producers.entries().iter().map(|(id, entry)| {
-            let data_offset = entry.batches().last().map(|batch| batch.last_offset);
-            (*id, LastRecord { data_offset, epoch: entry.epoch.0 })
+            let data_offset = entry.last_batch().map(|batch| batch.last_offset);
+            (id, LastRecord { data_offset, epoch: entry.epoch.0 })
         });
         LastRecords(producers.collect())
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::Log;
 use crate::disk::{Disk, write_atomic_unsynced};
 use crate::error::{At, Result};
-use crate::producer_snapshot::{self, SNAPSHOT_SUFFIX};
+use crate::producer_snapshot::SNAPSHOT_SUFFIX;
 use crate::producers::Undo;
 
 impl<D: Disk> Log<D> {
@@ -16,13 +16,7 @@ impl<D: Disk> Log<D> {
         if self.snapshots.last().is_some_and(|last| *last >= offset) {
             return Ok(());
         }
-        let bytes = if unwritten.is_empty() {
-            producer_snapshot::encode(self.producers.entries())
-        } else {
-            let mut before = self.producers.clone();
-            unwritten.iter().rev().for_each(|change| before.undo(change));
-            producer_snapshot::encode(before.entries())
-        };
+        let bytes = self.producers.snapshot_without(unwritten);
         self.write_snapshot(offset, &bytes)?;
         self.note_snapshot(offset);
         Ok(())
