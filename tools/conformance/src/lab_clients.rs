@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use milena_history::{Operation, parse};
+use milena_histories::{Operation, parse};
 
 use crate::{layout, namespaces, process, text};
 
@@ -114,7 +114,9 @@ impl Client {
         let mut all = Vec::new();
         for path in &self.histories {
             let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-            all.extend(parse(&text).map_err(anyhow::Error::msg)?);
+            // What comes after the last end of a line was not whole when the client ended.
+            let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+            all.extend(parse(whole)?);
         }
         Ok(all)
     }

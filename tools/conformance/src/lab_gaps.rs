@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
-use milena_history::{Operation, Outcome, What};
+use milena_histories::{Operation, Outcome, What};
 use milena_protocol::messages::MetadataRequest;
 
 use crate::flags::Flags;
@@ -110,7 +110,7 @@ mod tests {
     fn the_gap_of_an_event_is_the_longest_silence_around_it() {
         let line = |ms: i64| format!("send\t1\tok\tlab-0\t{ms}\t{ms}\t{}\n", ms * 1_000_000);
         let times = (0..1000).chain(1700..60_000).chain(60_040..90_000);
-        let history = milena_history::parse(&times.map(line).collect::<String>()).expect("a history");
+        let history = milena_histories::parse(&times.map(line).collect::<String>()).expect("a history");
         assert_eq!(gaps(&history, &[998_000_000, 60_000_000_000]), [41, 701]);
     }
 }

@@ -4,7 +4,9 @@
 mod anomaly;
 mod check;
 mod cycles;
+mod figures;
 mod index;
+mod last_reader;
 mod operation;
 mod polls;
 mod sends;
@@ -12,4 +14,6 @@ mod writes;
 
 pub use anomaly::{Anomaly, Report};
 pub use check::{Rules, check};
+pub use figures::Figures;
+pub use last_reader::unread;
 pub use operation::{Malformed, Operation, Outcome, What, parse};
