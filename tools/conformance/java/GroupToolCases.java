@@ -76,7 +76,7 @@ final class GroupToolCases {
         c.line("$ " + line.replaceAll("--from-file [^ ]*", "--from-file FILE"));
         var lines = new ArrayList<String>();
         for (String text : bytes.toString(StandardCharsets.UTF_8).split("\n")) {
-            String plain = text.replaceAll("-?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "-ID").replaceAll("\\b(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{22}\\b", "ID").replaceAll("\\s+", " ").trim();
+            String plain = text.replaceAll("-?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "-ID").replaceAll("\\b(?=[A-Z0-9_-]*[a-z])(?=[a-z_-]*[A-Z0-9])[A-Za-z0-9_-]{22}\\b", "ID").replaceAll("\\s+", " ").trim();
             boolean isTrace = plain.startsWith("at ") || plain.startsWith("[") || plain.contains("Caused by");
             boolean isOthers = line.contains("--list") || line.contains("--all-groups");
             if (!plain.isEmpty() && !isTrace && (!isOthers || plain.contains("tools-") || plain.contains("GROUP"))) {
