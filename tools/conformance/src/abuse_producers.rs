@@ -3,11 +3,11 @@
 //! it). What the node holds in memory after that is told, and bounded: also after a clean stop and a start, and after a
 //! kill and a start, when all is read from snapshots and logs.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
-use milena_protocol::messages::{EndTxnRequest, InitProducerIdRequest, ProduceRequest};
+use milena_protocol::messages::{EndTxnRequest, FindCoordinatorRequest, InitProducerIdRequest, ProduceRequest};
 use milena_protocol::{Request, encode_request};
 use milena_records::{BatchBuilder, BuilderConfig};
 use milena_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
@@ -28,6 +28,7 @@ const INIT_VERSION: i16 = 4;
 /// The last one that names topics; it adds partitions to transactions.
 const PRODUCE_VERSION: i16 = 12;
 const END_VERSION: i16 = 5;
+const COORDINATORS_MAX: Duration = Duration::from_secs(60);
 /// No transaction ends by the clock.
 const TIMEOUT_MS: i32 = 900_000;
 
@@ -55,10 +56,7 @@ pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
 
 /// A few of them, for every run.
 pub(crate) fn slice(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
-    for filling in FILLINGS {
-        case(flags, report, filling, filling.count / 50)?;
-    }
-    Ok(())
+    FILLINGS.into_iter().try_for_each(|filling| case(flags, report, filling, filling.count / 50))
 }
 
 fn case(flags: &Flags, report: &mut Report, filling: Filling, count: usize) -> anyhow::Result<()> {
@@ -127,9 +125,14 @@ fn fill(node: &Node, filling: Filling, count: usize) -> anyhow::Result<()> {
     let mut wire = Wire::connect(node.port)?;
     wire.create_topic(TOPIC, i32::try_from(PARTITIONS)?, &[])?;
     if filling.is_transactional {
-        // Until there are coordinators.
+        // Whoever asks for a coordinator has the topic made.
+        let keys = vec![id_of(0).into()];
+        let request = FindCoordinatorRequest { key_type: 1, coordinator_keys: keys, ..Default::default() };
+        let began = Instant::now();
         while init(&mut wire, 0..1, true)?.is_empty() {
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            ensure!(began.elapsed() < COORDINATORS_MAX, "there are no coordinators");
+            wire.call(4, &request)?;
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
     let mut from = 0;

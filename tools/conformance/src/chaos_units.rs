@@ -154,6 +154,9 @@ impl Unit {
     /// Does something to a process that runs; what, is told.
     pub(crate) fn disturb(&mut self, random: &mut Random) -> anyhow::Result<Option<String>> {
         let now = Instant::now();
+        if !matches!(self.state, State::Running(..)) {
+            return Ok(None);
+        }
         let State::Running(mut child, input) = std::mem::replace(&mut self.state, State::Down(now)) else {
             return Ok(None);
         };
