@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 mod bench;
 mod conformance;
+mod failures;
 mod fuzz;
 mod layers;
 mod oracle;

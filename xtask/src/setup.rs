@@ -211,7 +211,7 @@ fn c(log: &Path) -> anyhow::Result<()> {
     let binary = folder()?.join("bin").join("c-client");
     let mut compiler = Command::new("gcc");
     // Beside them are programs that the harness compiles when it needs them.
-    let files = ["client.c", "chaos.c", "lab.c"].map(|name| sources("c").join(name));
+    let files = ["client.c", "chaos.c", "lab.c", "program.c"].map(|name| sources("c").join(name));
     compiler.args(["-O2", "-Wall", "-o"]).arg(binary).args(files).arg("-lrdkafka");
     process::run_logged(&mut compiler, log)
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 
-use crate::process;
+use crate::{failures, process};
 
 /// How many checks passed, failed, were skipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +44,7 @@ pub(crate) struct Steps {
     total: Counts,
     started: u32,
     only: Vec<String>,
+    failed: Vec<String>,
 }
 
 impl Steps {
@@ -54,7 +55,7 @@ impl Steps {
             std::fs::remove_dir_all(&folder).context("clear the old logs")?;
         }
         std::fs::create_dir_all(&folder).context("make the folder of logs")?;
-        Ok(Self { folder, total: Counts::default(), started: 0, only })
+        Ok(Self { folder, total: Counts::default(), started: 0, only, failed: Vec::new() })
     }
 
     /// Runs one step. It is given its log and says what it counted; an error is one failure more.
@@ -67,11 +68,11 @@ impl Steps {
         println!("== {name}");
         let begin = Instant::now();
         let counts = step(&log).unwrap_or_else(|error| {
-            println!("{error:#}");
+            self.failed.push(format!("-- {name}: {error:#}"));
             Counts::one(false)
         });
         if counts.failed > 0 {
-            println!("-- {name} failed; the end of {}:\n{}", log.display(), process::tail(&log, 120));
+            self.failed.push(format!("-- {name}, {}:\n{}", log.display(), failures::of_step(&log)));
         }
         println!("== {name}: {counts} in {:.1} s", begin.elapsed().as_secs_f64());
         self.total.add(counts);
@@ -85,8 +86,11 @@ impl Steps {
         self.total.add(counts);
     }
 
-    /// Everything counted so far.
-    pub(crate) fn total(&self) -> Counts {
+    /// Everything counted; says first what failed, at the end, where it is found.
+    pub(crate) fn close(&self) -> Counts {
+        for failed in &self.failed {
+            println!("{failed}");
+        }
         self.total
     }
 }

@@ -86,7 +86,7 @@ fn run_steps(args: &[String]) -> anyhow::Result<Counts> {
         }
         steps.run("full-disk", |log| runner(&["full-disk", "--cycles", FULL_DISK_CYCLES], &milena, log));
     }
-    Ok(steps.total())
+    Ok(steps.close())
 }
 
 fn only(args: &[String]) -> Vec<String> {

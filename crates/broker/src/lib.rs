@@ -37,6 +37,6 @@ pub use dispatch::{Dispatcher, Session};
 pub use log_dirs::{Directory, DirectoryNews, LogDirs};
 pub use metrics::METRICS;
 pub use node::{Node, NodeError};
-pub use partitions::{Maintenance, Partition, Partitions};
+pub use partitions::{Maintenance, Partition, Partitions, assignment_of};
 pub use replication::{ReplicationTasks, alter_partition_request, decided_assignment};
 pub use settings::{BrokerSettings, GroupSettings, ReplicationSettings};

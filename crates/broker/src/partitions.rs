@@ -39,6 +39,7 @@ pub(crate) use maintenance::FlushQueue;
 pub use maintenance::Maintenance;
 pub(crate) use markers::{MarkerToWrite, write_marker};
 pub(crate) use moving::Moves;
+pub use opening::assignment_of;
 pub(crate) use parked_fetch::ParkedFetch;
 pub use partition::Partition;
 pub(crate) use partition::{Inner, is_groups_topic, is_internal};

@@ -2,12 +2,13 @@
  *
  *   c-client chaos-member BOOTSTRAP TOPIC FOLDER NAME:GROUP:ASSIGNOR:INSTANCE   as java/ChaosMember.java */
 #include <librdkafka/rdkafka.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "program.h"
 
 #define PARTITIONS_MAX 4096
 #define BATCH_MAX 100
@@ -112,19 +113,6 @@ static void commit(rd_kafka_t *client, const char *topic) {
         fflush(diary);
     }
     rd_kafka_topic_partition_list_destroy(offsets);
-}
-
-static int is_over(void) {
-    struct pollfd input = {.fd = 0, .events = POLLIN};
-    char byte;
-    return poll(&input, 1, 0) > 0 && read(0, &byte, 1) <= 0;
-}
-
-static void set(rd_kafka_conf_t *conf, const char *name, const char *value) {
-    char error[512];
-    if (rd_kafka_conf_set(conf, name, value, error, sizeof error) == RD_KAFKA_CONF_OK) return;
-    fprintf(stderr, "c-client: %s: %s\n", name, error);
-    exit(1);
 }
 
 void chaos_member(char **args);

@@ -2,12 +2,13 @@
  *
  *   c-client lab-writer BOOTSTRAP TOPIC PARTITIONS CODEC PROCESS RATE HISTORY */
 #include <librdkafka/rdkafka.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "program.h"
 
 static FILE *history;
 static const char *process;
@@ -22,19 +23,6 @@ static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, voi
     fprintf(history, "send\t%s\t%s\t%s-%d\t%lld\t%.*s\t%lld\n", process, message->err ? "info" : "ok",
             rd_kafka_topic_name(message->rkt), message->partition, message->err ? -1LL : (long long)message->offset,
             (int)message->len, (char *)message->payload, (long long)now.tv_sec * 1000000000 + now.tv_nsec);
-}
-
-static int is_over(void) {
-    struct pollfd input = {.fd = 0, .events = POLLIN};
-    char byte;
-    return poll(&input, 1, 0) > 0 && read(0, &byte, 1) <= 0;
-}
-
-static void set(rd_kafka_conf_t *conf, const char *name, const char *value) {
-    char error[512];
-    if (rd_kafka_conf_set(conf, name, value, error, sizeof error) == RD_KAFKA_CONF_OK) return;
-    fprintf(stderr, "c-client: %s: %s\n", name, error);
-    exit(1);
 }
 
 void lab_writer(char **args) {

@@ -154,11 +154,12 @@ impl Unit {
     /// Does something to a process that runs; what, is told.
     pub(crate) fn disturb(&mut self, random: &mut Random) -> anyhow::Result<Option<String>> {
         let now = Instant::now();
-        if !matches!(self.state, State::Running(..)) {
-            return Ok(None);
-        }
-        let State::Running(mut child, input) = std::mem::replace(&mut self.state, State::Down(now)) else {
-            return Ok(None);
+        let (mut child, input) = match std::mem::replace(&mut self.state, State::Down(now)) {
+            State::Running(child, input) => (child, input),
+            other => {
+                self.state = other;
+                return Ok(None);
+            }
         };
         let back = now + Duration::from_millis(200 + random.below(6000));
         let (state, what) = match random.below(10) {

@@ -139,14 +139,8 @@ impl Cluster {
     }
 
     /// The same for a benchmark.
-    pub(crate) fn for_benchmark(
-        name: &str,
-        kinds: [Kind; 3],
-        controllers: Controllers,
-        flags: &Flags,
-        settings: &[(&str, &str)],
-    ) -> anyhow::Result<Self> {
-        Ok(Self { is_benchmark: true, ..Self::with(name, kinds, controllers, flags, settings)? })
+    pub(crate) fn for_benchmark(self) -> Self {
+        Self { is_benchmark: true, ..self }
     }
 
     /// `--initial-controllers`.

@@ -100,14 +100,18 @@ pub(super) fn open_one(
 
 /// Tells the replication core what the controller decided.
 pub(super) fn assign(partition: &Partition, assigned: &milena_metadata::Partition, now: Timestamp) {
-    let assignment = Assignment {
+    partition.assign(&assignment_of(assigned), now).run();
+}
+
+/// What the replication core is told of a partition of the image.
+pub fn assignment_of(assigned: &milena_metadata::Partition) -> Assignment {
+    Assignment {
         leader: assigned.leader,
         leader_epoch: assigned.leader_epoch,
         partition_epoch: assigned.partition_epoch,
         replicas: assigned.replicas.to_vec(),
         isr: assigned.isr.to_vec(),
-    };
-    partition.assign(&assignment, now).run();
+    }
 }
 
 /// Whether the log on disk is of this topic; a log without `partition.metadata` is taken to be.

@@ -65,6 +65,19 @@ fn batch(timestamp: i64, count: i32, producer: Option<(i64, i16, i32)>) -> Valid
     ValidBatch::trusted(&builder.build(Offset(0), LeaderEpoch::NONE).unwrap()).unwrap()
 }
 
+/// A batch of one record in a transaction of producer 7.
+fn transactional(timestamp: i64) -> ValidBatch {
+    let mut builder = BatchBuilder::new(BuilderConfig {
+        producer_id: ProducerId(7),
+        producer_epoch: ProducerEpoch(0),
+        base_sequence: 0,
+        transactional: true,
+        ..BuilderConfig::default()
+    });
+    builder.append(timestamp, None, Some(b"in doubt"), &[]).unwrap();
+    ValidBatch::trusted(&builder.build(Offset(0), LeaderEpoch::NONE).unwrap()).unwrap()
+}
+
 fn bytes_of(records: &Records) -> Bytes {
     match records {
         Records::Bytes(bytes) => bytes.clone(),
@@ -211,16 +224,7 @@ fn a_marker_whose_index_entry_has_no_room_is_not_in_the_log() {
     let disk = SimulatedDisk::new(1);
     let mut log = create(&disk, &Arc::new(LogConfig::default()));
     fill(&mut log, 2);
-    let mut builder = BatchBuilder::new(BuilderConfig {
-        producer_id: ProducerId(7),
-        producer_epoch: ProducerEpoch(0),
-        base_sequence: 0,
-        transactional: true,
-        ..BuilderConfig::default()
-    });
-    builder.append(1, None, Some(b"doubtful"), &[]).unwrap();
-    let doubtful = ValidBatch::trusted(&builder.build(Offset(0), LeaderEpoch::NONE).unwrap()).unwrap();
-    log.append_as_leader(&[doubtful], EPOCH, NOW).unwrap();
+    log.append_as_leader(&[transactional(1)], EPOCH, NOW).unwrap();
     let (before, end) = (log.producer(ProducerId(7)).cloned(), log.log_end_offset());
     let marker = end_transaction_marker(ProducerId(7), ProducerEpoch(0), false, 0, NOW.0).unwrap();
     let marker = ValidBatch::trusted(&marker).unwrap();
@@ -406,16 +410,7 @@ fn an_aborted_transaction_is_listed_for_the_reads_it_touches() {
     let disk = SimulatedDisk::new(1);
     let mut log = create(&disk, &small_config());
     fill(&mut log, 2);
-    let mut builder = BatchBuilder::new(BuilderConfig {
-        producer_id: ProducerId(7),
-        producer_epoch: ProducerEpoch(0),
-        base_sequence: 0,
-        transactional: true,
-        ..BuilderConfig::default()
-    });
-    builder.append(5, None, Some(b"in doubt"), &[]).unwrap();
-    let doubtful = ValidBatch::trusted(&builder.build(Offset(0), EPOCH).unwrap()).unwrap();
-    log.append_as_leader(&[doubtful], EPOCH, NOW).unwrap();
+    log.append_as_leader(&[transactional(5)], EPOCH, NOW).unwrap();
     assert_eq!(log.last_stable_offset(Offset(7)).0, 6);
     let marker = end_transaction_marker(ProducerId(7), ProducerEpoch(0), false, 0, 9).unwrap();
     let origin = AppendOrigin::Coordinator { transaction_version: 1 };

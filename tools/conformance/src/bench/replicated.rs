@@ -86,7 +86,7 @@ pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
     let mut clusters = Vec::new();
     for (n, kind) in kinds.into_iter().enumerate() {
         let name = format!("bench-cluster-{n}");
-        let mut cluster = Cluster::for_benchmark(&name, [kind; NODES], Controllers::All, flags, &SETTINGS)?;
+        let mut cluster = Cluster::with(&name, [kind; NODES], Controllers::All, flags, &SETTINGS)?.for_benchmark();
         (0..NODES).try_for_each(|at| cluster.begin(at))?;
         (0..NODES).try_for_each(|at| cluster.await_answers(at))?;
         clusters.push((kind, cluster));

@@ -67,13 +67,7 @@ impl BrokerHost {
                 let replica = self.open_replica(image, topic, index, now, out)?;
                 self.replicas.insert(key, replica);
             }
-            let assignment = Assignment {
-                leader: assigned.leader,
-                leader_epoch: assigned.leader_epoch,
-                partition_epoch: assigned.partition_epoch,
-                replicas: assigned.replicas.to_vec(),
-                isr: assigned.isr.to_vec(),
-            };
+            let assignment = milena_broker::assignment_of(assigned);
             let config = self.partition_config(image, topic);
             if let Some(replica) = self.replicas.get_mut(&key) {
                 replica.state.configure(config);
