@@ -10,10 +10,10 @@ use crate::server::Kind;
 const USAGE: &str = "usage: milena-conformance run|kill|swap|kill-calls|fail-syncs|corrupt|full-disk|restart|abuse|bench-groups|bench-transactions|bench-cluster|bench-upkeep|chaos-groups|lab|lab-gaps [flags]
   --milena PATH        the milena binary (default: target/release/milena)
   --servers A,B        the servers compared, of kafka and milena (default kafka,milena; kafka,kafka checks the scripts themselves)
-  --parts NAMES        of scripts, separate, tools, transactions, clients, disks, mixed, cluster, quorum (default all), members,
-                        metrics, failover, programs, swap
+  --parts NAMES        of scripts, separate, tools, transactions, clients, disks, mixed, cluster (default all of these), members,
+                        metrics, failover, programs, swap, quorum
   --only PREFIX        only the cases whose name starts with it (scripts: a list of such)
-  --without NAMES      all parts but these
+  --without NAMES      all default parts but these
   --gigabytes N        send N GB of the machine's own files through the clients
   --rounds N           kill rounds (default 200); rounds of swap (default 20); kills of a quorum's active controller (default 3), of
                        programs (default 2); rounds of bench-groups that count (default 5)
@@ -205,15 +205,10 @@ impl Flags {
         Ok(())
     }
 
-    /// True if this part was asked for, or none was, and it was not left out.
-    pub(crate) fn wants(&self, part: &str) -> bool {
+    /// True if this part was asked for; or none was, it is one of those run by default, and it was not left out.
+    pub(crate) fn wants(&self, part: &str, is_default: bool) -> bool {
         let is_named = |names: &[String]| names.iter().any(|name| name == part);
-        (self.parts.is_empty() || is_named(&self.parts)) && !is_named(&self.without)
-    }
-
-    /// True if this part was asked for by its name.
-    pub(crate) fn asks_for(&self, part: &str) -> bool {
-        self.parts.iter().any(|wanted| wanted == part)
+        if self.parts.is_empty() { is_default && !is_named(&self.without) } else { is_named(&self.parts) }
     }
 
     /// True if a case's name was asked for.

@@ -99,48 +99,34 @@ fn run(args: &[String]) -> anyhow::Result<report::Report> {
     Ok(report)
 }
 
+/// A part of the conformance run: its name, whether it is run unless others are named, what it does.
+type Part = (&'static str, bool, fn(&flags::Flags, &mut report::Report) -> anyhow::Result<()>);
+
+const PARTS: [Part; 14] = [
+    ("scripts", true, scripts::run),
+    ("separate", true, scripts::run_separate),
+    ("tools", true, tools::run),
+    ("transactions", true, transactions::run),
+    ("programs", false, programs::run),
+    ("clients", true, matrix::run),
+    ("members", false, group_clients::run),
+    ("metrics", false, metrics::run),
+    ("disks", true, disks::run),
+    ("failover", false, failover::run),
+    ("swap", false, swap::slice),
+    ("mixed", true, mixed::run),
+    ("cluster", true, cluster::run),
+    ("quorum", false, quorum::run),
+];
+
 fn parts(flags: &flags::Flags, report: &mut report::Report) -> anyhow::Result<()> {
-    if flags.wants("scripts") {
-        scripts::run(flags, report)?;
-    }
-    if flags.wants("separate") {
-        scripts::run_separate(flags, report)?;
-    }
-    if flags.wants("tools") {
-        tools::run(flags, report)?;
-    }
-    if flags.wants("transactions") {
-        transactions::run(flags, report)?;
-    }
-    if flags.asks_for("programs") {
-        programs::run(flags, report)?;
-    }
-    if flags.wants("clients") {
-        matrix::run(flags, report)?;
-    }
-    if flags.asks_for("members") {
-        group_clients::run(flags, report)?;
-    }
-    if flags.asks_for("metrics") {
-        metrics::run(flags, report)?;
-    }
-    if flags.wants("disks") {
-        disks::run(flags, report)?;
-    }
-    if flags.asks_for("failover") {
-        failover::run(flags, report)?;
-    }
-    if flags.asks_for("swap") {
-        swap::slice(flags, report)?;
-    }
-    if flags.wants("mixed") {
-        mixed::run(flags, report)?;
-    }
-    if flags.wants("cluster") {
-        cluster::run(flags, report)?;
-    }
-    if flags.wants("quorum") {
-        quorum::run(flags, report)?;
+    for (name, is_default, run) in PARTS {
+        if !flags.wants(name, is_default) {
+            continue;
+        }
+        let begin = std::time::Instant::now();
+        run(flags, report)?;
+        println!("     part {name} took {:.1} s", begin.elapsed().as_secs_f64());
     }
     Ok(())
 }
