@@ -111,11 +111,15 @@ fn unit_tests(log: &Path) -> anyhow::Result<Counts> {
     counted(ended, count_cargo_test(&read(log)))
 }
 
-/// The parts of the conformance run, in two lanes at once: half of each part's time is waiting. The quorums under kills are
-/// a run of their own (`cargo xtask conformance --parts quorum`).
-const LANES: [[&str; 2]; 2] = [["--parts", "scripts,separate"], ["--without", "scripts,separate"]];
+/// The parts of the conformance run, in lanes beside each other: most of each part's time is waiting. What the second lane
+/// does not do is the last one's.
+const LANES: [[&str; 2]; 3] = [
+    ["--parts", "scripts"],
+    ["--parts", "separate,mixed,cluster,failover,members"],
+    ["--without", "scripts,separate,mixed,cluster,failover,members"],
+];
 
-/// The conformance run in lanes. The log of the second has a name of its own.
+/// The conformance run in lanes. The logs of all but the first have names of their own.
 fn conformance_lanes(milena: &Path, log: &Path) -> anyhow::Result<Counts> {
     // One build before the lanes, which would wait for each other's.
     process::run_logged(process::cargo().args(["build", "--quiet", "--release", "-p", "milena-conformance"]), log)?;

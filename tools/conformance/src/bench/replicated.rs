@@ -35,8 +35,11 @@ const SETTINGS: [(&str, &str); 6] = [
     ("log.segment.delete.delay.ms", "100"),
 ];
 const ROUNDS: u32 = 5;
-/// Rounds that are not counted: the JVMs compile what runs often, and three of them share the machine.
-const WARM_UP: u32 = 8;
+/// A server is warm when its rate has not grown by a twentieth for so many rounds: the JVMs compile what runs often, and three of
+/// them share the machine.
+const WARM_AFTER: u32 = 6;
+const WARM_UP_MAX: u32 = 80;
+const GROWTH: f64 = 1.05;
 const LEADERS_LIMIT: Duration = Duration::from_secs(30);
 /// From the start of a load to where it counts.
 const RAMP: Duration = Duration::from_millis(500);
@@ -109,15 +112,13 @@ pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
 
 fn measure(flags: &Flags, clusters: &[(Kind, Cluster)], table: &mut Table) -> anyhow::Result<()> {
     for shape in SHAPES.iter().filter(|shape| flags.selects(shape.name)) {
-        for round in 0..WARM_UP + flags.rounds.unwrap_or(ROUNDS) {
+        for (kind, cluster) in clusters {
+            warm_up(*kind, cluster, shape, flags.seconds)?;
+        }
+        for round in 0..flags.rounds.unwrap_or(ROUNDS) {
             for (column, (kind, cluster)) in clusters.iter().enumerate() {
-                let taken = one_round(cluster, shape, flags.seconds, round)
-                    .with_context(|| format!("{} on {}", shape.name, kind.name()))?;
-                let figures: Vec<String> = taken.iter().map(|(name, value)| format!("{name} {value:.2}")).collect();
-                println!("{} {}: {}", kind.name(), shape.name, figures.join(", "));
-                if round >= WARM_UP {
-                    table.add(column, shape.name, &taken);
-                }
+                let taken = one_round(*kind, cluster, shape, (flags.seconds, round))?;
+                table.add(column, shape.name, &taken);
             }
         }
     }
@@ -128,8 +129,36 @@ fn measure(flags: &Flags, clusters: &[(Kind, Cluster)], table: &mut Table) -> an
     Ok(())
 }
 
+/// Rounds that are not counted, until no round is better than those before it.
+fn warm_up(kind: Kind, cluster: &Cluster, shape: &Shape, seconds: f64) -> anyhow::Result<()> {
+    let (mut best, mut since) = (0.0, 0);
+    for round in 0..WARM_UP_MAX {
+        let taken = one_round(kind, cluster, shape, (seconds, round)).context("warm up")?;
+        let rate = taken.iter().find(|(name, _)| *name == RATE).map_or(0.0, |(_, rate)| *rate);
+        since = if rate > best * GROWTH { 0 } else { since + 1 };
+        best = rate.max(best);
+        if since == WARM_AFTER {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// One round, told as it ends.
+fn one_round(
+    kind: Kind,
+    cluster: &Cluster,
+    shape: &Shape,
+    (seconds, round): (f64, u32),
+) -> anyhow::Result<Vec<Figure>> {
+    let taken = load(cluster, shape, seconds, round).with_context(|| format!("{} on {}", shape.name, kind.name()))?;
+    let figures: Vec<String> = taken.iter().map(|(name, value)| format!("{name} {value:.2}")).collect();
+    println!("{} {}: {}", kind.name(), shape.name, figures.join(", "));
+    Ok(taken)
+}
+
 /// A topic, a load on it for some seconds.
-fn one_round(cluster: &Cluster, shape: &Shape, seconds: f64, round: u32) -> anyhow::Result<Vec<Figure>> {
+fn load(cluster: &Cluster, shape: &Shape, seconds: f64, round: u32) -> anyhow::Result<Vec<Figure>> {
     let topic = format!("bench-{}-{round}", shape.in_flight);
     create(cluster, &topic)?;
     let used = || cluster.running().map(server::Server::cpu).sum::<anyhow::Result<Duration>>();
