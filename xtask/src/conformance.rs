@@ -59,11 +59,12 @@ pub(crate) fn abuse(args: &[String]) -> anyhow::Result<()> {
     drive("abuse", args)
 }
 
-/// `cargo xtask lab [flags]`, `cargo xtask lab gaps [flags]`.
+/// `cargo xtask lab [flags]`, `cargo xtask lab gaps [flags]`, `cargo xtask lab bank [flags]`.
 pub(crate) fn lab(args: &[String]) -> anyhow::Result<()> {
     setup::for_lab()?;
     match args.split_first() {
         Some((what, flags)) if what == "gaps" => drive("lab-gaps", flags),
+        Some((what, flags)) if what == "bank" => drive("lab-bank", flags),
         _ => drive("lab", args),
     }
 }

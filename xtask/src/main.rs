@@ -36,6 +36,7 @@ const USAGE: &str = "usage: cargo xtask <task>
   swap [--rounds N] [--seed N] [--versions A,B]  Apache Kafka and Milena in turn on one directory (default 20)
   gigabyte [--gigabytes N]  real files through every client and back (default 1.2)
   lab [--runs N] [--seconds N] [--server milena|kafka|mixed] [--seed N]  clusters in network namespaces, under faults (root)
+  lab bank [--runs N] [--seconds N] [--server NAME] [--seed N]  transfers in transactions there, clients killed as well (root)
   lab gaps [--runs N]     how long nothing is acknowledged when a leader is killed or stopped, beside Apache Kafka (root)
   chaos groups [--minutes N] [--members N] [--brokers 3] [--seed N]  members of groups killed, stopped, coming and going
   restart [--partitions N] [--gigabytes N]  kill -9 with much data, and how long until it is served (default 2000, 10)

@@ -8,6 +8,8 @@
 //	go-client chaos-writer BOOTSTRAP TOPIC PARTITIONS RATE LOG
 //	go-client lab-writer BOOTSTRAP TOPIC PARTITIONS CODEC PROCESS RATE HISTORY
 //	go-client lab-reader BOOTSTRAP TOPIC PARTITIONS PROCESS HISTORY
+//	go-client bank-transfers|bank-orders BOOTSTRAP PARTITIONS FOLDER TRANSACTIONAL_ID PROCESS     as java/BankClient.java
+//	go-client bank-reader BOOTSTRAP PARTITIONS FOLDER ISOLATION PROCESS
 //
 // A member, of franz-go or of Sarama, lives until its input ends: it prints each record and commits what it has read.
 //
@@ -196,6 +198,7 @@ func transactions(args []string) {
 func main() {
 	roles := map[string]func([]string){"produce": produce, "consume": consume, "group": group, "sarama": sarama, "transactions": transactions,
 		"chaos-member": chaosMember, "chaos-writer": chaosWriter,
-		"lab-writer": labWriter, "lab-reader": labReader}
+		"lab-writer": labWriter, "lab-reader": labReader,
+		"bank-transfers": bankTransfers, "bank-orders": bankOrders, "bank-reader": bankReader}
 	roles[os.Args[1]](os.Args[2:])
 }

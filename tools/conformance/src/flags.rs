@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use crate::random::Random;
 use crate::server::Kind;
 
-const USAGE: &str = "usage: milena-conformance run|kill|swap|kill-calls|fail-syncs|corrupt|full-disk|restart|abuse|bench-groups|bench-transactions|bench-cluster|bench-upkeep|chaos-groups|lab|lab-gaps [flags]
+const USAGE: &str = "usage: milena-conformance run|kill|swap|kill-calls|fail-syncs|corrupt|full-disk|restart|abuse|bench-groups|bench-transactions|bench-cluster|bench-upkeep|chaos-groups|lab|lab-bank|lab-gaps [flags]
   --milena PATH        the milena binary (default: target/release/milena)
   --servers A,B        the servers compared, of kafka and milena (default kafka,milena; kafka,kafka checks the scripts themselves)
   --parts NAMES        of scripts, separate, tools, transactions, clients, members, metrics, disks, failover, mixed, cluster
@@ -26,7 +26,7 @@ const USAGE: &str = "usage: milena-conformance run|kill|swap|kill-calls|fail-syn
   --partitions N       chaos-groups: of the topic (default 60)
   --minutes N          chaos-groups: how long (default 10)
   --server NAME        chaos-groups, lab: milena or kafka; lab: mixed
-  --runs N             lab: runs of --seconds each (default 12 of 300); lab-gaps: kills and stops (default 20)
+  --runs N             lab: runs of --seconds each (default 12 of 300); lab-bank: the same (default 10 of 300); lab-gaps: kills and stops (default 20)
   --brokers N          chaos-groups: 3 brokers, which are killed, too (default 1)
   --partitions N       restart: partitions (default 2000); --gigabytes N: data in all of them (default 10)
   --settle N           restart: seconds between the last acknowledgement and the kill (default 0)
@@ -70,6 +70,8 @@ pub(crate) enum Task {
     ChaosGroups,
     /// Clusters in networks of their own, under faults.
     Lab,
+    /// Transfers in transactions, under faults.
+    LabBank,
     /// How long nothing is acknowledged when a leader goes.
     LabGaps,
 }
@@ -122,6 +124,7 @@ impl Flags {
             Some("bench-upkeep") => Task::BenchUpkeep,
             Some("chaos-groups") => Task::ChaosGroups,
             Some("lab") => Task::Lab,
+            Some("lab-bank") => Task::LabBank,
             Some("lab-gaps") => Task::LabGaps,
             _ => bail!("{USAGE}"),
         };
@@ -147,7 +150,7 @@ impl Flags {
             ids: None,
             seconds: match task {
                 Task::ChaosGroups => 600.0,
-                Task::Lab => 300.0,
+                Task::Lab | Task::LabBank => 300.0,
                 _ => 3.0,
             },
             cold: false,

@@ -37,10 +37,11 @@ const TOLD_MAX: usize = 12;
 /// The last reader read to the end.
 const WHOLE: Rules = Rules { is_read_to_the_end: true };
 /// Kafka's defaults where a cluster of the other tests has shorter ones.
-const SETTINGS: [(&str, &str); 4] = [
+const SETTINGS: [(&str, &str); 5] = [
     ("broker.session.timeout.ms", "9000"),
     ("broker.heartbeat.interval.ms", "2000"),
     ("offsets.topic.num.partitions", "3"),
+    ("transaction.state.log.num.partitions", "3"),
     ("unclean.leader.election.enable", "false"),
 ];
 
@@ -133,7 +134,7 @@ impl Lab {
         // What was written is in the files; the last of Apache Kafka's nodes would wait in vain for controllers to let it go.
         std::thread::sleep(Duration::from_secs(1));
         (0..NODES).try_for_each(|at| self.cluster.take(at)?.kill())?;
-        self.same_logs()?;
+        self.same_logs(TOPIC, PARTITIONS)?;
         if !flags.keep {
             let _ = std::fs::remove_dir_all(&self.folder);
             let _ = std::fs::remove_dir_all(&self.cluster.folder);
@@ -178,10 +179,11 @@ impl Lab {
         planted(history)
     }
 
-    fn same_logs(&self) -> anyhow::Result<()> {
+    /// The logs of a topic's partitions are the same on all nodes.
+    pub(crate) fn same_logs(&self, topic: &str, partitions: u32) -> anyhow::Result<()> {
         let mut bytes = 0;
-        for partition in 0..PARTITIONS {
-            let name = format!("{TOPIC}-{partition}");
+        for partition in 0..partitions {
+            let name = format!("{topic}-{partition}");
             let of = |member: &crate::cluster::Member| content(&member.data().join(&name));
             let logs: Vec<Vec<u8>> = self.cluster.members.iter().map(of).collect::<Result<_, _>>()?;
             let sizes: Vec<usize> = logs.iter().map(Vec::len).collect();
@@ -189,14 +191,14 @@ impl Lab {
             ensure!(logs.windows(2).all(|pair| pair.first() == pair.last()), "{name} differs: sizes {sizes:?}");
         }
         ensure!(bytes > 0, "there are no records");
-        println!("     the logs of the replicas are the same {bytes} bytes");
+        println!("     the logs of the replicas of {topic} are the same {bytes} bytes");
         Ok(())
     }
 }
 
 /// A writer's operations in the order in which it began them, by its numbers: where one timed out the next one's answer may
 /// have been there before.
-fn as_sent(mut operations: Vec<Operation>) -> Vec<Operation> {
+pub(crate) fn as_sent(mut operations: Vec<Operation>) -> Vec<Operation> {
     operations.sort_by_key(|one| one.value.parse::<u64>().unwrap_or(0));
     operations
 }

@@ -53,7 +53,7 @@ impl Target<'_> {
         let mut command = self.go("lab-writer");
         let rate = rate.map_or(RATE.to_owned(), |rate| rate.to_string());
         command.args([codec, &process.to_string(), &rate]).arg(self.history(process));
-        self.start(namespace, &format!("go-{codec}"), &command, &[process])
+        self.start(namespace, &format!("go-{codec}"), &command, vec![self.history(process)])
     }
 
     /// A writer of librdkafka.
@@ -61,7 +61,7 @@ impl Target<'_> {
         let mut command = Command::new(layout::installed("bin").join("c-client"));
         command.args(["lab-writer", self.bootstrap, TOPIC, &self.partitions.to_string()]);
         command.args([codec, &process.to_string(), RATE]).arg(self.history(process));
-        self.start(namespace, &format!("c-{codec}"), &command, &[process])
+        self.start(namespace, &format!("c-{codec}"), &command, vec![self.history(process)])
     }
 
     /// Writers of Kafka's own client, in one process.
@@ -69,25 +69,31 @@ impl Target<'_> {
         let mut command = process::java("LabWriter");
         command.args([self.bootstrap, TOPIC, &self.partitions.to_string(), RATE]).arg(self.folder);
         command.args(writers.iter().map(|(process, codec)| format!("{codec}:{process}")));
-        let processes: Vec<u32> = writers.iter().map(|(process, _)| *process).collect();
-        self.start(namespace, "java", &command, &processes)
+        let histories = writers.iter().map(|(process, _)| self.history(*process)).collect();
+        self.start(namespace, "java", &command, histories)
     }
 
     /// A reader of franz-go, from the beginning.
     pub(crate) fn reader(&self, namespace: &str, process: u32) -> anyhow::Result<Client> {
         let mut command = self.go("lab-reader");
         command.arg(process.to_string()).arg(self.history(process));
-        self.start(namespace, &format!("reader-{process}"), &command, &[process])
+        self.start(namespace, &format!("reader-{process}"), &command, vec![self.history(process)])
     }
 
-    fn start(&self, namespace: &str, name: &str, command: &Command, processes: &[u32]) -> anyhow::Result<Client> {
+    /// A program that writes these histories.
+    pub(crate) fn start(
+        &self,
+        namespace: &str,
+        name: &str,
+        command: &Command,
+        histories: Vec<PathBuf>,
+    ) -> anyhow::Result<Client> {
         let errors = self.folder.join(format!("{name}.err"));
         let log = std::fs::File::create(&errors)?;
         let mut command = namespaces::within(namespace, command);
         command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
         let mut child = command.spawn().with_context(|| format!("start {name}"))?;
         let input = child.stdin.take();
-        let histories = processes.iter().map(|process| self.history(*process)).collect();
         Ok(Client { name: name.to_owned(), child, input, errors, histories })
     }
 }
@@ -106,11 +112,22 @@ impl Client {
         self.input.take();
     }
 
-    /// Waits until it has ended, and has what it noted.
-    pub(crate) fn history(mut self, limit: Duration) -> anyhow::Result<Vec<Operation>> {
+    /// Sends a signal.
+    pub(crate) fn signal(&self, name: &str) -> anyhow::Result<()> {
+        process::signal(name, &self.child).with_context(|| self.name.clone())
+    }
+
+    /// Waits until it has ended, which must be well.
+    pub(crate) fn end(&mut self, limit: Duration) -> anyhow::Result<()> {
         self.finish();
         let code = process::wait(&mut self.child, limit)?;
         ensure!(code == 0, "{} ended with {code} (-1: not within {limit:?}): {}", self.name, self.last_words());
+        Ok(())
+    }
+
+    /// Waits until it has ended, and has what it noted.
+    pub(crate) fn history(mut self, limit: Duration) -> anyhow::Result<Vec<Operation>> {
+        self.end(limit)?;
         let mut all = Vec::new();
         for path in &self.histories {
             let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;

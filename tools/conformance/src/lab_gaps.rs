@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
 use milena_histories::{Operation, Outcome, What};
-use milena_protocol::messages::MetadataRequest;
 
 use crate::flags::Flags;
 use crate::lab::Lab;
@@ -79,10 +78,7 @@ fn measure(kind: Kind, flags: &Flags) -> anyhow::Result<()> {
 fn leader(lab: &Lab) -> anyhow::Result<usize> {
     for at in 0..NODES {
         let Ok(mut wire) = lab.wire(at) else { continue };
-        let answer = wire.call(12, &MetadataRequest { topics: None, ..Default::default() })?;
-        let topic = answer.topics.iter().find(|topic| topic.name.as_deref() == Some(TOPIC)).context("the topic")?;
-        let partition = topic.partitions.first().context("a partition")?;
-        return usize::try_from(partition.leader_id - 1).context("a leader");
+        return usize::try_from(wire.leader(TOPIC, 0)? - 1).context("a leader");
     }
     anyhow::bail!("no node answers")
 }

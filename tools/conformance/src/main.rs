@@ -1,6 +1,6 @@
 //! The conformance run: the same scripts on Milena and on Apache Kafka, compared; the clients of other languages; exchanged disks; kills.
 //!
-//! `milena-conformance run|kill|swap|kill-calls|fail-syncs|corrupt|full-disk|restart|abuse|bench-groups|bench-transactions|bench-cluster|bench-upkeep|chaos-groups|lab|lab-gaps [flags]`; each closes with `N passed, N failed[, N skipped]`. What
+//! `milena-conformance run|kill|swap|kill-calls|fail-syncs|corrupt|full-disk|restart|abuse|bench-groups|bench-transactions|bench-cluster|bench-upkeep|chaos-groups|lab|lab-bank|lab-gaps [flags]`; each closes with `N passed, N failed[, N skipped]`. What
 //! is needed (jars, clients) `cargo xtask setup` has put under `target/`; what is missing there is skipped by name, on CI it fails.
 #![expect(clippy::print_stdout, reason = "a command-line tool speaks through its standard output")]
 
@@ -33,6 +33,8 @@ mod kafka;
 mod kill;
 mod kill_calls;
 mod lab;
+mod lab_bank;
+mod lab_bank_check;
 mod lab_clients;
 mod lab_faults;
 mod lab_gaps;
@@ -90,6 +92,7 @@ fn run(args: &[String]) -> anyhow::Result<report::Report> {
         flags::Task::Restart => restart::run(&flags, &mut report)?,
         flags::Task::BenchGroups => bench::run(&flags, &mut report)?,
         flags::Task::Lab => lab::run(&flags, &mut report)?,
+        flags::Task::LabBank => lab_bank::run(&flags, &mut report)?,
         flags::Task::LabGaps => lab_gaps::run(&flags, &mut report)?,
         flags::Task::ChaosGroups => chaos::run(&flags, &mut report)?,
         flags::Task::BenchTransactions => bench::transactions::run(&flags, &mut report)?,

@@ -138,6 +138,14 @@ impl Wire {
         bail!("{name} has no leaders")
     }
 
+    /// Which node leads a partition.
+    pub(crate) fn leader(&mut self, topic: &str, partition: i32) -> anyhow::Result<i32> {
+        let metadata = self.call(12, &MetadataRequest { topics: None, ..Default::default() })?;
+        let found = metadata.topics.iter().find(|one| one.name.as_deref() == Some(topic));
+        let partition = found.and_then(|one| one.partitions.iter().find(|one| one.partition_index == partition));
+        Ok(partition.with_context(|| format!("no partition of {topic}"))?.leader_id)
+    }
+
     /// Produces one set of records to one partition; the partition's error code and base offset.
     pub(crate) fn produce(&mut self, topic: &str, partition: i32, records: Bytes) -> anyhow::Result<(i16, i64)> {
         let answer = self.call(PRODUCE_VERSION, &produce_request(topic, vec![(partition, records)]))?;
