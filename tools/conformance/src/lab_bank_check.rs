@@ -128,13 +128,7 @@ pub(crate) fn planted(history: &[Operation], last: &str) -> anyhow::Result<()> {
     });
     let aborted = aborted.context("a transfer that was aborted")?;
     let process = last.to_owned();
-    let read = Operation {
-        what: What::Poll,
-        process: process.clone(),
-        outcome: Outcome::Ok,
-        transaction: None,
-        ..aborted.clone()
-    };
+    let read = Operation { what: What::Poll, process, outcome: Outcome::Ok, transaction: None, ..aborted.clone() };
     let twice = Operation { offset: victim.offset.map(|offset| offset + 1), ..victim.clone() };
     let changed = Operation { value: format!("{}0", victim.value), ..victim.clone() };
     for (what, one) in [("an aborted side", read), ("a side that is there twice", twice), ("a changed amount", changed)]
