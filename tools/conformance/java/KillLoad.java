@@ -6,7 +6,6 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicLong;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
@@ -19,7 +18,7 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  * The load of the kill rounds: idempotent producers that go on over the server's deaths, and a reader that checks what they were told.
  *
  * Each codec has a topic; the records of a partition are numbered from 0, so the value at each place says what must be there: no gap,
- * no duplicate, no other order. An acknowledged record is remembered with its offset. Commands on standard input, and their answers
+ * no duplicate, no other order. An acknowledged record must have been given its number as its offset, and be read. Commands on standard input, and their answers
  * (`ready` comes first):
  *
  * <pre>
@@ -37,7 +36,7 @@ public final class KillLoad {
     private static final int IN_FLIGHT_MAX = 3000;
 
     private final String bootstrap;
-    private final Map<TopicPartition, Map<Long, Long>> acknowledged = new HashMap<>();
+    private final Map<TopicPartition, Acknowledged> acknowledged = new HashMap<>();
     private final Map<TopicPartition, Long> verifiedTo = new HashMap<>();
     private final List<String> failures = java.util.Collections.synchronizedList(new ArrayList<>());
     private final List<KafkaProducer<byte[], byte[]>> producers = java.util.Collections.synchronizedList(new ArrayList<>());
@@ -48,6 +47,19 @@ public final class KillLoad {
     private volatile boolean isLoading = true;
     private volatile boolean isPaused;
     private volatile boolean isOver;
+
+    /** What was acknowledged of a partition, by its numbers. */
+    private static final class Acknowledged {
+        /** The highest number ever. */
+        long last = -1;
+        /** How many since the last verification. */
+        long untold;
+
+        synchronized void add(long number) {
+            last = Math.max(last, number);
+            untold++;
+        }
+    }
 
     private KillLoad(String bootstrap, int pace) {
         this.bootstrap = bootstrap;
@@ -60,7 +72,7 @@ public final class KillLoad {
         List<Thread> threads = new ArrayList<>();
         for (String codec : CODECS) {
             for (int p = 0; p < PARTITIONS; p++) {
-                load.acknowledged.put(new TopicPartition("kill-" + codec, p), new ConcurrentHashMap<>());
+                load.acknowledged.put(new TopicPartition("kill-" + codec, p), new Acknowledged());
                 load.verifiedTo.put(new TopicPartition("kill-" + codec, p), 0L);
             }
             Thread thread = new Thread(() -> load.produce(codec));
@@ -147,7 +159,10 @@ public final class KillLoad {
                     if (error != null) {
                         failures.add(partition + " record " + number + " failed: " + error);
                     } else {
-                        acknowledged.get(partition).put(number, done.offset());
+                        if (done.offset() != number) {
+                            failures.add(partition + ": record " + number + " was acknowledged at " + done.offset());
+                        }
+                        acknowledged.get(partition).add(number);
                         everAcknowledged.incrementAndGet();
                     }
                     inFlight.decrementAndGet();
@@ -169,8 +184,14 @@ public final class KillLoad {
         long read = 0;
         long told = 0;
         // What was acknowledged before the reading begins must be read; the producers may still be finishing the rest.
-        Map<TopicPartition, Map<Long, Long>> before = new HashMap<>();
-        acknowledged.forEach((partition, numbers) -> before.put(partition, Map.copyOf(numbers)));
+        Map<TopicPartition, Long> last = new HashMap<>();
+        for (var entry : acknowledged.entrySet()) {
+            synchronized (entry.getValue()) {
+                last.put(entry.getKey(), entry.getValue().last);
+                told += entry.getValue().untold;
+                entry.getValue().untold = 0;
+            }
+        }
         Map<String, Object> configs = Map.of("bootstrap.servers", bootstrap, "auto.offset.reset", "none", "allow.auto.create.topics", false);
         try (var consumer = new KafkaConsumer<>(configs, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
             var ends = consumer.endOffsets(verifiedTo.keySet());
@@ -196,16 +217,11 @@ public final class KillLoad {
                     read++;
                 }
             }
-            for (var entry : before.entrySet()) {
-                for (var one : entry.getValue().entrySet()) {
-                    told++;
-                    if (!one.getKey().equals(one.getValue()) || one.getValue() >= due.get(entry.getKey())) {
-                        failures.add(entry.getKey() + ": record " + one.getKey() + " was acknowledged at " + one.getValue()
-                            + ", read up to " + due.get(entry.getKey()));
-                    }
-                    acknowledged.get(entry.getKey()).remove(one.getKey());
+            last.forEach((partition, number) -> {
+                if (number >= due.get(partition)) {
+                    failures.add(partition + ": record " + number + " was acknowledged, read up to " + due.get(partition));
                 }
-            }
+            });
             verifiedTo.putAll(due);
         } catch (Exception error) {
             failures.add("verify: " + error);

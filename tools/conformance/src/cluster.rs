@@ -18,7 +18,7 @@ use crate::server::{self, CLUSTER_ID, Kind, Server};
 use crate::{kafka, layout, namespaces, ports, process, segment};
 
 /// Kills in one run.
-const ROUNDS: u32 = 6;
+const ROUNDS: u32 = 4;
 /// How long the replicas of a broker that came back may take to be in sync.
 const IN_SYNC_LIMIT: Duration = Duration::from_secs(60);
 const TOOL_LIMIT: Duration = Duration::from_secs(60);

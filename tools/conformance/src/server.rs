@@ -15,6 +15,8 @@ pub(crate) use crate::presence::{Kind, missing, missing_java};
 use crate::{cpu, kafka, layout, ports, process, text};
 
 pub(crate) const CLUSTER_ID: &str = "AAAAAAAAAAAAAAAAAAAAAQ";
+/// A clean end syncs the file systems, and waits there for what others have written to them.
+const STOP_LIMIT: Duration = Duration::from_secs(120);
 /// Apache Kafka scans what was not synced, which may be much.
 const START_LIMIT: Duration = Duration::from_secs(240);
 
@@ -369,7 +371,7 @@ impl Process {
         if !status.success() {
             bail!("the server was gone before it was stopped: {}", self.last_words());
         }
-        let code = process::wait(&mut self.child, Duration::from_secs(30))?;
+        let code = process::wait(&mut self.child, STOP_LIMIT)?;
         // A JVM ends with 143 after its shutdown hooks.
         if code == 0 || code == 143 {
             return Ok(());

@@ -116,6 +116,8 @@ pub(super) fn close_all(broker: &Broker, broker_epoch: i64) {
             }
         }
     } else {
+        // It waits for whatever has been written to the file system, by others, too.
+        tracing::info!(logs = pending.len(), "the logs are closed with a sync of their file systems");
         failed.extend(sync(broker, &pending));
     }
     let mut checkpoints = Checkpoints::default();
