@@ -17,7 +17,7 @@ use crate::report::Report;
 use crate::server::{self, Node};
 use crate::text;
 
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(300);
 /// How often a program is killed if nobody says.
 const KILLS: u32 = 2;
 /// Orders an application gets meanwhile, for each kill and for the time after the last one, and how many a second.
