@@ -16,7 +16,7 @@ import org.apache.kafka.clients.admin.Admin;
  * Usage: Conformance BOOTSTRAP LOG_DIR [CASE_PREFIX,...]. Output: `## case`, then its lines.
  */
 public final class Conformance {
-    private static final long CASE_SECONDS_MAX = 60;
+    private static final long CASE_SECONDS_MAX = 120;
 
     public static void main(String[] args) throws Exception {
         String bootstrap = args[0];
@@ -37,6 +37,7 @@ public final class Conformance {
         GroupSettingCases.add(cases);
         SequenceCases.add(cases);
         TransactionCases.add(cases);
+        TransactionVersionCases.add(cases);
         PrintStream out = new PrintStream(System.out, false, StandardCharsets.UTF_8);
         ExecutorService threads = Executors.newCachedThreadPool();
         Map<String, Object> config = Map.of(
@@ -65,7 +66,8 @@ public final class Conformance {
 
     /** Cases for a server with other settings must be asked for. */
     private static boolean isMeant(String name, String prefix) {
-        return name.startsWith(prefix) && (!prefix.isEmpty() || !name.startsWith(GroupSettingCases.PREFIX));
+        boolean isOther = name.startsWith(GroupSettingCases.PREFIX) || name.startsWith(TransactionVersionCases.PREFIX);
+        return name.startsWith(prefix) && (!prefix.isEmpty() || !isOther);
     }
 
     private static String run(ExecutorService threads, Case.Body body, Case c) {

@@ -19,13 +19,13 @@ use crate::text;
 
 const LIMIT: Duration = Duration::from_secs(300);
 /// How often a program is killed if nobody says.
-const KILLS: u32 = 2;
+const KILLS: u32 = 1;
 /// Orders an application gets meanwhile, for each kill and for the time after the last one, and how many a second.
-const ORDERS: u32 = 1200;
+const ORDERS: u32 = 800;
 const ORDERS_RATE: u32 = 250;
 const PARTITIONS: &str = "3";
 /// What the copier copies, for each kill, and in one transaction.
-const MESSAGES: u32 = 3000;
+const MESSAGES: u32 = 2000;
 const MESSAGES_IN_TRANSACTION: u32 = 20;
 
 /// The part of the conformance run.

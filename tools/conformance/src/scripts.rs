@@ -14,10 +14,13 @@ const LIMIT: Duration = Duration::from_secs(900);
 /// What of the scripts goes through the controller, or asks who is there: run again where that is a process of its own.
 const SEPARATE: &str = "cluster/,topics/,configs/,offsets/,produce/none,wire/";
 
-/// Cases of groups for a server with these settings (`java/GroupSettingCases.java`): much ends by itself, and soon.
-const GROUP_SETTINGS: (&str, [(&str, &str); 11]) = (
+/// Cases for a server of their own, and its settings.
+type Others = (&'static str, &'static [(&'static str, &'static str)]);
+
+/// Cases of groups (`java/GroupSettingCases.java`): much ends by itself, and soon.
+const GROUP_SETTINGS: Others = (
     "group settings/",
-    [
+    &[
         ("offsets.retention.check.interval.ms", "500"),
         ("offset.metadata.max.bytes", "10"),
         ("group.max.size", "2"),
@@ -32,25 +35,39 @@ const GROUP_SETTINGS: (&str, [(&str, &str); 11]) = (
     ],
 );
 
+/// Cases of the levels of `transaction.version` (`java/TransactionVersionCases.java`), which all ids of a server share.
+const TRANSACTION_VERSIONS: Others = ("transaction versions/", &[("transaction.state.log.num.partitions", "1")]);
+
 /// Runs the scripts on the two servers and compares case by case; those of other settings, if they are asked for, on servers
 /// with those.
 pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
-    let (others, settings) = GROUP_SETTINGS;
-    let (of_others, usual): (Vec<&str>, Vec<&str>) =
-        flags.only.split(',').partition(|prefix| prefix.starts_with(others));
+    let all = [GROUP_SETTINGS, TRANSACTION_VERSIONS];
+    let is_usual = |prefix: &&str| !all.iter().any(|(others, _)| prefix.starts_with(others));
+    let usual: Vec<&str> = flags.only.split(',').filter(is_usual).collect();
     if !usual.is_empty() {
         let only = usual.join(",");
         compare("script", flags, report, |name, kind| {
             script(Node::new(&format!("scripts-{name}"), flags)?, kind, &only, flags)
         })?;
     }
-    if !of_others.is_empty() {
-        let only = of_others.join(",");
-        compare("script", flags, report, |name, kind| {
-            script(Node::with(&format!("settings-{name}"), flags, &settings)?, kind, &only, flags)
-        })?;
+    for others in all {
+        let asked: Vec<&str> = flags.only.split(',').filter(|prefix| prefix.starts_with(others.0)).collect();
+        if !asked.is_empty() {
+            run_others(others, &asked.join(","), flags, report)?;
+        }
     }
     Ok(())
+}
+
+fn run_others((_, settings): Others, only: &str, flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
+    compare("script", flags, report, |name, kind| {
+        script(Node::with(&format!("settings-{name}"), flags, settings)?, kind, only, flags)
+    })
+}
+
+/// The level of `transaction.version` raised and lowered while producers go on.
+pub(crate) fn run_transaction_versions(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
+    run_others(TRANSACTION_VERSIONS, "transaction versions/under load", flags, report)
 }
 
 /// Runs some of them where controller and broker are two processes.

@@ -10,6 +10,7 @@ use crate::clients::Client;
 use crate::flags::Flags;
 use crate::process;
 use crate::report::Report;
+use crate::scripts;
 use crate::server::{self, Kind, Node};
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -24,6 +25,7 @@ pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
         report.skip("transactions", &reason);
         return Ok(());
     }
+    scripts::run_transaction_versions(flags, report)?;
     if flags.servers.1 == Kind::Milena {
         abuse_producers::slice(flags, report)?;
     }

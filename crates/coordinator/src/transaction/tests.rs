@@ -422,6 +422,33 @@ fn values_are_written_in_the_version_of_the_cluster() {
     }
 }
 
+/// Apache Kafka 4.3.1 cannot write the state of such a client at level 0, and its id hangs.
+#[test]
+fn a_client_of_version_2_goes_on_when_the_level_is_lowered_to_0() {
+    for is_committed in [true, false] {
+        let mut world = World::new(2);
+        let producer = world.init("a", None).unwrap();
+        world.add("a", producer, 0);
+        world.event(TransactionEvent::Version(0));
+        let next = world.end("a", producer, is_committed).unwrap().unwrap();
+        assert_eq!(epoch(next), epoch(producer) + 1);
+        // Another coordinator, of the lower level, ends it as it was promised.
+        world.version = 0;
+        world.reload();
+        let markings = world.mark();
+        assert_eq!(markings.iter().map(|marking| marking.producer).collect::<Vec<_>>(), [next]);
+        let status = if is_committed { Status::CompleteCommit } else { Status::CompleteAbort };
+        assert_eq!((world.get("a").status, world.get("a").producer()), (status, next));
+        assert_eq!(world.add("a", producer, 1), ErrorCode::PRODUCER_FENCED);
+        world.version = 2;
+        assert_eq!(world.add("a", next, 1), ErrorCode::NONE);
+        assert_eq!(world.end("a", next, is_committed).map(|next| next.map(epoch)), Ok(Some(epoch(next) + 1)));
+        world.mark();
+        assert_eq!(world.get("a").status, status);
+        assert_eq!(world.init("a", None).map(epoch), Ok(epoch(next) + 2));
+    }
+}
+
 #[test]
 fn a_marker_that_is_refused_is_not_waited_for() {
     let mut world = World::new(2);
