@@ -55,7 +55,7 @@ func labWriter(args []string) {
 		<-pause.C
 		value := fmt.Sprintf("%s%09d", args[4], n)
 		record := &kgo.Record{Partition: int32(n % partitions), Value: []byte(value)}
-		client.Produce(over, record, func(r *kgo.Record, err error) {
+		client.Produce(context.Background(), record, func(r *kgo.Record, err error) {
 			if err != nil {
 				h.add("send", "info", r.Topic, r.Partition, -1, value)
 			} else {

@@ -21,7 +21,7 @@ use crate::{kafka, layout, namespaces, ports, process, segment};
 const ROUNDS: u32 = 4;
 /// How long the replicas of a broker that came back may take to be in sync.
 const IN_SYNC_LIMIT: Duration = Duration::from_secs(60);
-const TOOL_LIMIT: Duration = Duration::from_secs(60);
+const TOOL_LIMIT: Duration = Duration::from_secs(180);
 const TOPICS: [&str; 3] = ["kill-none", "kill-lz4", "kill-zstd"];
 const PARTITIONS: u32 = 2;
 
@@ -117,25 +117,53 @@ impl Cluster {
         let random = Random::new(flags.seed);
         let cluster = Self { members, controllers, milena, is_benchmark: false, folder, random };
         for member in &cluster.members {
-            let mut properties = cluster.properties(member);
-            let asked = flags.settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-            for (key, value) in settings.iter().copied().chain(asked) {
-                let _ = writeln!(properties, "{key}={value}");
-            }
-            std::fs::write(member.config(), properties)?;
-            let mut command = match member.kind {
-                Kind::Kafka => process::java("kafka.tools.StorageTool"),
-                Kind::Milena => Command::new(&cluster.milena),
+            let voters = match controllers {
+                Controllers::First if member.id == 1 => vec!["--standalone".to_owned()],
+                Controllers::First => Vec::new(),
+                Controllers::All => vec!["--initial-controllers".to_owned(), cluster.voters()],
             };
-            command.args(["format", "-t", CLUSTER_ID, "-c"]).arg(member.config());
-            match controllers {
-                Controllers::First if member.id == 1 => _ = command.arg("--standalone"),
-                Controllers::First => {}
-                Controllers::All => _ = command.args(["--initial-controllers", &cluster.voters()]),
-            }
-            process::succeed(&mut command, &member.folder.join("format"), TOOL_LIMIT).context("format")?;
+            cluster.format(member, &voters, flags, settings)?;
         }
         Ok(cluster)
+    }
+
+    /// One node more, formatted and not started: it knows where the controllers are and is none of them yet.
+    pub(crate) fn add(&mut self, kind: Kind, flags: &Flags, settings: &[(&str, &str)]) -> anyhow::Result<usize> {
+        let at = self.members.len();
+        let id = u32::try_from(at)? + 1;
+        let folder = self.folder.join(id.to_string());
+        std::fs::create_dir_all(&folder)?;
+        let (host, port) = ("127.0.0.1".to_owned(), ports::free_pair()?);
+        let member = Member { id, kind, host, namespace: None, port, folder, server: None };
+        let voters = match self.controllers {
+            Controllers::First => Vec::new(),
+            Controllers::All => vec!["--no-initial-controllers".to_owned()],
+        };
+        self.format(&member, &voters, flags, settings)?;
+        self.members.push(member);
+        Ok(at)
+    }
+
+    /// Writes what a node is configured with, and formats its log dir.
+    fn format(
+        &self,
+        member: &Member,
+        voters: &[String],
+        flags: &Flags,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<()> {
+        let mut properties = self.properties(member);
+        let asked = flags.settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        for (key, value) in settings.iter().copied().chain(asked) {
+            let _ = writeln!(properties, "{key}={value}");
+        }
+        std::fs::write(member.config(), properties)?;
+        let mut command = match member.kind {
+            Kind::Kafka => process::java("kafka.tools.StorageTool"),
+            Kind::Milena => Command::new(&self.milena),
+        };
+        command.args(["format", "-t", CLUSTER_ID, "-c"]).arg(member.config()).args(voters);
+        process::succeed(&mut command, &member.folder.join("format"), TOOL_LIMIT).context("format").map(|_| ())
     }
 
     /// The same for a benchmark.
@@ -297,17 +325,29 @@ impl Cluster {
         (0..self.members.len()).rev().try_for_each(|at| self.take(at)?.stop())
     }
 
+    /// All replicas of the load's topics are the same bytes.
     pub(crate) fn same_logs(&self) -> anyhow::Result<()> {
+        TOPICS.into_iter().try_for_each(|topic| self.same_logs_of(topic, PARTITIONS, |_| true))
+    }
+
+    /// The replicas of a topic on these nodes are the same bytes.
+    pub(crate) fn same_logs_of(
+        &self,
+        topic: &str,
+        partitions: u32,
+        has: impl Fn(&Member) -> bool,
+    ) -> anyhow::Result<()> {
         let mut bytes = 0;
-        for partition in partitions() {
+        for partition in (0..partitions).map(|index| format!("{topic}-{index}")) {
+            let members = self.members.iter().filter(|member| has(member));
             let logs: Vec<Vec<u8>> =
-                self.members.iter().map(|member| content(&member.data().join(&partition))).collect::<Result<_, _>>()?;
+                members.map(|member| content(&member.data().join(&partition))).collect::<Result<_, _>>()?;
             bytes += logs.first().map_or(0, Vec::len);
             let sizes: Vec<usize> = logs.iter().map(Vec::len).collect();
             ensure!(logs.windows(2).all(|pair| pair.first() == pair.last()), "{partition} differs: sizes {sizes:?}");
         }
         ensure!(bytes > 0, "there are no records");
-        println!("     the logs of the replicas are the same {bytes} bytes");
+        println!("     the logs of the replicas of {topic} are the same {bytes} bytes");
         Ok(())
     }
 
@@ -342,10 +382,6 @@ impl Member {
     pub(crate) fn directory(&self) -> String {
         format!("{}AA", char::from_digit(self.id, 10).unwrap_or('0').to_string().repeat(20))
     }
-}
-
-fn partitions() -> impl Iterator<Item = String> {
-    TOPICS.into_iter().flat_map(|topic| (0..PARTITIONS).map(move |index| format!("{topic}-{index}")))
 }
 
 /// All segments of a partition behind each other.

@@ -6,13 +6,13 @@
 //! Apache Kafka can be run the same way, as control, alone or mixed.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use milena_histories::{Figures, Operation, Rules, check, unread};
 
-use crate::cluster::{Cluster, Controllers, content};
+use crate::cluster::{Cluster, Controllers};
 use crate::flags::Flags;
 use crate::lab_clients::{Client, TOPIC, Target};
 use crate::lab_faults::{Fault, NODES, PLACES};
@@ -24,6 +24,8 @@ use crate::server::{self, Kind};
 use crate::wire::Wire;
 
 const PARTITIONS: u32 = 4;
+/// Records a second of each writer.
+const RATE: u32 = 50;
 /// Within this everything must be readable once all is healed.
 const HEALED: Duration = Duration::from_secs(60);
 /// How long clients may take to finish beyond that.
@@ -31,7 +33,7 @@ const FINISH_LIMIT: Duration = Duration::from_secs(120);
 /// The reader that follows, the one that begins when all is healed, and the one that reads when all writers have ended.
 const FOLLOWER: u32 = 7;
 const AFTER_HEAL: u32 = 8;
-const LAST: u32 = 9;
+pub(crate) const LAST: u32 = 9;
 /// Findings that are told.
 const TOLD_MAX: usize = 12;
 /// The last reader read to the end.
@@ -101,18 +103,18 @@ impl Lab {
         Wire::connect_to(&member.host, member.port)
     }
 
-    pub(crate) fn target(&self, partitions: u32) -> Target<'_> {
-        Target { bootstrap: &self.bootstrap, partitions, folder: &self.folder }
+    pub(crate) fn target(&self, (partitions, rate): (u32, u32)) -> Target<'_> {
+        Target { bootstrap: &self.bootstrap, partitions, rate, folder: &self.folder }
     }
 
     fn one(mut self, seed: u64, flags: &Flags) -> anyhow::Result<()> {
         let mut random = Random::new(seed);
         let places: Vec<String> = (0..PLACES).map(|at| self.network.namespace(at)).collect();
         let place = |at: usize| places.get(NODES + at % (PLACES - NODES)).map_or("", String::as_str);
-        let target = self.target(PARTITIONS);
+        let target = self.target((PARTITIONS, RATE));
         let mut writers = vec![
-            target.go_writer(place(0), 1, "none", None)?,
-            target.go_writer(place(1), 2, "lz4", None)?,
+            target.go_writer(place(0), 1, "none")?,
+            target.go_writer(place(1), 2, "lz4")?,
             target.c_writer(place(0), 3, "snappy")?,
             target.java_writers(place(1), &[(4, "zstd"), (5, "gzip")])?,
         ];
@@ -120,7 +122,7 @@ impl Lab {
         let told = self.disturb(&mut random, &mut writers, flags)?;
         println!("     {told}");
         let healed = Instant::now();
-        let target = self.target(PARTITIONS);
+        let target = self.target((PARTITIONS, RATE));
         let mut history = target.reader(place(1), AFTER_HEAL)?.history(HEALED).context("not readable after healing")?;
         println!("     everything was read again {:.1} s after healing", healed.elapsed().as_secs_f64());
         writers.iter_mut().for_each(Client::finish);
@@ -129,12 +131,14 @@ impl Lab {
         }
         history.extend(follower.history(FINISH_LIMIT)?);
         history.extend(target.reader(place(0), LAST)?.history(FINISH_LIMIT)?);
-        self.judge(&history)?;
+        let Figures { acknowledged, unknown, .. } = judge(&history, &self.folder)?;
+        let is_void = acknowledged < 3 * (acknowledged + unknown) / 10;
+        ensure!(!is_void, "void: too little was acknowledged");
         self.cluster.await_in_sync()?;
         // What was written is in the files; the last of Apache Kafka's nodes would wait in vain for controllers to let it go.
         std::thread::sleep(Duration::from_secs(1));
         (0..NODES).try_for_each(|at| self.cluster.take(at)?.kill())?;
-        self.same_logs(TOPIC, PARTITIONS)?;
+        self.cluster.same_logs_of(TOPIC, PARTITIONS, |_| true)?;
         if !flags.keep {
             let _ = std::fs::remove_dir_all(&self.folder);
             let _ = std::fs::remove_dir_all(&self.cluster.folder);
@@ -160,40 +164,26 @@ impl Lab {
         self.network.heal()?;
         Ok(told)
     }
+}
 
-    fn judge(&self, history: &[Operation]) -> anyhow::Result<()> {
-        let Figures { acknowledged, unknown, failed, read } = Figures::of(history);
-        println!("     {acknowledged} acknowledged, {unknown} unknown, {failed} failed, {read} read");
-        let anomalies = check(history, WHOLE);
-        let mut missing = unread(history, &LAST.to_string());
-        let count = missing.len();
-        missing.truncate(TOLD_MAX);
-        ensure!(
-            count == 0 && anomalies.is_legal(),
-            "histories in {}: {count} records not read at the end:\n     {}\n{anomalies}",
-            self.folder.display(),
-            missing.join("\n     ")
-        );
-        let is_void = acknowledged < 3 * (acknowledged + unknown) / 10 || acknowledged == 0;
-        ensure!(!is_void, "void: too little was acknowledged");
-        planted(history)
-    }
-
-    /// The logs of a topic's partitions are the same on all nodes.
-    pub(crate) fn same_logs(&self, topic: &str, partitions: u32) -> anyhow::Result<()> {
-        let mut bytes = 0;
-        for partition in 0..partitions {
-            let name = format!("{topic}-{partition}");
-            let of = |member: &crate::cluster::Member| content(&member.data().join(&name));
-            let logs: Vec<Vec<u8>> = self.cluster.members.iter().map(of).collect::<Result<_, _>>()?;
-            let sizes: Vec<usize> = logs.iter().map(Vec::len).collect();
-            bytes += logs.first().map_or(0, Vec::len);
-            ensure!(logs.windows(2).all(|pair| pair.first() == pair.last()), "{name} differs: sizes {sizes:?}");
-        }
-        ensure!(bytes > 0, "there are no records");
-        println!("     the logs of the replicas of {topic} are the same {bytes} bytes");
-        Ok(())
-    }
+/// A history in which nothing may be wrong, and in which mistakes that are put into it are found.
+pub(crate) fn judge(history: &[Operation], folder: &Path) -> anyhow::Result<Figures> {
+    let figures = Figures::of(history);
+    let Figures { acknowledged, unknown, failed, read } = figures;
+    println!("     {acknowledged} acknowledged, {unknown} unknown, {failed} failed, {read} read");
+    let anomalies = check(history, WHOLE);
+    let mut missing = unread(history, &LAST.to_string());
+    let count = missing.len();
+    missing.truncate(TOLD_MAX);
+    ensure!(
+        count == 0 && anomalies.is_legal(),
+        "histories in {}: {count} records not read at the end:\n     {}\n{anomalies}",
+        folder.display(),
+        missing.join("\n     ")
+    );
+    ensure!(acknowledged > 0, "nothing was acknowledged");
+    planted(history)?;
+    Ok(figures)
 }
 
 /// A writer's operations in the order in which it began them, by its numbers: where one timed out the next one's answer may

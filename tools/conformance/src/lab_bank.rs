@@ -135,7 +135,7 @@ impl Bank {
 
     fn one(mut self, seed: u64, flags: &Flags) -> anyhow::Result<()> {
         let mut random = Random::new(seed);
-        let mut orderer = self.lab.target(PARTITIONS).go_writer(&self.place(1), ORDERER, "none", Some(ORDERS))?;
+        let mut orderer = self.lab.target((PARTITIONS, ORDERS)).go_writer(&self.place(1), ORDERER, "none")?;
         let followers = vec![self.go_reader(0, FOLLOWERS[0], "read_committed")?, self.java_reader(1, FOLLOWERS[1])?];
         for teller in 0..self.tellers.len() {
             self.employ(teller)?;
@@ -159,8 +159,8 @@ impl Bank {
         self.lab.cluster.await_in_sync()?;
         std::thread::sleep(Duration::from_secs(1));
         (0..NODES).try_for_each(|at| self.lab.cluster.take(at)?.kill())?;
-        self.lab.same_logs(ACCOUNTS, PARTITIONS)?;
-        self.lab.same_logs("__transaction_state", COORDINATORS)?;
+        self.lab.cluster.same_logs_of(ACCOUNTS, PARTITIONS, |_| true)?;
+        self.lab.cluster.same_logs_of("__transaction_state", COORDINATORS, |_| true)?;
         if !flags.keep {
             let _ = std::fs::remove_dir_all(&self.lab.folder);
             let _ = std::fs::remove_dir_all(&self.lab.cluster.folder);
@@ -190,14 +190,14 @@ impl Bank {
 
     fn go_reader(&self, place: usize, process: &str, isolation: &str) -> anyhow::Result<Client> {
         let command = self.go("bank-reader", isolation, process);
-        let target = self.lab.target(PARTITIONS);
+        let target = self.lab.target((PARTITIONS, ORDERS));
         target.start(&self.place(place), &format!("reader-{process}"), &command, vec![self.history(process)])
     }
 
     fn java_reader(&self, place: usize, process: &str) -> anyhow::Result<Client> {
         let mut command = self.java();
         command.arg(format!("reader:-:{process}"));
-        let target = self.lab.target(PARTITIONS);
+        let target = self.lab.target((PARTITIONS, ORDERS));
         target.start(&self.place(place), &format!("reader-{process}"), &command, vec![self.history(process)])
     }
 
@@ -217,7 +217,7 @@ impl Bank {
         } else {
             self.go(&format!("bank-{what}"), id, process)
         };
-        let client = self.lab.target(PARTITIONS).start(&self.place(place), process, &command, histories)?;
+        let client = self.lab.target((PARTITIONS, ORDERS)).start(&self.place(place), process, &command, histories)?;
         Ok(self.tellers.get_mut(at).context("a teller")?.client.replace(client))
     }
 

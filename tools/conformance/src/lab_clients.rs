@@ -11,9 +11,6 @@ use crate::{layout, namespaces, process, text};
 
 /// The topic that is written and read.
 pub(crate) const TOPIC: &str = "lab";
-/// Records a second of each writer.
-const RATE: &str = "50";
-
 /// A program that runs.
 pub(crate) struct Client {
     name: String,
@@ -28,6 +25,8 @@ pub(crate) struct Client {
 pub(crate) struct Target<'a> {
     pub(crate) bootstrap: &'a str,
     pub(crate) partitions: u32,
+    /// Records a second of each writer.
+    pub(crate) rate: u32,
     pub(crate) folder: &'a Path,
 }
 
@@ -43,16 +42,9 @@ impl Target<'_> {
     }
 
     /// A writer of franz-go.
-    pub(crate) fn go_writer(
-        &self,
-        namespace: &str,
-        process: u32,
-        codec: &str,
-        rate: Option<u32>,
-    ) -> anyhow::Result<Client> {
+    pub(crate) fn go_writer(&self, namespace: &str, process: u32, codec: &str) -> anyhow::Result<Client> {
         let mut command = self.go("lab-writer");
-        let rate = rate.map_or(RATE.to_owned(), |rate| rate.to_string());
-        command.args([codec, &process.to_string(), &rate]).arg(self.history(process));
+        command.args([codec, &process.to_string(), &self.rate.to_string()]).arg(self.history(process));
         self.start(namespace, &format!("go-{codec}"), &command, vec![self.history(process)])
     }
 
@@ -60,17 +52,26 @@ impl Target<'_> {
     pub(crate) fn c_writer(&self, namespace: &str, process: u32, codec: &str) -> anyhow::Result<Client> {
         let mut command = Command::new(layout::installed("bin").join("c-client"));
         command.args(["lab-writer", self.bootstrap, TOPIC, &self.partitions.to_string()]);
-        command.args([codec, &process.to_string(), RATE]).arg(self.history(process));
+        command.args([codec, &process.to_string(), &self.rate.to_string()]).arg(self.history(process));
         self.start(namespace, &format!("c-{codec}"), &command, vec![self.history(process)])
     }
 
     /// Writers of Kafka's own client, in one process.
     pub(crate) fn java_writers(&self, namespace: &str, writers: &[(u32, &str)]) -> anyhow::Result<Client> {
         let mut command = process::java("LabWriter");
-        command.args([self.bootstrap, TOPIC, &self.partitions.to_string(), RATE]).arg(self.folder);
+        command.args([self.bootstrap, TOPIC, &self.partitions.to_string(), &self.rate.to_string()]).arg(self.folder);
         command.args(writers.iter().map(|(process, codec)| format!("{codec}:{process}")));
         let histories = writers.iter().map(|(process, _)| self.history(*process)).collect();
         self.start(namespace, "java", &command, histories)
+    }
+
+    /// Groups of one consumer of Kafka's own client each, by their protocols, in one process.
+    pub(crate) fn java_readers(&self, namespace: &str, readers: &[(u32, &str)]) -> anyhow::Result<Client> {
+        let mut command = process::java("LabReader");
+        command.args([self.bootstrap, TOPIC]).arg(self.folder);
+        command.args(readers.iter().map(|(process, protocol)| format!("{protocol}:{process}")));
+        let histories = readers.iter().map(|(process, _)| self.history(*process)).collect();
+        self.start(namespace, "java-readers", &command, histories)
     }
 
     /// A reader of franz-go, from the beginning.

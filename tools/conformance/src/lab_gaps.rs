@@ -42,7 +42,7 @@ fn now() -> i128 {
 fn measure(kind: Kind, flags: &Flags) -> anyhow::Result<()> {
     let mut lab = Lab::start("lab-gaps", [kind; NODES], 1, flags)?;
     let namespace = lab.network.namespace(NODES);
-    let writer = lab.target(1).go_writer(&namespace, 1, "none", Some(RATE))?;
+    let writer = lab.target((1, RATE)).go_writer(&namespace, 1, "none")?;
     std::thread::sleep(Duration::from_secs(5));
     let (mut kills, mut stops) = (Vec::new(), Vec::new());
     for round in 0..2 * flags.rounds.unwrap_or(20) {

@@ -13,6 +13,11 @@ pub(crate) fn source(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
+/// A file of the repository's top folder.
+pub(crate) fn document(name: &str) -> PathBuf {
+    root().join(name)
+}
+
 /// The release of Apache Kafka that Milena is held against.
 pub(crate) const RELEASE: &str = "4.3.1";
 

@@ -26,6 +26,7 @@ mod disks;
 mod fail_syncs;
 mod failover;
 mod flags;
+mod fourth;
 mod full_disk;
 mod group_clients;
 mod injector;
@@ -63,6 +64,7 @@ mod server;
 mod swap;
 mod text;
 mod tools;
+mod tour;
 mod transactions;
 mod wire;
 
@@ -105,7 +107,7 @@ fn run(args: &[String]) -> anyhow::Result<report::Report> {
 /// A part of the conformance run: its name, whether it is run unless others are named, what it does.
 type Part = (&'static str, bool, fn(&flags::Flags, &mut report::Report) -> anyhow::Result<()>);
 
-const PARTS: [Part; 14] = [
+const PARTS: [Part; 17] = [
     ("scripts", true, scripts::run),
     ("separate", true, scripts::run_separate),
     ("tools", true, tools::run),
@@ -119,6 +121,9 @@ const PARTS: [Part; 14] = [
     ("swap", false, swap::slice),
     ("mixed", true, mixed::run),
     ("cluster", true, cluster::run),
+    ("tour", false, tour::run),
+    ("fourth", false, fourth::run),
+    ("elections", false, quorum::slice),
     ("quorum", false, quorum::run),
 ];
 

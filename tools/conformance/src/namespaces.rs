@@ -30,10 +30,16 @@ pub(crate) fn missing() -> Option<String> {
     absent.map(|name| format!("{name} is not installed"))
 }
 
-/// A command as it runs in a namespace; the process keeps its number.
+/// A command as it runs in a namespace, or in ours if it has no name; the process keeps its number.
 pub(crate) fn within(namespace: &str, command: &Command) -> Command {
-    let mut inside = Command::new("ip");
-    inside.args(["netns", "exec", namespace]).arg(command.get_program()).args(command.get_args());
+    let mut inside = if namespace.is_empty() {
+        Command::new(command.get_program())
+    } else {
+        let mut ip = Command::new("ip");
+        ip.args(["netns", "exec", namespace]).arg(command.get_program());
+        ip
+    };
+    inside.args(command.get_args());
     for (name, value) in command.get_envs() {
         if let Some(value) = value {
             inside.env(name, value);

@@ -36,6 +36,23 @@ pub(crate) fn free_pair() -> anyhow::Result<u16> {
     bail!("no two free ports between {first} and {last}")
 }
 
+/// Ten ports of which the second, third and fourth are free: what they have in common, the number without its last digit.
+pub(crate) fn free_ten() -> anyhow::Result<u16> {
+    let (first, last) = range();
+    let (first, count) = (first.div_ceil(10), (last + 1) / 10 - first.div_ceil(10));
+    for _ in 0..count {
+        let ten = first + NEXT.fetch_add(1, Ordering::Relaxed) % count;
+        let bind = |port: u16| (UdpSocket::bind(("127.0.0.1", port)).ok(), TcpListener::bind(("127.0.0.1", port)).ok());
+        let bound: Vec<_> = (1..=3).map(|digit| bind(10 * ten + digit)).collect();
+        if bound.iter().all(|(held, free)| held.is_some() && free.is_some()) {
+            let held = bound.into_iter().filter_map(|(held, _)| held);
+            HELD.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(held);
+            return Ok(ten);
+        }
+    }
+    bail!("no three free ports in a row between {first}0 and {last}")
+}
+
 fn range() -> (u16, u16) {
     let asked = std::env::var("MILENA_PORTS").ok();
     let asked = asked.as_deref().and_then(|text| text.split_once('-'));

@@ -26,10 +26,26 @@ const ROUNDS: u32 = 3;
 const ROUNDS_MAX: u32 = 12;
 /// Records a second of each of the load's producers: the run takes minutes, and everything is read at the end.
 const PACE: u32 = 700;
+const SLICE_PACE: u32 = 200;
 /// How long there may be no active controller.
 const ELECTION_LIMIT: Duration = Duration::from_secs(30);
 /// A version of DescribeQuorum that all know.
 const VERSION: i16 = 1;
+
+/// A failover each way between Milena and Apache Kafka.
+const SLICE: &str = "elections: Milena between two of Apache Kafka hands over and takes over";
+
+/// A short run of a mixed quorum.
+pub(crate) fn slice(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
+    let kinds = [Kind::Kafka, Kind::Milena, Kind::Kafka];
+    let missing = kinds.iter().find_map(|kind| server::missing(*kind, flags)).or_else(server::missing_java);
+    match missing {
+        _ if !flags.selects(SLICE) => {}
+        Some(reason) => report.skip(SLICE, &reason),
+        None => report.outcome(SLICE, Quorum::new("elections", kinds, flags).and_then(|quorum| quorum.each_way(flags))),
+    }
+    Ok(())
+}
 
 /// The quorums: of Milena alone, and with one of Milena between two of Apache Kafka.
 pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
@@ -64,13 +80,15 @@ impl Quorum {
         Ok(Self { cluster: Cluster::new(folder, kinds, Controllers::All, flags)?, led: Vec::new() })
     }
 
-    fn test(mut self, flags: &Flags) -> anyhow::Result<()> {
+    fn start(&mut self, pace: u32) -> anyhow::Result<Load> {
         let nodes = self.cluster.members.len();
         (0..nodes).try_for_each(|at| self.cluster.begin(at))?;
-        for server in self.cluster.members.iter_mut().filter_map(|member| member.server.as_mut()) {
-            server.await_answers()?;
-        }
-        let mut load = Load::start(&self.cluster.bootstrap(), 3, PACE, &self.cluster.folder.join("load.err"))?;
+        (0..nodes).try_for_each(|at| self.cluster.await_answers(at))?;
+        Load::start(&self.cluster.bootstrap(), 3, pace, &self.cluster.folder.join("load.err"))
+    }
+
+    fn test(mut self, flags: &Flags) -> anyhow::Result<()> {
+        let mut load = self.start(PACE)?;
         let mut round = 0;
         let rounds = flags.rounds.unwrap_or(ROUNDS);
         while round < rounds || (!self.all_have_led() && round < ROUNDS_MAX) {
@@ -81,17 +99,77 @@ impl Quorum {
         ensure!(self.all_have_led(), "only {:?} was the active controller in {round} rounds", self.led);
         self.described().context("describe")?;
         self.voters_changed(&mut load).context("change the voters")?;
-        verified(&load.ask("everything")?)?;
-        ensure!(load.ask("pause")? == "paused", "the load does not come to an end");
-        verified(&load.ask("verify")?)?;
-        self.stop()?;
-        self.cluster.same_logs()?;
-        self.same_metadata()?;
+        self.end(&mut load)?;
         self.files_read().context("read the files")?;
         if !flags.keep {
             let _ = std::fs::remove_dir_all(&self.cluster.folder);
         }
         Ok(())
+    }
+
+    /// Milena takes over from Apache Kafka, and Apache Kafka from Milena.
+    fn each_way(mut self, flags: &Flags) -> anyhow::Result<()> {
+        let mut load = self.start(SLICE_PACE)?;
+        let begin = Instant::now();
+        let mut ways = Vec::new();
+        while !(ways.contains(&Kind::Kafka) && ways.contains(&Kind::Milena)) {
+            ensure!(load.ask("flowing")? == "flowing", "nothing is acknowledged");
+            let (at, epoch) = self.leader()?;
+            let kind = self.cluster.members.get(at).context("the leader")?.kind;
+            let outcome = match kind {
+                Kind::Milena => self.taken_over(at, epoch),
+                Kind::Kafka => self.takes_over(at, epoch, ways.len()),
+            };
+            outcome.with_context(|| format!("from {}; {}", kind.name(), self.last_words()))?;
+            ways.push(kind);
+            println!(
+                "     after {:.1} s: {} had led, {}",
+                begin.elapsed().as_secs_f64(),
+                kind.name(),
+                verified(&load.ask("verify")?)?
+            );
+        }
+        self.cluster.await_in_sync()?;
+        self.end(&mut load)?;
+        self.files_read().context("read the files")?;
+        if !flags.keep {
+            let _ = std::fs::remove_dir_all(&self.cluster.folder);
+        }
+        Ok(())
+    }
+
+    /// Milena leads and dies: one of the others is elected, both of Apache Kafka.
+    fn taken_over(&mut self, at: usize, epoch: i32) -> anyhow::Result<()> {
+        self.cluster.take(at)?.kill()?;
+        let (next, next_epoch) = self.leader()?;
+        ensure!(next != at && next_epoch > epoch, "node {} leads in epoch {next_epoch}, {epoch} before", next + 1);
+        self.cluster.start(at)
+    }
+
+    /// Apache Kafka leads and dies, and only Milena may be elected: the other follower was away while records were committed.
+    fn takes_over(&mut self, at: usize, epoch: i32, number: usize) -> anyhow::Result<()> {
+        let mut members = self.cluster.members.iter().enumerate();
+        let other = members.find(|(other, member)| *other != at && member.kind == Kind::Kafka).context("a follower")?.0;
+        self.cluster.take(other)?.kill()?;
+        self.cluster.topics(&format!("--create --topic without-{number} --partitions 2 --replication-factor 2"))?;
+        self.cluster.take(at)?.kill()?;
+        self.cluster.begin(other)?;
+        let (next, next_epoch) = self.leader()?;
+        let kind = self.cluster.members.get(next).context("the leader")?.kind;
+        ensure!(kind == Kind::Milena && next_epoch > epoch, "node {} leads in epoch {next_epoch}", next + 1);
+        self.cluster.begin(at)?;
+        self.cluster.await_answers(other)?;
+        self.cluster.await_answers(at)
+    }
+
+    /// Everything acknowledged is there, and all replicas are the same.
+    fn end(&mut self, load: &mut Load) -> anyhow::Result<()> {
+        verified(&load.ask("everything")?)?;
+        ensure!(load.ask("pause")? == "paused", "the load does not come to an end");
+        verified(&load.ask("verify")?)?;
+        self.stop()?;
+        self.cluster.same_logs()?;
+        self.same_metadata()
     }
 
     /// Stops all. A node of Apache Kafka waits minutes for a controller once the majority is gone: it is killed then.
@@ -263,7 +341,7 @@ impl Quorum {
             ensure!(text.contains(kind), "no {kind} in the snapshot");
         }
         let listed = self.cluster.tool(SHELL, &format!("--snapshot {snapshot} ls image/topics/byName"))?;
-        ensure!(listed.contains("round-1") && listed.contains("kill-none"), "the shell lists {listed}");
+        ensure!(listed.contains("kill-none") && listed.contains("kill-zstd"), "the shell lists {listed}");
         Ok(())
     }
 
