@@ -22,7 +22,14 @@ const NAME: &str = "fourth: a node comes under load, and the first one goes";
 const PARTITIONS: u32 = 4;
 /// Records a second of each of four writers.
 const RATE: u32 = 250;
-const SETTINGS: [(&str, &str); 1] = [("offsets.topic.num.partitions", "4")];
+/// Nobody dies here: who is silent on a busy machine is waited for.
+const SETTINGS: [(&str, &str); 5] = [
+    ("offsets.topic.num.partitions", "4"),
+    ("broker.session.timeout.ms", "30000"),
+    ("broker.heartbeat.interval.ms", "1000"),
+    ("controller.quorum.fetch.timeout.ms", "20000"),
+    ("controller.quorum.election.timeout.ms", "5000"),
+];
 /// Readers: franz-go, and groups of Java's consumers.
 const FOLLOWER: u32 = 7;
 const GROUPS: [(u32, &str); 2] = [(11, "classic"), (12, "consumer")];
