@@ -18,7 +18,7 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  *
  * <pre>
  *   TransactionLoad write BOOTSTRAP TOPIC PARTITIONS PRODUCERS SECONDS   transactions of one record of 100 bytes each
- *   TransactionLoad read BOOTSTRAP TOPIC PARTITIONS ISOLATION            everything, once
+ *   TransactionLoad read BOOTSTRAP TOPIC PARTITIONS ISOLATION SECONDS    everything, again and again for so long
  * </pre>
  *
  * Prints `what value` lines.
@@ -28,7 +28,7 @@ public final class TransactionLoad {
         if (args[0].equals("write")) {
             write(args[1], args[2], Integer.parseInt(args[3]), Integer.parseInt(args[4]), Double.parseDouble(args[5]));
         } else {
-            read(args[1], args[2], Integer.parseInt(args[3]), args[4]);
+            read(args[1], args[2], Integer.parseInt(args[3]), args[4], Double.parseDouble(args[5]));
         }
         System.exit(0);
     }
@@ -84,7 +84,7 @@ public final class TransactionLoad {
         System.out.println("p99 " + all[(int) (all.length * 0.99)] / 1e6);
     }
 
-    private static void read(String bootstrap, String topic, int partitions, String isolation) {
+    private static void read(String bootstrap, String topic, int partitions, String isolation, double seconds) {
         Map<String, Object> configs = Map.of("bootstrap.servers", bootstrap, "isolation.level", isolation);
         try (var consumer = new KafkaConsumer<>(configs, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
             var all = new ArrayList<TopicPartition>();
@@ -92,13 +92,15 @@ public final class TransactionLoad {
                 all.add(new TopicPartition(topic, p));
             }
             consumer.assign(all);
-            consumer.seekToBeginning(all);
             var ends = consumer.endOffsets(all);
             long from = System.nanoTime();
             long records = 0;
-            while (all.stream().anyMatch(tp -> consumer.position(tp) < ends.get(tp))) {
-                records += consumer.poll(Duration.ofMillis(500)).count();
-            }
+            do {
+                consumer.seekToBeginning(all);
+                while (all.stream().anyMatch(tp -> consumer.position(tp) < ends.get(tp))) {
+                    records += consumer.poll(Duration.ofMillis(500)).count();
+                }
+            } while (System.nanoTime() - from < seconds * 1e9);
             System.out.println("records " + records);
             System.out.println("seconds " + (System.nanoTime() - from) / 1e9);
         }

@@ -70,7 +70,7 @@ fn measure(flags: &Flags, subjects: &[Subject], table: &mut Table) -> anyhow::Re
     for isolation in ["read_uncommitted", "read_committed"] {
         for round in 0..=flags.rounds.unwrap_or(ROUNDS) {
             for (column, subject) in subjects.iter().enumerate() {
-                let taken = read(subject, isolation)?;
+                let taken = read(subject, isolation, flags.seconds)?;
                 if round > 0 {
                     tell(subject, isolation, &taken);
                     table.add(column, isolation, &taken);
@@ -116,9 +116,9 @@ fn write(subject: &Subject, producers: u32, seconds: f64) -> anyhow::Result<Vec<
     ])
 }
 
-fn read(subject: &Subject, isolation: &str) -> anyhow::Result<Vec<Figure>> {
-    let topic = topic(PRODUCERS[1]);
-    let (found, used) = load(subject, &["read", &subject.node.bootstrap(), &topic, PARTITIONS, isolation])?;
+fn read(subject: &Subject, isolation: &str, seconds: f64) -> anyhow::Result<Vec<Figure>> {
+    let (topic, seconds) = (topic(PRODUCERS[1]), seconds.to_string());
+    let (found, used) = load(subject, &["read", &subject.node.bootstrap(), &topic, PARTITIONS, isolation, &seconds])?;
     let records = value(&found, "records")?;
     Ok(vec![
         ("records/s", records / value(&found, "seconds")?),
