@@ -11,6 +11,7 @@ import java.util.Map;
 import java.util.Set;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.errors.TimeoutException;
 import org.apache.kafka.common.serialization.StringSerializer;
 
 /**
@@ -43,6 +44,7 @@ public final class LabWriter {
         try (BufferedWriter out = Files.newBufferedWriter(Path.of(args[4], process + ".history"))) {
             Set<String> open = new HashSet<>();
             var producer = new KafkaProducer<>(configs, new StringSerializer(), new StringSerializer());
+            awaitTopic(producer, args[1]);
             for (long n = 0; !isOver; n++) {
                 Thread.sleep(1000 / Integer.parseInt(args[3]));
                 int partition = (int) (n % partitions);
@@ -68,6 +70,18 @@ public final class LabWriter {
         } catch (Exception error) {
             error.printStackTrace();
             System.exit(1);
+        }
+    }
+
+    /** The first record does not pay for what the client has to find out first. */
+    private static void awaitTopic(KafkaProducer<String, String> producer, String topic) {
+        while (!isOver) {
+            try {
+                producer.partitionsFor(topic);
+                return;
+            } catch (TimeoutException late) {
+                // It asks again.
+            }
         }
     }
 
