@@ -12,6 +12,7 @@ import java.util.concurrent.Future;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
+import org.apache.kafka.clients.admin.ListTopicsOptions;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.RecordsToDelete;
@@ -37,6 +38,7 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  *   flight        begins to send and does not wait: `flying N`
  *   settle        waits until what flies is acknowledged: `settled N`
  *   compare       what the server says, and every record, beside what is remembered: `same ...` or `broken ...`
+ *   members       waits until the living members of groups were given everything that flew: `members N`
  *   finish        ends the open transactions: `finished N`
  * </pre>
  */
@@ -47,6 +49,7 @@ public final class SwapLoad {
     private static final String FLIGHT = "flight";
 
     private final String bootstrap;
+    private final short replicas;
     private final Random random;
     private final Admin admin;
     private final SwapView view;
@@ -54,6 +57,8 @@ public final class SwapLoad {
     private final Map<String, KafkaProducer<byte[], byte[]>> producers = new HashMap<>();
     private final Map<Integer, SwapRecord.Transaction> open = new TreeMap<>();
     private final List<Flying> flying = new ArrayList<>();
+    private final SwapExpected expected = new SwapExpected();
+    private final Map<String, SwapMember> members = new TreeMap<>();
     private final Map<String, Integer> done = new TreeMap<>();
     private int named;
     private int sent;
@@ -62,16 +67,18 @@ public final class SwapLoad {
 
     record Flying(SwapRecord.Topic topic, ProducerRecord<byte[], byte[]> record, SwapRecord.Transaction transaction, Future<RecordMetadata> told) { }
 
-    private SwapLoad(String bootstrap, long seed) {
+    private SwapLoad(String bootstrap, long seed, short replicas) {
         this.bootstrap = bootstrap;
+        this.replicas = replicas;
         this.random = new Random(seed);
         this.admin = Admin.create(Map.of("bootstrap.servers", bootstrap, "default.api.timeout.ms", 60_000, "reconnect.backoff.max.ms", 200));
-        this.view = new SwapView(admin);
+        this.view = new SwapView(admin, expected, replicas > 1);
     }
 
     public static void main(String[] args) throws Exception {
-        var load = new SwapLoad(args[0], Long.parseLong(args[1]));
+        var load = new SwapLoad(args[0], Long.parseLong(args[1]), Short.parseShort(args[2]));
         load.create(FLIGHT, 2, Map.of());
+        load.live();
         System.out.println("ready");
         var in = new BufferedReader(new InputStreamReader(System.in));
         for (String command = in.readLine(); command != null; command = in.readLine()) {
@@ -94,10 +101,19 @@ public final class SwapLoad {
                 for (int n = 0; n < Integer.parseInt(words[1]); n++) {
                     act();
                 }
+                // One goes over the exchange.
+                while (open.isEmpty()) {
+                    transact(random.nextInt(TRANSACTIONAL));
+                }
                 settle();
                 return "done " + done;
             case "remember":
-                return "remembered " + view.remember(topics);
+                return "remembered " + view.remember(topics, openIds());
+            case "members":
+                for (var member : members.values()) {
+                    member.await(topics.get(FLIGHT));
+                }
+                return "members " + members.size();
             case "flight":
                 for (int n = 0; n < 200; n++) {
                     fly(CODECS.get(n % 5), topics.get(FLIGHT), null);
@@ -106,11 +122,8 @@ public final class SwapLoad {
             case "settle":
                 return "settled " + settle();
             case "compare":
-                var differences = view.differences(topics);
-                // A server that has just begun may not lead everything yet, and then tells less without saying so.
-                for (long end = System.currentTimeMillis() + 20_000; !differences.isEmpty() && System.currentTimeMillis() < end; Thread.sleep(200)) {
-                    differences = view.differences(topics);
-                }
+                view.compare(topics, openIds());
+                List<String> differences = new ArrayList<>();
                 var found = SwapRecord.compare(bootstrap, topics.values(), differences);
                 return differences.isEmpty() ? "same " + found : "broken: " + String.join("\n", differences.subList(0, Math.min(30, differences.size())));
             case "finish":
@@ -122,6 +135,25 @@ public final class SwapLoad {
             default:
                 throw new IllegalArgumentException(words[0]);
         }
+    }
+
+    private List<String> openIds() {
+        return open.keySet().stream().map(SwapLoad::transactionalId).toList();
+    }
+
+    private static String transactionalId(int id) {
+        return "swap-" + id;
+    }
+
+    /** A member for each protocol there is; returns when their coordinators' topic is there. */
+    private void live() throws Exception {
+        for (String protocol : view.hasConsumerProtocol() ? List.of("classic", "consumer") : List.of("classic")) {
+            members.put(protocol, new SwapMember(bootstrap, protocol, FLIGHT));
+        }
+        SwapReady.await("__consumer_offsets", () -> {
+            var names = admin.listTopics(new ListTopicsOptions().listInternal(true)).names().get();
+            return names.contains("__consumer_offsets") ? null : "only " + names;
+        });
     }
 
     private void act() throws Exception {
@@ -169,7 +201,7 @@ public final class SwapLoad {
         Map<String, String> configs = new HashMap<>();
         if (random.nextInt(3) == 0) {
             configs.put("cleanup.policy", "compact");
-            configs.put("min.cleanable.dirty.ratio", "0.0001");
+            configs.put("min.cleanable.dirty.ratio", "1.0E-4");
             configs.put("segment.ms", "700");
         }
         if (random.nextInt(3) == 0) {
@@ -185,39 +217,80 @@ public final class SwapLoad {
     }
 
     private void create(String name, int partitions, Map<String, String> configs) throws Exception {
-        admin.createTopics(List.of(new NewTopic(name, partitions, (short) 1).configs(configs))).all().get();
-        new Case(bootstrap, "none", admin).awaitTopic(name, partitions);
-        topics.put(name, new SwapRecord.Topic(name, configs, partitions));
+        var created = admin.createTopics(List.of(new NewTopic(name, partitions, replicas).configs(configs)));
+        created.all().get();
+        awaitTopic(name, partitions);
+        var topic = new SwapRecord.Topic(name, created.topicId(name).get(), configs, partitions);
+        topics.put(name, topic);
+        expectWhole(topic);
+        configs.forEach((key, value) -> expectConfig(name, key, value));
+    }
+
+    private void awaitTopic(String name, int partitions) throws Exception {
+        SwapReady.await(name, () -> {
+            try {
+                new Case(bootstrap, "none", admin).awaitTopic(name, partitions);
+                return null;
+            } catch (IllegalStateException notYet) {
+                return notYet.getMessage();
+            }
+        });
+    }
+
+    private void expectWhole(SwapRecord.Topic topic) {
+        expected.put("topics", topic.name + " ", SwapView.whole(topic.name, topic.id, topic.partitions.size()));
+    }
+
+    private void expectConfig(String topic, String key, String value) {
+        var resource = new ConfigResource(ConfigResource.Type.TOPIC, topic);
+        expected.put("configs", topic + " " + key, resource + " " + key + "=" + value + " DYNAMIC_TOPIC_CONFIG");
+    }
+
+    /** Its key begins with the topic, with which it goes. */
+    private void expectOffset(String group, TopicPartition partition, OffsetAndMetadata offset) {
+        expected.put("groups", partition.topic() + " " + partition.partition() + " " + group, SwapView.offset(group, partition, offset));
     }
 
     private void delete() throws Exception {
         var topic = any();
-        if (open.values().stream().anyMatch(transaction -> transaction.topics.contains(topic.name))) {
+        if (isInTransaction(topic)) {
             return;
         }
         admin.deleteTopics(List.of(topic.name)).all().get();
-        new Case(bootstrap, "none", admin).awaitGone(topic.name);
+        SwapReady.await(topic.name, () -> admin.listTopics().names().get().contains(topic.name) ? "is still there" : null);
         topics.remove(topic.name);
+        expected.removeTopic(topic.name);
+    }
+
+    private boolean isInTransaction(SwapRecord.Topic topic) {
+        return open.values().stream().anyMatch(transaction -> transaction.topics.contains(topic.name));
     }
 
     private void grow(SwapRecord.Topic topic) throws Exception {
         int partitions = topic.partitions.size() + 1;
         admin.createPartitions(Map.of(topic.name, NewPartitions.increaseTo(partitions))).all().get();
-        new Case(bootstrap, "none", admin).awaitTopic(topic.name, partitions);
+        awaitTopic(topic.name, partitions);
         topic.partitions.add(new SwapRecord.Partition());
+        expectWhole(topic);
     }
 
     private void configure(SwapRecord.Topic topic) throws Exception {
         String key = List.of("retention.bytes", "max.message.bytes", "flush.messages", "index.interval.bytes").get(random.nextInt(4));
         var kind = random.nextInt(3) == 0 ? AlterConfigOp.OpType.DELETE : AlterConfigOp.OpType.SET;
-        var change = new AlterConfigOp(new ConfigEntry(key, String.valueOf(2_000_000_000 - random.nextInt(1000))), kind);
+        String value = String.valueOf(2_000_000_000 - random.nextInt(1000));
+        var change = new AlterConfigOp(new ConfigEntry(key, value), kind);
         admin.incrementalAlterConfigs(Map.of(new ConfigResource(ConfigResource.Type.TOPIC, topic.name), List.of(change))).all().get();
+        if (kind == AlterConfigOp.OpType.SET) {
+            expectConfig(topic.name, key, value);
+        } else {
+            expected.remove("configs", topic.name + " " + key);
+        }
     }
 
     private void deleteRecords(SwapRecord.Topic topic) throws Exception {
         int at = random.nextInt(topic.partitions.size());
         var partition = topic.partitions.get(at);
-        if (topic.isCompacted || partition.sent.size() < 10 || !open.isEmpty()) {
+        if (topic.isCompacted || partition.sent.size() < 10 || isInTransaction(topic)) {
             return;
         }
         long before = List.copyOf(partition.sent.keySet()).get(partition.sent.size() / 3);
@@ -277,7 +350,7 @@ public final class SwapLoad {
         }
         if (transaction == null) {
             boolean isNew = !producers.containsKey("transactional-" + id);
-            var producer = producer("transactional-" + id, Map.of("transactional.id", "swap-" + id, "transaction.timeout.ms", 900_000,
+            var producer = producer("transactional-" + id, Map.of("transactional.id", transactionalId(id), "transaction.timeout.ms", 900_000,
                 "compression.type", CODECS.get(id)));
             if (isNew) {
                 producer.initTransactions();
@@ -295,7 +368,9 @@ public final class SwapLoad {
         settle();
         if (random.nextInt(3) == 0) {
             var offset = new OffsetAndMetadata(random.nextInt(1000), "in a transaction");
-            transaction.producer.sendOffsetsToTransaction(Map.of(new TopicPartition(topic.name, 0), offset), new ConsumerGroupMetadata("transacted-" + id));
+            var partition = new TopicPartition(topic.name, 0);
+            transaction.producer.sendOffsetsToTransaction(Map.of(partition, offset), new ConsumerGroupMetadata("transacted-" + id));
+            transaction.offsets.put(partition, offset);
         }
     }
 
@@ -304,10 +379,10 @@ public final class SwapLoad {
         if (random.nextBoolean()) {
             transaction.producer.commitTransaction();
             transaction.isCommitted = true;
+            transaction.offsets.forEach((partition, offset) -> expectOffset("transacted-" + id, partition, offset));
         } else {
             transaction.producer.abortTransaction();
         }
-        transaction.isOver = true;
     }
 
     private void commitOffsets(SwapRecord.Topic topic) throws Exception {
@@ -315,22 +390,26 @@ public final class SwapLoad {
         if (which == 0) {
             Optional<Integer> epoch = random.nextBoolean() ? Optional.of(random.nextInt(3)) : Optional.empty();
             var offset = new OffsetAndMetadata(random.nextInt(100_000), epoch, "note " + random.nextInt(100));
-            admin.alterConsumerGroupOffsets("simple-" + random.nextInt(3), Map.of(new TopicPartition(topic.name, 0), offset)).all().get();
+            String group = "simple-" + random.nextInt(3);
+            var partition = new TopicPartition(topic.name, 0);
+            admin.alterConsumerGroupOffsets(group, Map.of(partition, offset)).all().get();
+            expectOffset(group, partition, offset);
             return;
         }
-        String protocol = which == 1 || !view.hasConsumerProtocol() ? "classic" : "consumer";
+        String protocol = which == 1 || !members.containsKey("consumer") ? "classic" : "consumer";
         Map<String, Object> configs = Map.of("bootstrap.servers", bootstrap, "group.id", protocol + "-" + topic.name, "group.protocol", protocol,
             "auto.offset.reset", "earliest", "enable.auto.commit", false);
         try (var consumer = new KafkaConsumer<>(configs, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
             consumer.subscribe(List.of(topic.name));
-            for (long end = System.currentTimeMillis() + 60_000; consumer.assignment().size() < topic.partitions.size(); ) {
+            SwapReady.await("no assignment in " + configs.get("group.id"), () -> {
                 consumer.poll(Duration.ofMillis(50));
-                if (System.currentTimeMillis() > end) {
-                    throw new IllegalStateException("no assignment in " + configs.get("group.id") + ": " + consumer.assignment());
-                }
-            }
+                return consumer.assignment().size() < topic.partitions.size() ? String.valueOf(consumer.assignment()) : null;
+            });
             consumer.poll(Duration.ofMillis(200));
-            consumer.commitSync();
+            Map<TopicPartition, OffsetAndMetadata> offsets = new HashMap<>();
+            consumer.assignment().forEach(partition -> offsets.put(partition, new OffsetAndMetadata(consumer.position(partition), "read by " + protocol)));
+            consumer.commitSync(offsets);
+            offsets.forEach((partition, offset) -> expectOffset(protocol + "-" + topic.name, partition, offset));
         }
     }
 }

@@ -11,21 +11,26 @@ import java.util.ArrayList;
 import java.util.TreeMap;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.Uuid;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
 /** What was written, kept outside of every server, and how it is held against what a server has. */
 final class SwapRecord {
+    private static final int IDLE_POLLS_MAX = 600;
+
     private SwapRecord() { }
 
     static final class Transaction {
         final KafkaProducer<byte[], byte[]> producer;
         final Set<String> topics = new HashSet<>();
-        boolean isOver;
+        /** Committed with it. */
+        final Map<TopicPartition, OffsetAndMetadata> offsets = new HashMap<>();
         boolean isCommitted;
 
         Transaction(KafkaProducer<byte[], byte[]> producer) {
@@ -35,12 +40,14 @@ final class SwapRecord {
 
     static final class Topic {
         final String name;
+        final Uuid id;
         final boolean isCompacted;
         final boolean isOfAppendTime;
         final List<Partition> partitions = new ArrayList<>();
 
-        Topic(String name, Map<String, String> configs, int partitions) {
+        Topic(String name, Uuid id, Map<String, String> configs, int partitions) {
             this.name = name;
+            this.id = id;
             this.isCompacted = configs.containsKey("cleanup.policy");
             this.isOfAppendTime = configs.containsKey("message.timestamp.type");
             for (int p = 0; p < partitions; p++) {
@@ -115,13 +122,15 @@ final class SwapRecord {
             consumer.assign(found.keySet());
             consumer.seekToBeginning(found.keySet());
             ends = consumer.endOffsets(found.keySet());
-            long deadline = System.currentTimeMillis() + 60_000;
+            int idle = 0;
             while (found.keySet().stream().anyMatch(partition -> consumer.position(partition) < ends.get(partition))) {
-                for (var record : consumer.poll(Duration.ofMillis(100))) {
+                var records = consumer.poll(Duration.ofMillis(100));
+                idle = records.isEmpty() ? idle + 1 : 0;
+                for (var record : records) {
                     found.get(new TopicPartition(record.topic(), record.partition())).put(record.offset(), record);
                     count++;
                 }
-                if (System.currentTimeMillis() > deadline) {
+                if (idle > IDLE_POLLS_MAX) {
                     differences.add(isolation + ": not everything came: " + ends);
                     return count;
                 }

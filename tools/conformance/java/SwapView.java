@@ -1,8 +1,10 @@
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.concurrent.Callable;
@@ -10,19 +12,29 @@ import java.util.concurrent.ExecutionException;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
+import org.apache.kafka.clients.admin.ListConsumerGroupOffsetsSpec;
 import org.apache.kafka.clients.admin.ListOffsetsOptions;
+import org.apache.kafka.clients.admin.ListTopicsOptions;
+import org.apache.kafka.clients.admin.ProducerState;
 import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.admin.ScramCredentialInfo;
 import org.apache.kafka.clients.admin.ScramMechanism;
+import org.apache.kafka.clients.admin.TopicDescription;
+import org.apache.kafka.clients.admin.UserScramCredentialAlteration;
+import org.apache.kafka.clients.admin.UserScramCredentialDeletion;
 import org.apache.kafka.clients.admin.UserScramCredentialUpsertion;
+import org.apache.kafka.clients.admin.UserScramCredentialsDescription;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.common.IsolationLevel;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.Uuid;
 import org.apache.kafka.common.acl.AccessControlEntry;
 import org.apache.kafka.common.acl.AclBinding;
 import org.apache.kafka.common.acl.AclBindingFilter;
 import org.apache.kafka.common.acl.AclOperation;
 import org.apache.kafka.common.acl.AclPermissionType;
 import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.errors.RetriableException;
 import org.apache.kafka.common.errors.SecurityDisabledException;
 import org.apache.kafka.common.errors.UnsupportedVersionException;
 import org.apache.kafka.common.quota.ClientQuotaAlteration;
@@ -33,8 +45,9 @@ import org.apache.kafka.common.resource.ResourcePattern;
 import org.apache.kafka.common.resource.ResourceType;
 
 /**
- * What a server says of itself, in sections of lines, remembered when it goes and asked of the next one. A section the server at hand
- * cannot tell (it does not serve the request, or has no authorizer) keeps what was remembered, for the next one that can.
+ * What a server says of itself, in sections of lines, remembered when it goes and asked of the next one, and held against what was
+ * asked of the servers (`SwapExpected`). A section the server at hand cannot tell (it does not serve the request, or has no authorizer)
+ * keeps what was remembered, for the next one that can.
  */
 final class SwapView {
     /** Its records come while servers go, so that only its content is compared. */
@@ -42,45 +55,73 @@ final class SwapView {
 
     private final Admin admin;
     private final Map<String, TreeSet<String>> remembered = new TreeMap<>();
-    private boolean hasConsumerProtocol;
+    private final SwapExpected expected;
+    private final SwapReady ready;
+    /** Who leads changes when one of several brokers goes. */
+    private final boolean isCluster;
 
-    SwapView(Admin admin) {
+    SwapView(Admin admin, SwapExpected expected, boolean isCluster) {
         this.admin = admin;
+        this.expected = expected;
+        this.ready = new SwapReady(admin);
+        this.isCluster = isCluster;
     }
 
-    boolean hasConsumerProtocol() {
-        return hasConsumerProtocol;
+    /** The levels never change. */
+    boolean hasConsumerProtocol() throws Exception {
+        return admin.describeFeatures().featureMetadata().get().finalizedFeatures().containsKey("group.version");
     }
 
-    int remember(Map<String, SwapRecord.Topic> topics) throws Exception {
-        remembered.putAll(told(topics));
+    /** Once what was asked for is there, and every transaction that was ended has its markers. */
+    int remember(Map<String, SwapRecord.Topic> topics, Collection<String> open) throws Exception {
+        ready.await(open);
+        SwapReady.await("what was asked for", () -> {
+            var told = told(topics);
+            List<String> differences = new ArrayList<>();
+            told.forEach((section, found) -> expected.compare(section, found, differences));
+            if (differences.isEmpty()) {
+                remembered.putAll(told);
+            }
+            return differences.isEmpty() ? null : String.join("\n", differences);
+        });
         return remembered.values().stream().mapToInt(TreeSet::size).sum();
     }
 
-    /** What is different from what is remembered; nothing if nothing is. */
-    List<String> differences(Map<String, SwapRecord.Topic> topics) throws Exception {
-        List<String> differences = new ArrayList<>();
-        told(topics).forEach((section, found) -> {
-            var expected = remembered.get(section);
-            if (expected != null) {
-                expected.stream().filter(line -> !found.contains(line)).forEach(line -> differences.add(section + " - " + line));
-                found.stream().filter(line -> !expected.contains(line)).forEach(line -> differences.add(section + " + " + line));
-            }
+    /**
+     * Waits until the server says what the last one said. What it takes in after its start (metadata, groups) it may not have at once, and
+     * does not say so; a difference that stays is one.
+     */
+    void compare(Map<String, SwapRecord.Topic> topics, Collection<String> open) throws Exception {
+        ready.await(open);
+        SwapReady.await("what the last server said (-) and this one says (+)", () -> {
+            List<String> differences = new ArrayList<>();
+            told(topics).forEach((section, found) -> {
+                var before = remembered.getOrDefault(section, found);
+                before.stream().filter(line -> !found.contains(line)).forEach(line -> differences.add(section + " - " + line));
+                found.stream().filter(line -> !before.contains(line)).forEach(line -> differences.add(section + " + " + line));
+                expected.compare(section, found, differences);
+            });
+            return differences.isEmpty() ? null : String.join("\n", differences.subList(0, Math.min(30, differences.size())));
         });
-        return differences;
     }
 
     private Map<String, TreeSet<String>> told(Map<String, SwapRecord.Topic> topics) throws Exception {
         Map<String, TreeSet<String>> sections = new HashMap<>();
         section(sections, "features", () -> {
             var features = admin.describeFeatures().featureMetadata().get().finalizedFeatures();
-            hasConsumerProtocol = features.containsKey("group.version");
             return List.of("cluster " + admin.describeCluster().clusterId().get(), features);
         });
         section(sections, "topics", () -> {
             List<Object> lines = new ArrayList<>();
-            admin.describeTopics(admin.listTopics(new org.apache.kafka.clients.admin.ListTopicsOptions().listInternal(true)).names().get()).allTopicNames().get()
-                .forEach((name, topic) -> lines.add(name + " " + topic.topicId() + " " + topic.partitions()));
+            Set<String> names = new TreeSet<>(admin.listTopics(new ListTopicsOptions().listInternal(true)).names().get());
+            // Another load's, which looks after them.
+            names.removeIf(name -> name.startsWith("kill-"));
+            admin.describeTopics(names).allTopicNames().get().forEach((name, topic) -> {
+                lines.add(name + " " + topic.topicId() + " " + (isCluster ? replicas(topic) : topic.partitions()));
+                if (!topic.isInternal()) {
+                    lines.add(whole(name, topic.topicId(), topic.partitions().size()));
+                }
+            });
             return lines;
         });
         section(sections, "configs", () -> configs(topics));
@@ -88,6 +129,7 @@ final class SwapView {
         section(sections, "producers", () -> producers(topics));
         section(sections, "transactions", this::transactions);
         section(sections, "groups", () -> groups(topics));
+        section(sections, "protocols", this::protocols);
         section(sections, "quotas", () -> {
             List<Object> lines = new ArrayList<>();
             admin.describeClientQuotas(ClientQuotaFilter.all()).entities().get().forEach((entity, quota) -> lines.add(entity + " " + new TreeMap<>(quota)));
@@ -102,12 +144,26 @@ final class SwapView {
         return sections;
     }
 
+    /** A topic as a client knows it that made it. */
+    static String whole(String name, Uuid id, int partitions) {
+        return "whole " + name + " " + id + " " + partitions;
+    }
+
+    private static List<String> replicas(TopicDescription topic) {
+        List<String> replicas = new ArrayList<>();
+        topic.partitions().forEach(partition -> replicas.add(partition.partition() + " on " + partition.replicas()));
+        return replicas;
+    }
+
     private static void section(Map<String, TreeSet<String>> sections, String name, Callable<List<?>> lines) throws Exception {
         try {
             var sorted = new TreeSet<String>();
             lines.call().forEach(line -> sorted.add(String.valueOf(line)));
             sections.put(name, sorted);
         } catch (ExecutionException error) {
+            if (error.getCause() instanceof RetriableException) {
+                throw error;
+            }
             if (!cannot(error)) {
                 throw new IllegalStateException(name, error);
             }
@@ -119,7 +175,10 @@ final class SwapView {
     }
 
     private List<String> configs(Map<String, SwapRecord.Topic> topics) throws Exception {
-        List<ConfigResource> asked = new ArrayList<>(List.of(new ConfigResource(ConfigResource.Type.BROKER, ""), new ConfigResource(ConfigResource.Type.BROKER, "1")));
+        List<ConfigResource> asked = new ArrayList<>(List.of(new ConfigResource(ConfigResource.Type.BROKER, "")));
+        if (!isCluster) {
+            asked.add(new ConfigResource(ConfigResource.Type.BROKER, "1"));
+        }
         topics.keySet().forEach(topic -> asked.add(new ConfigResource(ConfigResource.Type.TOPIC, topic)));
         List<String> lines = new ArrayList<>();
         admin.describeConfigs(asked).all().get().forEach((resource, config) -> config.entries().stream()
@@ -154,8 +213,17 @@ final class SwapView {
     private List<String> producers(Map<String, SwapRecord.Topic> topics) throws Exception {
         List<String> lines = new ArrayList<>();
         admin.describeProducers(partitions(topics)).all().get().forEach((partition, producers) -> producers.activeProducers().forEach(producer ->
-            lines.add(partition + " " + producer)));
+            lines.add(partition + " " + (topics.get(partition.topic()).isCompacted ? timeless(producer) : producer))));
         return lines;
+    }
+
+    /**
+     * Compaction that takes the newest record of a batch gives the batch an earlier time, and Apache Kafka, which reads the segments again
+     * after it was killed (`LogLoader.recoverSegment`), takes that for the producer's.
+     */
+    private static String timeless(ProducerState producer) {
+        return producer.producerId() + " " + producer.producerEpoch() + " " + producer.lastSequence() + " " + producer.coordinatorEpoch() + " "
+            + producer.currentTransactionStartOffset();
     }
 
     private List<String> transactions() throws Exception {
@@ -169,39 +237,77 @@ final class SwapView {
     }
 
     private List<String> groups(Map<String, SwapRecord.Topic> topics) throws Exception {
+        Map<String, ListConsumerGroupOffsetsSpec> asked = new HashMap<>();
+        for (var group : admin.listGroups().all().get()) {
+            asked.put(group.groupId(), new ListConsumerGroupOffsetsSpec());
+        }
         List<String> lines = new ArrayList<>();
-        for (var group : admin.listConsumerGroups().all().get()) {
-            admin.listConsumerGroupOffsets(group.groupId()).partitionsToOffsetAndMetadata().get().forEach((partition, offset) -> {
-                if (topics.containsKey(partition.topic())) {
-                    lines.add(group.groupId() + " " + partition + " " + offset);
-                }
-            });
+        if (asked.isEmpty()) {
+            return lines;
+        }
+        admin.listConsumerGroupOffsets(asked).all().get().forEach((group, offsets) -> offsets.forEach((partition, offset) -> {
+            if (topics.containsKey(partition.topic()) && !partition.topic().equals(FLIGHT)) {
+                lines.add(offset(group, partition, offset));
+            }
+        }));
+        return lines;
+    }
+
+    static String offset(String group, TopicPartition partition, OffsetAndMetadata offset) {
+        return group + " " + partition + " " + offset;
+    }
+
+    /** What the coordinators say of groups that have no member; of living ones the state depends on the moment. */
+    private List<String> protocols() throws Exception {
+        List<String> lines = new ArrayList<>();
+        for (var group : admin.listGroups().all().get()) {
+            if (!group.groupId().startsWith("living-")) {
+                lines.add(String.valueOf(group));
+            }
         }
         return lines;
     }
 
-    /** A quota, a credential, an ACL, a config of brokers: where the server can. */
+    /** A quota, a credential, an ACL, a config of brokers, set or removed: where the server can. */
     void entities(Random random) throws Exception {
         int n = random.nextInt(4);
-        double rate = 1_000_000_000 + random.nextInt(1000);
+        boolean isRemoved = random.nextInt(4) == 0;
+        Double rate = isRemoved ? null : (Double) (1_000_000_000.0 + random.nextInt(1000));
         var entity = new ClientQuotaEntity(Map.of("client-id", "nobody-" + n));
-        ifItCan(() -> admin.alterClientQuotas(List.of(new ClientQuotaAlteration(entity, List.of(new ClientQuotaAlteration.Op("producer_byte_rate", rate))))).all().get());
-        var credential = new UserScramCredentialUpsertion("user-" + n, new ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, 4096 + n), "secret".getBytes(), ("salt" + n).getBytes());
-        ifItCan(() -> admin.alterUserScramCredentials(List.of(credential)).all().get());
+        ifItCan(() -> admin.alterClientQuotas(List.of(new ClientQuotaAlteration(entity, List.of(new ClientQuotaAlteration.Op("producer_byte_rate", rate))))).all().get(),
+            "quotas", "nobody-" + n, isRemoved ? null : entity + " " + Map.of("producer_byte_rate", rate));
+        String user = "user-" + n;
+        var scram = new ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, 4096 + n);
+        if (!isRemoved || expected.has("scram", user)) {
+            UserScramCredentialAlteration change = isRemoved ? new UserScramCredentialDeletion(user, scram.mechanism())
+                : new UserScramCredentialUpsertion(user, scram, "secret".getBytes(), ("salt" + random.nextInt(100)).getBytes());
+            ifItCan(() -> admin.alterUserScramCredentials(List.of(change)).all().get(), "scram", user,
+                isRemoved ? null : user + " " + new UserScramCredentialsDescription(user, List.of(scram)));
+        }
         var acl = new AclBinding(new ResourcePattern(ResourceType.TRANSACTIONAL_ID, "nothing-" + n, PatternType.LITERAL),
             new AccessControlEntry("User:nobody", "*", AclOperation.WRITE, AclPermissionType.ALLOW));
-        ifItCan(() -> admin.createAcls(List.of(acl)).all().get());
+        ifItCan(() -> isRemoved ? admin.deleteAcls(List.of(acl.toFilter())).all().get() : admin.createAcls(List.of(acl)).all().get(),
+            "acls", "nothing-" + n, isRemoved ? null : acl);
         var config = new AlterConfigOp(new ConfigEntry("log.cleaner.threads", String.valueOf(1 + random.nextInt(2))), AlterConfigOp.OpType.SET);
-        ifItCan(() -> admin.incrementalAlterConfigs(Map.of(new ConfigResource(ConfigResource.Type.BROKER, ""), List.of(config))).all().get());
+        var brokers = new ConfigResource(ConfigResource.Type.BROKER, "");
+        ifItCan(() -> admin.incrementalAlterConfigs(Map.of(brokers, List.of(config))).all().get(),
+            "configs", "all brokers", brokers + " " + config.configEntry().name() + "=" + config.configEntry().value() + " DYNAMIC_DEFAULT_BROKER_CONFIG");
     }
 
-    private static void ifItCan(Callable<?> change) throws Exception {
+    /** With no line, the thing is gone. */
+    private void ifItCan(Callable<?> change, String section, String key, Object line) throws Exception {
         try {
             change.call();
         } catch (ExecutionException error) {
             if (!cannot(error)) {
                 throw error;
             }
+            return;
+        }
+        if (line == null) {
+            expected.remove(section, key);
+        } else {
+            expected.put(section, key, line);
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::{kafka, layout, namespaces, ports, process, segment};
 /// Kills in one run.
 const ROUNDS: u32 = 4;
 /// How long the replicas of a broker that came back may take to be in sync.
-const IN_SYNC_LIMIT: Duration = Duration::from_secs(60);
+const IN_SYNC_LIMIT: Duration = Duration::from_secs(180);
 const TOOL_LIMIT: Duration = Duration::from_secs(180);
 const TOPICS: [&str; 3] = ["kill-none", "kill-lz4", "kill-zstd"];
 const PARTITIONS: u32 = 2;

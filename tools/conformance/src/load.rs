@@ -40,9 +40,9 @@ impl Load {
     }
 
     /// The load of servers that trade places (`java/SwapLoad.java`), with its random choices from a seed.
-    pub(crate) fn swap(bootstrap: &str, seed: u64, errors: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn swap(bootstrap: &str, seed: u64, replicas: u32, errors: &Path) -> anyhow::Result<Self> {
         let mut command = process::java_of_heap("SwapLoad", "1g");
-        command.args([bootstrap, &seed.to_string()]);
+        command.args([bootstrap, &seed.to_string(), &replicas.to_string()]);
         Self::of(command, errors)
     }
 

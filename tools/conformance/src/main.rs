@@ -62,6 +62,7 @@ mod scripts;
 mod segment;
 mod server;
 mod swap;
+mod swap_rolling;
 mod text;
 mod tools;
 mod tour;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
@@ -78,19 +78,22 @@ fn read(path: &Path) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Waits until the program has ended; at the limit it is killed and counts as -1.
+/// Waits until the program has ended; at the limit it is killed and counts as -1. What was waited here counts, not the time of day:
+/// a machine may stand still.
 pub(crate) fn wait(child: &mut Child, limit: Duration) -> anyhow::Result<i32> {
-    let end = Instant::now() + limit;
+    const PAUSE: Duration = Duration::from_millis(10);
+    let mut left = limit;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(status.code().unwrap_or(-1));
         }
-        if Instant::now() >= end {
+        if left.is_zero() {
             child.kill()?;
             child.wait()?;
             return Ok(-1);
         }
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(PAUSE);
+        left = left.saturating_sub(PAUSE);
     }
 }
 

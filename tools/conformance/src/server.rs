@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
@@ -250,6 +250,16 @@ impl Node {
         self.start(kind)
     }
 
+    /// What `milena doctor --deep` says of each log dir; it is an error if Milena could not start.
+    pub(crate) fn doctor(&self) -> anyhow::Result<String> {
+        let ask = |role: &Role| {
+            let mut command = Command::new(&self.milena);
+            command.args(["doctor", "--deep", "--config"]).arg(self.config(*role));
+            process::succeed(&mut command, &self.at("doctor"), START_LIMIT).context("milena doctor")
+        };
+        self.roles.iter().map(ask).collect()
+    }
+
     /// Removes the folder unless it is to be kept.
     pub(crate) fn remove(self, flags: &Flags) {
         if !flags.keep {
@@ -340,15 +350,18 @@ impl Server {
 
 impl Process {
     fn await_answer(&mut self) -> anyhow::Result<()> {
-        let end = Instant::now() + START_LIMIT;
+        const PAUSE: Duration = Duration::from_millis(5);
+        // What was waited here, not the time of day: a machine may stand still.
+        let mut left = START_LIMIT;
         while !ports::answers(&self.host, self.port) {
             if let Some(status) = self.child.try_wait()? {
                 bail!("the server ended with {status}: {}", self.last_words());
             }
-            if Instant::now() >= end {
+            if left.is_zero() {
                 bail!("the server did not answer within {START_LIMIT:?}: {}", self.last_words());
             }
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(PAUSE);
+            left = left.saturating_sub(PAUSE);
         }
         Ok(())
     }

@@ -1,8 +1,9 @@
 //! Trading places: Apache Kafka of some release and Milena run in turn on the same `server.properties` and the same log dirs, stopped
 //! cleanly or killed by draw, under one load (`java/SwapLoad.java`) that outlives them all and compares what each says, and every record,
-//! with what it was told before. After each stop `kafka-dump-log` of that release reads every file.
+//! with what it was told before. After each stop `kafka-dump-log` of that release reads every file, and `milena doctor` must let
+//! both start.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
@@ -14,6 +15,7 @@ use crate::process;
 use crate::random::Random;
 use crate::report::Report;
 use crate::server::{self, Kind, Node, Server};
+use crate::swap_rolling;
 
 const ROUNDS: u32 = 20;
 const ACTIONS: u32 = 40;
@@ -21,7 +23,7 @@ const DUMP_LIMIT: Duration = Duration::from_secs(400);
 /// The authorizer is Apache Kafka's only: Milena refuses to run as if there were none when one is named.
 const KAFKA_ALONE: [&str; 2] =
     ["authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer", "super.users=User:ANONYMOUS"];
-const SETTINGS: [(&str, &str); 7] = [
+pub(crate) const SETTINGS: [(&str, &str); 7] = [
     // Producers go on asking about topics that were deleted.
     ("auto.create.topics.enable", "false"),
     ("offsets.topic.num.partitions", "4"),
@@ -47,12 +49,22 @@ pub(crate) fn slice(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
     )
 }
 
-/// `cargo xtask swap`: rounds from a seed, releases in turn.
+/// `cargo xtask swap`: rounds from a seed, releases in turn, then a cluster of three node by node; `--parts` names one of them.
 pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
     if let Some(reason) = server::missing(Kind::Milena, flags).or_else(server::missing_java) {
         report.skip("swap", &reason);
         return Ok(());
     }
+    if flags.wants("rounds", true) {
+        rounds(flags, report)?;
+    }
+    if flags.wants("rolling", true) {
+        swap_rolling::run(flags, report)?;
+    }
+    Ok(())
+}
+
+fn rounds(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
     let releases: Vec<&str> = if flags.versions.is_empty() {
         vec![layout::RELEASE]
     } else {
@@ -74,7 +86,7 @@ pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
 struct Plan<'a> {
     release: &'a str,
     seed: u64,
-    /// How many servers run one after the other; the first is Apache Kafka.
+    /// How many servers run one after the other; the first is Apache Kafka (`--servers kafka,kafka` checks the round itself).
     turns: u32,
     /// What the load does in each turn.
     actions: u32,
@@ -85,13 +97,15 @@ struct Plan<'a> {
 fn round(flags: &Flags, report: &mut Report, plan: &Plan<'_>) -> anyhow::Result<()> {
     let how = if plan.is_separate { ", controller and broker apart" } else { "" };
     let name = format!("swap with {}{how}, seed {}", plan.release, plan.seed);
+    // The next round must not take the place of one that failed.
+    let folder = format!("swap-{}", plan.seed);
     let node = if plan.is_separate {
-        Node::separate_with("swap", flags, &SETTINGS)?
+        Node::separate_with(&folder, flags, &SETTINGS)?
     } else {
-        Node::with("swap", flags, &SETTINGS)?
+        Node::with(&folder, flags, &SETTINGS)?
     };
     let node = node.with_release(plan.release, &KAFKA_ALONE);
-    let outcome = turns(&node, plan);
+    let outcome = turns(&node, flags.servers, plan);
     let is_kept = outcome.is_err();
     report.outcome(&name, outcome.with_context(|| format!("in {}", node.folder.display())));
     if !is_kept {
@@ -100,12 +114,12 @@ fn round(flags: &Flags, report: &mut Report, plan: &Plan<'_>) -> anyhow::Result<
     Ok(())
 }
 
-fn turns(node: &Node, plan: &Plan<'_>) -> anyhow::Result<()> {
+fn turns(node: &Node, (first, second): (Kind, Kind), plan: &Plan<'_>) -> anyhow::Result<()> {
     let mut random = Random::new(plan.seed);
-    node.format(Kind::Kafka)?;
+    node.format(first)?;
     let mut load = None;
     for turn in 0..plan.turns {
-        let kind = if turn % 2 == 0 { Kind::Kafka } else { Kind::Milena };
+        let kind = if turn % 2 == 0 { first } else { second };
         let is_killed = random.below(2) == 0;
         let has_flight = random.below(2) == 0;
         let begin = Instant::now();
@@ -114,38 +128,48 @@ fn turns(node: &Node, plan: &Plan<'_>) -> anyhow::Result<()> {
         let mut server = node.start(kind).with_context(name)?;
         let load = match &mut load {
             Some(load) => load,
-            none => none.insert(Load::swap(&node.bootstrap(), plan.seed, &node.at("load.err"))?),
+            none => none.insert(Load::swap(&node.bootstrap(), plan.seed, 1, &node.at("load.err"))?),
         };
         work(load, plan.actions, turn + 1 == plan.turns, has_flight, &mut told)
             .with_context(name)
             .with_context(|| server.last_words())?;
         ensure!(server.is_alive(), "{}: the server ended: {}", name(), server.last_words());
         end(server, is_killed).with_context(name)?;
-        told += &dump(node, plan.release, is_killed).with_context(name)?;
+        told += &dump(plan.release, is_killed, &node.at("dump"), &[node.data(), node.at("controller-data")])
+            .with_context(name)?;
+        both_may_start(node, plan.release).with_context(name)?;
         println!("     {}: {told}, {:.1} s", name(), begin.elapsed().as_secs_f32());
     }
     Ok(())
 }
 
+/// Asks the load; what it finds broken is an error.
+pub(crate) fn ask(load: &mut Load, command: &str) -> anyhow::Result<String> {
+    let answer = load.ask(command)?;
+    if answer.starts_with("broken") {
+        bail!("{}", answer.replace("\\n", "\n     "));
+    }
+    Ok(answer)
+}
+
+/// What is to be seen after an exchange: everything that was there before.
+pub(crate) fn everything_is_there(load: &mut Load) -> anyhow::Result<String> {
+    ask(load, "settle").context("what was on its way when a server went")?;
+    ask(load, "members").context("what the members of groups were given")?;
+    ask(load, "compare").context("what another server left")
+}
+
 /// What the load does in one turn.
 fn work(load: &mut Load, actions: u32, is_last: bool, has_flight: bool, told: &mut String) -> anyhow::Result<()> {
-    let mut ask = |command: &str| -> anyhow::Result<String> {
-        let answer = load.ask(command)?;
-        if answer.starts_with("broken") {
-            bail!("{}", answer.replace("\\n", "\n     "));
-        }
-        Ok(answer)
-    };
-    ask("settle").context("what was on its way when the other server went")?;
-    ask("compare").context("what the other server left")?;
-    ask(&format!("step {actions}"))?;
+    everything_is_there(load)?;
+    ask(load, &format!("step {actions}"))?;
     if is_last {
-        ask("finish")?;
+        ask(load, "finish")?;
     }
-    ask("remember")?;
-    *told += &ask("compare").context("what this server wrote")?;
+    ask(load, "remember").context("what this server was asked for")?;
+    *told += &ask(load, "compare").context("what this server wrote")?;
     if has_flight {
-        ask("flight")?;
+        ask(load, "flight")?;
     }
     Ok(())
 }
@@ -154,17 +178,23 @@ fn end(server: Server, is_killed: bool) -> anyhow::Result<()> {
     if is_killed { server.kill() } else { server.stop() }
 }
 
+/// The doctor lets both start, Milena and the release.
+fn both_may_start(node: &Node, release: &str) -> anyhow::Result<()> {
+    let series: Vec<&str> = release.split('.').take(2).collect();
+    let wanted = format!("Apache Kafka {} starts here: yes", series.join("."));
+    let said = node.doctor()?;
+    ensure!(said.lines().any(|line| line == wanted), "the doctor does not say `{wanted}`: {said}");
+    Ok(())
+}
+
 /// Every file, read by the release's own tool; indexes of who was killed end in what was reserved for them.
-fn dump(node: &Node, release: &str, is_killed: bool) -> anyhow::Result<String> {
+pub(crate) fn dump(release: &str, is_killed: bool, at: &Path, dirs: &[PathBuf]) -> anyhow::Result<String> {
     let what = if is_killed { "records" } else { "all" };
     let mut files = 0;
-    for dir in [node.data(), node.at("controller-data")] {
-        if !Path::is_dir(&dir) {
-            continue;
-        }
+    for dir in dirs.iter().filter(|dir| dir.is_dir()) {
         let mut command = process::java_of_release("SwapDump", release);
-        command.arg(dump_class(release)).arg(&dir).arg(what);
-        let said = process::succeed(&mut command, &node.at("dump"), DUMP_LIMIT).context("kafka-dump-log")?;
+        command.arg(dump_class(release)).arg(dir).arg(what);
+        let said = process::succeed(&mut command, at, DUMP_LIMIT).context("kafka-dump-log")?;
         let count =
             said.lines().last().and_then(|line| line.strip_suffix(" files")).and_then(|count| count.parse().ok());
         files += count.unwrap_or(0);
