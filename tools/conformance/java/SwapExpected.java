@@ -27,6 +27,10 @@ final class SwapExpected {
         return lines.getOrDefault(section, new TreeMap<>()).containsKey(key);
     }
 
+    boolean hasCommitted(String group) {
+        return lines.getOrDefault("groups", new TreeMap<>()).values().stream().anyMatch(line -> line.startsWith(group + " "));
+    }
+
     /** Everything of a topic, whose keys begin with its name and a blank. */
     void removeTopic(String name) {
         lines.values().forEach(of -> of.keySet().removeIf(key -> key.startsWith(name + " ")));
