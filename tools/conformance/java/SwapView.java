@@ -26,6 +26,7 @@ import org.apache.kafka.clients.admin.UserScramCredentialUpsertion;
 import org.apache.kafka.clients.admin.UserScramCredentialsDescription;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.common.IsolationLevel;
+import org.apache.kafka.common.Node;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.Uuid;
 import org.apache.kafka.common.acl.AccessControlEntry;
@@ -151,7 +152,7 @@ final class SwapView {
 
     private static List<String> replicas(TopicDescription topic) {
         List<String> replicas = new ArrayList<>();
-        topic.partitions().forEach(partition -> replicas.add(partition.partition() + " on " + partition.replicas()));
+        topic.partitions().forEach(partition -> replicas.add(partition.partition() + " on " + partition.replicas().stream().map(Node::id).toList()));
         return replicas;
     }
 
