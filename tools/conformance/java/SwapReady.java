@@ -41,7 +41,7 @@ final class SwapReady {
             try {
                 last = reason.get();
             } catch (ExecutionException error) {
-                if (!(error.getCause() instanceof RetriableException)) {
+                if (!isTriedAgain(error.getCause())) {
                     throw error;
                 }
                 last = Case.error(error);
@@ -55,6 +55,11 @@ final class SwapReady {
             Thread.sleep(Math.min(200, 10 + tries));
         }
         throw new IllegalStateException(what + ": " + last);
+    }
+
+    /** A client that asks all brokers and loses one of them forgets whom it asked (`AllBrokersStrategy`). */
+    static boolean isTriedAgain(Throwable error) {
+        return error instanceof RetriableException || error instanceof IllegalArgumentException && String.valueOf(error.getMessage()).startsWith("Unexpected key set");
     }
 
     /** Every partition has a leader, every coordinator answers, and no transaction but those of `open` is without its end. */

@@ -35,7 +35,6 @@ import org.apache.kafka.common.acl.AclBindingFilter;
 import org.apache.kafka.common.acl.AclOperation;
 import org.apache.kafka.common.acl.AclPermissionType;
 import org.apache.kafka.common.config.ConfigResource;
-import org.apache.kafka.common.errors.RetriableException;
 import org.apache.kafka.common.errors.SecurityDisabledException;
 import org.apache.kafka.common.errors.UnsupportedVersionException;
 import org.apache.kafka.common.quota.ClientQuotaAlteration;
@@ -162,7 +161,7 @@ final class SwapView {
             lines.call().forEach(line -> sorted.add(String.valueOf(line)));
             sections.put(name, sorted);
         } catch (ExecutionException error) {
-            if (error.getCause() instanceof RetriableException) {
+            if (SwapReady.isTriedAgain(error.getCause())) {
                 throw error;
             }
             if (!cannot(error)) {
