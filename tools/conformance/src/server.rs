@@ -17,7 +17,7 @@ use crate::{cpu, kafka, layout, ports, process, text};
 pub(crate) const CLUSTER_ID: &str = "AAAAAAAAAAAAAAAAAAAAAQ";
 /// A clean end syncs the file systems, and waits there for what others have written to them.
 const STOP_LIMIT: Duration = Duration::from_secs(120);
-/// Apache Kafka scans what was not synced, which may be much.
+/// Apache Kafka scans what was not synced, which may be much. Waits are counted, not time: a machine may stand still.
 const START_LIMIT: Duration = Duration::from_secs(240);
 
 /// What one process is (`process.roles`).
@@ -351,7 +351,6 @@ impl Server {
 impl Process {
     fn await_answer(&mut self) -> anyhow::Result<()> {
         const PAUSE: Duration = Duration::from_millis(5);
-        // What was waited here, not the time of day: a machine may stand still.
         let mut left = START_LIMIT;
         while !ports::answers(&self.host, self.port) {
             if let Some(status) = self.child.try_wait()? {
