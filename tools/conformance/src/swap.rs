@@ -49,7 +49,7 @@ pub(crate) fn slice(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
     )
 }
 
-/// `cargo xtask swap`: rounds from a seed, releases in turn, then a cluster of three node by node; `--parts` names one of them.
+/// `cargo xtask swap`: rounds from a seed, releases in turn; with `--parts rolling`, a cluster of three node by node.
 pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
     if let Some(reason) = server::missing(Kind::Milena, flags).or_else(server::missing_java) {
         report.skip("swap", &reason);
@@ -58,7 +58,7 @@ pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
     if flags.wants("rounds", true) {
         rounds(flags, report)?;
     }
-    if flags.wants("rolling", true) {
+    if flags.wants("rolling", false) {
         swap_rolling::run(flags, report)?;
     }
     Ok(())
