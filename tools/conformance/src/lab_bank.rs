@@ -55,7 +55,9 @@ pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
     for number in 0..flags.rounds.unwrap_or(10) {
         let seed = flags.seed.wrapping_add(u64::from(number));
         println!("run {}: seed {seed}, {} s", number + 1, flags.seconds);
-        let outcome = Lab::start("bank", kinds, PARTITIONS, flags).and_then(|lab| Bank::open(lab)?.one(seed, flags));
+        // What a run that failed leaves stays there when the next one begins.
+        let outcome = Lab::start(&format!("bank-{seed}"), kinds, PARTITIONS, flags)
+            .and_then(|lab| Bank::open(lab)?.one(seed, flags));
         report.outcome(&format!("bank: seed {seed}"), outcome);
     }
     Ok(())

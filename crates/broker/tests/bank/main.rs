@@ -1,6 +1,7 @@
 //! A bank: transfers between accounts in different partitions, each a transaction, over the real transaction coordinator and
 //! the real logs, from a seed. Messages are delayed, reordered, lost and repeated; clients die and others take over their
-//! transactional ids; coordinators die with or without their last records; logs are opened again as after a crash.
+//! transactional ids; coordinators die with or without their last records, or go on beside the next one; brokers die, and with them
+//! replicas of all partitions; leaders move; logs are opened again as after a crash.
 //!
 //! After healing, of each transfer both sides are there for a `read_committed` reader or none; what was told to be
 //! committed is there, what was told to be aborted is not, nothing is there twice, and the sum over all accounts is what
@@ -11,6 +12,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may")]
 
 mod client;
+mod coordinators;
 mod history;
 mod partition;
 mod random;

@@ -85,12 +85,8 @@ impl Replica {
         while let Some(epoch) = self.log.latest_epoch() {
             let (found, end) = leader.log.epoch_end_offset(epoch).unwrap_or((epoch, Offset(0)));
             let mine = self.log.epoch_end_offset(found).map_or(Offset(0), |(_, end)| end);
-            let cut = end.min(mine);
-            if cut >= self.end() {
-                // An epoch without records is in nobody's way.
-                break;
-            }
-            self.log.truncate_to(cut, Timestamp(1000)).unwrap();
+            // Also where nothing is to be cut: an epoch in which nothing was written would stand over what the leader has there.
+            self.log.truncate_to(end.min(mine), Timestamp(1000)).unwrap();
             if found == epoch {
                 break;
             }
@@ -192,8 +188,26 @@ impl Partition {
     /// A broker dies and comes back.
     pub(crate) fn restart(&mut self, random: &mut Random) {
         let at = random.below(self.replicas.len() as u64) as usize;
+        self.restart_at(at);
+    }
+
+    /// Who leads begins its epoch again: what it noted of it when it was empty may not be on the disk.
+    fn restart_at(&mut self, at: usize) {
         self.replicas[at].restart();
+        if at == self.leader {
+            let end = self.replicas[at].end();
+            self.replicas[at].log.assign_epoch_start(self.leader_epoch, end);
+        }
         self.advance();
+    }
+
+    /// A broker dies and comes back as a follower.
+    pub(crate) fn kill(&mut self, broker: usize, random: &mut Random) {
+        if self.leader == broker {
+            self.move_leader(random);
+        }
+        self.zombie = self.zombie.filter(|(zombie, _)| *zombie != broker);
+        self.restart_at(broker);
     }
 
     /// Another replica leads. The old leader may be cut off and not know it.

@@ -1,27 +1,23 @@
-//! Clients, one coordinator, partitions, and the messages between them, of which any may be next.
+//! Clients, the coordinators, partitions, and the messages between them, of which any may be next. Partitions have their replicas
+//! on the same brokers, which die as a whole.
 
 use crate::client::{Client, Step, comes_again};
+use crate::coordinators::{Coordinators, Told, VERSION};
 use crate::history::History;
 use crate::partition::{Entry, Partition, batch};
 use crate::random::Random;
-use bytes::Bytes;
-use milena_coordinator::runtime::{Coordinator, Effect, EndOfTransaction, Producer, RuntimeConfig, Ticket};
-use milena_coordinator::transaction::{
-    Action, Marking, PartitionKey, TransactionConfig, TransactionEvent, TransactionMachine, TransactionReply,
-    TransactionRequest,
-};
+use milena_coordinator::runtime::{EndOfTransaction, Producer};
+use milena_coordinator::transaction::{Marking, PartitionKey, TransactionEvent, TransactionReply, TransactionRequest};
 use milena_protocol::Text;
-use milena_records::{Batches, Codec, Scratch, ValidBatch};
+use milena_records::ValidBatch;
 use milena_storage::VerificationGuard;
-use milena_types::{ErrorCode, LeaderEpoch, Offset, ProducerId, Timestamp};
+use milena_types::{ErrorCode, LeaderEpoch, Offset, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 const CLIENTS: usize = 3;
 const PARTITIONS: usize = 3;
 const REPLICAS: usize = 3;
 const STEPS: usize = 4000;
-/// The version of the protocol in which a late message cannot end another transaction.
-const VERSION: i16 = 2;
 const TIMEOUT_MS: i32 = 20_000;
 
 /// A mistake that the bank has to notice.
@@ -41,10 +37,12 @@ pub(crate) enum Planted {
     NeverCuts,
     /// What a leader wrote is acknowledged before its followers have it.
     AcknowledgesAlone,
+    /// A coordinator that another one has followed believes that what it appends is replicated.
+    DeposedCommits,
 }
 
 impl Planted {
-    pub(crate) const ALL: [Planted; 7] = [
+    pub(crate) const ALL: [Planted; 8] = [
         Planted::ReadsAborted,
         Planted::LateEnd,
         Planted::ForgetsMarkers,
@@ -52,6 +50,7 @@ impl Planted {
         Planted::ElectsAnybody,
         Planted::NeverCuts,
         Planted::AcknowledgesAlone,
+        Planted::DeposedCommits,
     ];
 }
 
@@ -98,15 +97,10 @@ pub(crate) struct World {
     now: Timestamp,
     clients: Vec<Client>,
     partitions: Vec<Partition>,
-    coordinator: Coordinator<TransactionMachine>,
-    coordinator_epoch: i32,
-    log: Vec<Bytes>,
-    log_end: Offset,
-    committed_end: Offset,
-    askers: BTreeMap<Ticket, (Asker, TransactionRequest)>,
+    coordinators: Coordinators<Asker>,
+    /// Where the coordinator is.
+    coordinator_broker: usize,
     flying: Vec<Message>,
-    last_ticket: u64,
-    last_producer_id: i64,
     last_transfer: u64,
     /// What the clients were told of each transfer.
     told: BTreeMap<u64, Option<bool>>,
@@ -136,13 +130,6 @@ fn key_of(partition: usize) -> PartitionKey {
     PartitionKey { topic: Text::from("accounts"), index: partition as i32 }
 }
 
-fn new_coordinator(epoch: i32) -> Coordinator<TransactionMachine> {
-    let config =
-        RuntimeConfig { max_batch_bytes: 1 << 20, append_linger_ms: -1, write_timeout_ms: 30_000, codec: Codec::NONE };
-    let transactions = TransactionConfig { abort_timed_out_interval_ms: 1000, ..TransactionConfig::default() };
-    Coordinator::new(TransactionMachine::new(transactions, VERSION), config, LeaderEpoch(epoch))
-}
-
 impl World {
     /// Runs a seed to its end; the reason why it is wrong.
     pub(crate) fn run(seed: u64, planted: Option<Planted>) -> Result<Outcome, String> {
@@ -152,15 +139,12 @@ impl World {
             now: Timestamp(1_000),
             clients: (0..CLIENTS).map(|_| Client::new(0, PARTITIONS)).collect(),
             partitions: (0..PARTITIONS).map(|at| Partition::new(seed ^ at as u64, REPLICAS)).collect(),
-            coordinator: new_coordinator(0),
-            coordinator_epoch: 0,
-            log: Vec::new(),
-            log_end: Offset(0),
-            committed_end: Offset(0),
-            askers: BTreeMap::new(),
+            coordinators: Coordinators::new(
+                (planted == Some(Planted::ForgetsMarkers), planted == Some(Planted::DeposedCommits)),
+                Timestamp(1_000),
+            ),
+            coordinator_broker: 0,
             flying: Vec::new(),
-            last_ticket: 0,
-            last_producer_id: 0,
             last_transfer: 0,
             told: BTreeMap::new(),
             unreplicated: Vec::new(),
@@ -172,7 +156,7 @@ impl World {
             partition.elects_anybody = planted == Some(Planted::ElectsAnybody);
             partition.never_cuts = planted == Some(Planted::NeverCuts);
         }
-        world.take_over();
+        world.work();
         for _ in 0..STEPS {
             world.step()?;
         }
@@ -181,7 +165,10 @@ impl World {
 
     fn step(&mut self) -> Result<(), String> {
         match self.random.below(100) {
-            0 => self.crash(),
+            0 => {
+                self.coordinators.crash(&mut self.random, self.now);
+                self.work();
+            }
             1 => {
                 let at = self.random.below(PARTITIONS as u64) as usize;
                 self.partitions[at].restart(&mut self.random);
@@ -192,11 +179,12 @@ impl World {
             }
             3 => {
                 self.now = Timestamp(self.now.0 + 3000);
-                self.coordinator.tick(self.now);
+                self.coordinators.tick(self.now);
                 self.work();
             }
             4..=9 => self.read(),
             10..=16 => self.commit_log(),
+            17 if self.random.one_in(3) => self.kill_broker(),
             17 => {
                 let at = self.random.below(PARTITIONS as u64) as usize;
                 match self.random.below(3) {
@@ -261,6 +249,21 @@ impl World {
         self.release();
     }
 
+    /// A broker dies and comes back; who was on it leads elsewhere.
+    fn kill_broker(&mut self) {
+        let broker = self.random.below(REPLICAS as u64) as usize;
+        for partition in &mut self.partitions {
+            partition.kill(broker, &mut self.random);
+        }
+        if self.coordinator_broker == broker {
+            self.coordinator_broker = (broker + 1) % REPLICAS;
+            self.coordinators.crash(&mut self.random, self.now);
+            self.coordinators.retire();
+            self.work();
+        }
+        self.release();
+    }
+
     fn heal_partitions(&mut self) {
         self.partitions.iter_mut().for_each(Partition::heal);
         self.release();
@@ -268,13 +271,14 @@ impl World {
 
     /// Everything arrives, nothing fails, and every transaction that is open is taken over.
     fn heal(mut self) -> Result<Outcome, String> {
+        self.coordinators.retire();
         for round in 0..2 {
             for _ in 0..20_000 {
                 self.heal_partitions();
                 self.commit_log();
                 if self.flying.is_empty() {
                     self.now = Timestamp(self.now.0 + 1000);
-                    self.coordinator.tick(self.now);
+                    self.coordinators.tick(self.now);
                     self.work();
                     self.commit_log();
                 }
@@ -290,7 +294,7 @@ impl World {
                 }
             }
             self.now = Timestamp(self.now.0 + 2 * i64::from(TIMEOUT_MS));
-            self.coordinator.tick(self.now);
+            self.coordinators.tick(self.now);
             self.work();
         }
         for _ in 0..20_000 {
@@ -349,89 +353,33 @@ impl World {
         Ok(outcome)
     }
 
-    // The coordinator.
-
-    /// The coordinator dies; what was not committed may be gone with it.
-    fn crash(&mut self) {
-        if self.random.one_in(2) {
-            while self.log_end > self.committed_end {
-                let lost = self.log.pop().unwrap();
-                self.log_end = Batches::new(lost).next().unwrap().unwrap().header.base_offset;
-            }
-        }
-        self.coordinator_epoch += 1;
-        self.take_over();
-    }
-
-    fn take_over(&mut self) {
-        self.askers.clear();
-        self.coordinator = new_coordinator(self.coordinator_epoch);
-        let mut scratch = Scratch::new();
-        for bytes in &self.log {
-            for batch in Batches::new(bytes.clone()).map(Result::unwrap) {
-                self.coordinator.load(&batch, self.log_end, &mut scratch).unwrap();
-            }
-        }
-        self.committed_end = self.log_end;
-        self.coordinator.activate(self.log_end, self.now);
-        if self.planted == Some(Planted::ForgetsMarkers) {
-            self.coordinator.machine_mut().take_actions();
-        }
-        self.work();
-    }
+    // The coordinators.
 
     fn commit_log(&mut self) {
-        self.committed_end = self.log_end;
-        self.coordinator.committed(self.committed_end, self.now);
+        self.coordinators.commit(self.now);
         self.work();
     }
 
+    /// What the coordinators say goes on its way.
     fn work(&mut self) {
-        self.coordinator.flush();
-        while let Some(effect) = self.coordinator.next_effect() {
-            match effect {
-                Effect::Reply(ticket, reply) => self.answered(ticket, reply),
-                Effect::Append { round, batch, .. } => {
-                    let first = self.log_end;
-                    self.log_end = Batches::new(batch.clone()).next().unwrap().unwrap().header.next_offset();
-                    self.log.push(batch);
-                    self.coordinator.appended(round, Ok(first), self.now);
-                    self.coordinator.flush();
-                }
-            }
-        }
-        for action in self.coordinator.machine_mut().take_actions() {
-            match action {
-                Action::Mark(marking) => {
+        for told in self.coordinators.told() {
+            match told {
+                Told::Reply(asker, reply) => self.flying.push(Message::FromCoordinator(asker, reply)),
+                Told::Mark(marking, coordinator_epoch) => {
                     for key in &marking.partitions {
-                        let (partition, coordinator_epoch) = (key.index as usize, self.coordinator_epoch);
-                        self.flying.push(Message::Mark { marking: marking.clone(), partition, coordinator_epoch });
+                        let (partition, marking) = (key.index as usize, marking.clone());
+                        self.flying.push(Message::Mark { marking, partition, coordinator_epoch });
                     }
                 }
-                Action::GetProducerId { id } => {
-                    self.last_producer_id += 1;
-                    let producer_id = ProducerId(self.last_producer_id);
-                    self.coordinator.handle(TransactionEvent::GotProducerId { id, producer_id }, self.now);
-                }
             }
         }
     }
 
-    fn answered(&mut self, ticket: Ticket, reply: TransactionReply) {
-        let Some((asker, request)) = self.askers.remove(&ticket) else { return };
-        if reply == TransactionReply::NeedsProducerId {
-            self.last_producer_id += 1;
-            let request = request.with_producer_id(ProducerId(self.last_producer_id));
-            return self.ask(asker, request);
-        }
-        self.flying.push(Message::FromCoordinator(asker, reply));
-    }
-
+    /// Somebody may not have heard of the new coordinator.
     fn ask(&mut self, asker: Asker, request: TransactionRequest) {
-        self.last_ticket += 1;
-        let ticket = Ticket(self.last_ticket);
-        self.askers.insert(ticket, (asker, request.clone()));
-        self.coordinator.handle(TransactionEvent::Request { ticket, request }, self.now);
+        let is_misled = self.coordinators.has_deposed() && self.random.one_in(4);
+        self.coordinators.ask(asker, request, is_misled, self.now);
+        self.work();
     }
 
     // Messages.
@@ -457,7 +405,6 @@ impl World {
         match message {
             Message::ToCoordinator(asker, request) => {
                 self.ask(asker, request);
-                self.work();
             }
             Message::FromCoordinator(Asker::Client(client, incarnation), reply) => {
                 self.take_reply(client, incarnation, &reply);
@@ -487,18 +434,15 @@ impl World {
         }
     }
 
-    /// The coordinator hears of a marker, if it is still the one that sent it.
+    /// The coordinator that sent a marker hears of it.
     fn marked(&mut self, marking: Marking, partition: usize, coordinator_epoch: i32, error: ErrorCode) {
-        if coordinator_epoch != self.coordinator_epoch {
-            return;
-        }
         let (id, producer) = (marking.id, marking.producer);
         let event = if error.is_none() {
             TransactionEvent::Marked { id, producer, partitions: vec![key_of(partition)] }
         } else {
             TransactionEvent::MarkerRefused { id, producer }
         };
-        self.coordinator.handle(event, self.now);
+        self.coordinators.hear(coordinator_epoch, event, self.now);
         self.work();
     }
 
