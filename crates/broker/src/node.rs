@@ -35,7 +35,6 @@ use crate::hosts::{
     BrokerIdentity, BrokerLifecycle, ControllerService, Event, LifecycleTimes, MetadataHandle, MetadataOffset,
     metadata_channel, start_metadata,
 };
-use crate::log_dirs::LogDirs;
 use crate::metrics::{ControllerView, Scrape, ScrapeParts};
 use crate::partitions::Maintenance;
 use crate::replication::ReplicationTasks;
@@ -76,7 +75,6 @@ struct RunningBroker {
     replication: ReplicationTasks,
     stop: watch::Sender<bool>,
     lifecycle: tokio::task::JoinHandle<()>,
-    epoch: i64,
 }
 
 impl Node {
@@ -166,11 +164,8 @@ impl Node {
             _metadata_dir: metadata_dir,
         };
         if let (Some(broker), Some(server)) = (broker, broker_server) {
-            let joined =
-                node.join(config, formatted, previous_epoch, &links.lifecycle, offset, broker.log_dirs()).await;
-            match joined {
+            match node.join(config, formatted, previous_epoch, &links.lifecycle, offset, &broker).await {
                 Ok(lifecycle) => {
-                    broker.set_epoch(lifecycle.epoch());
                     let replication = ReplicationTasks::start(&broker, Arc::clone(&links.isr_changes));
                     lifecycle.unfence().await;
                     node.broker = Some(run_broker(&broker, server, lifecycle, replication));
@@ -191,7 +186,7 @@ impl Node {
         previous_broker_epoch: i64,
         handle: &Arc<dyn ControllerHandle>,
         offset: MetadataOffset,
-        log_dirs: &Arc<LogDirs>,
+        broker: &Arc<Broker>,
     ) -> Result<BrokerLifecycle, NodeError> {
         let identity = BrokerIdentity {
             id: config.node.node_id,
@@ -199,7 +194,6 @@ impl Node {
             incarnation_id: random_uuid().map_err(NodeError::Format)?,
             listeners: with_bound_ports(config.advertised_broker_listeners(), &self.addresses),
             rack: config.node.broker_rack.clone(),
-            log_dirs: Arc::clone(log_dirs),
             previous_broker_epoch,
         };
         let millis = |value: i32| Duration::from_millis(u64::try_from(value).unwrap_or(0));
@@ -208,8 +202,7 @@ impl Node {
             registration: millis(config.node.initial_broker_registration_timeout_ms),
             log_dir_failure: config.node.log_dir_failure_timeout,
         };
-        let lifecycle = BrokerLifecycle::register(identity, times, Arc::clone(handle), offset).await?;
-        Ok(lifecycle)
+        Ok(BrokerLifecycle::register(identity, times, Arc::clone(handle), offset, Arc::clone(broker)).await?)
     }
 
     /// The names of all listeners and the addresses they are bound to.
@@ -258,7 +251,7 @@ impl Node {
             broker.broker.transactions().stop();
             broker.server.shutdown().await;
             broker.replication.stop().await;
-            let (maintenance, epoch) = (broker.maintenance, broker.epoch);
+            let (maintenance, epoch) = (broker.maintenance, broker.broker.epoch());
             let closed = tokio::task::spawn_blocking(move || maintenance.stop(epoch)).await;
             if closed.is_err() {
                 tracing::error!("the logs were not closed cleanly");
@@ -298,9 +291,8 @@ fn run_broker(
     let maintenance = Maintenance::start(broker);
     server.start();
     let (stop, stopped) = watch::channel(false);
-    let epoch = lifecycle.epoch();
     let lifecycle = tokio::spawn(lifecycle.run(stopped, CONTROLLED_SHUTDOWN_PATIENCE));
-    RunningBroker { broker: Arc::clone(broker), server, maintenance, replication, stop, lifecycle, epoch }
+    RunningBroker { broker: Arc::clone(broker), server, maintenance, replication, stop, lifecycle }
 }
 
 #[cfg(test)]

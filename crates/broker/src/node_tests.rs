@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use milena_metadata::supported_features;
+use milena_protocol::messages::broker_registration_request::Feature;
 use milena_protocol::messages::create_topics_request::CreatableTopic;
-use milena_protocol::messages::{CreateTopicsRequest, EnvelopeRequest, MetadataRequest};
-use milena_types::ErrorCode;
+use milena_protocol::messages::{BrokerRegistrationRequest, CreateTopicsRequest, EnvelopeRequest, MetadataRequest};
+use milena_types::{BrokerId, ErrorCode, Uuid};
 
 use super::*;
 use crate::config::{ConfigSource, load_config};
@@ -69,6 +71,57 @@ async fn a_node_alone_keeps_its_topics_over_clean_and_unclean_ends() {
             std::fs::remove_file(dir.path().join(".kafka_cleanshutdown")).unwrap();
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_a_late_registration_displaced_registers_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let servers = format!("127.0.0.1:{}", free_port());
+    let listeners = format!("PLAINTEXT://127.0.0.1:0,CONTROLLER://{servers}");
+    // Only the registration of a broker that is fenced can be displaced: its session is shorter than its silence.
+    let set = [
+        ("listeners", listeners.as_str()),
+        ("controller.quorum.bootstrap.servers", servers.as_str()),
+        ("broker.session.timeout.ms", "400"),
+        ("broker.heartbeat.interval.ms", "1500"),
+    ];
+    let config = config(dir.path(), &set);
+    let formatted = ensure_formatted(&config, &mut std::io::sink()).unwrap();
+    let node = Node::start(&config, &formatted).await.unwrap();
+    let broker = Arc::clone(&node.broker.as_ref().unwrap().broker);
+    let feature = |(name, min_supported_version, max_supported_version): (&'static str, i16, i16)| Feature {
+        name: name.into(),
+        min_supported_version,
+        max_supported_version,
+        ..Feature::default()
+    };
+    let late = BrokerRegistrationRequest {
+        broker_id: 1,
+        cluster_id: formatted.cluster_id.as_str().into(),
+        incarnation_id: Uuid([9; 16]),
+        features: supported_features().map(feature).collect(),
+        log_dirs: vec![Uuid([9; 16])],
+        previous_broker_epoch: -1,
+        ..BrokerRegistrationRequest::default()
+    };
+    let deadline = tokio::time::Instant::now() + 3 * PATIENCE;
+    let mut controller = connect(&node, "CONTROLLER").await;
+    let displaced_at = loop {
+        let answer = controller.ask(&late, Duration::ZERO).await.unwrap();
+        if answer.error_code == 0 {
+            break answer.broker_epoch;
+        }
+        assert_eq!(ErrorCode(answer.error_code), ErrorCode::DUPLICATE_BROKER_REGISTRATION);
+        assert!(tokio::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let registered = || broker.image().cluster.broker(BrokerId(1)).map(|known| (known.epoch, known.incarnation_id));
+    while broker.epoch() <= displaced_at || registered().is_none_or(|(epoch, _)| epoch != broker.epoch()) {
+        assert!(tokio::time::Instant::now() < deadline, "{:?} in the image, {} here", registered(), broker.epoch());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(registered().is_some_and(|(_, incarnation)| incarnation != late.incarnation_id));
+    node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,9 @@
 //! A broker's life in the cluster (class `BrokerLifecycleManager`): it registers, is unfenced once it has the metadata of
 //! its own registration, sends heartbeats, and leaves in a controlled way. Nothing here waits for a timer while the
 //! controller answers: a broker beside its controller is unfenced as fast as the disk syncs.
+//!
+//! What a process of this broker that is dead by now once sent may reach the controller after the registration of this one
+//! and displace it. Kafka's broker stays fenced then until it is restarted; this one registers again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -16,12 +19,15 @@ use milena_types::{BrokerId, ErrorCode, Uuid};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
+use crate::broker::Broker;
 use crate::config::Endpoint;
 use crate::controller_handle::{ControllerHandle, ForController};
 use crate::log_dirs::LogDirs;
 
 /// Between two tries while the controller does not answer (`RESEND_EXPONENTIAL_BACKOFF` begins at it).
 const RETRY: Duration = Duration::from_millis(100);
+/// From a registration to the heartbeat that unfences: so long the metadata may need to get here.
+const SOON: Duration = Duration::from_millis(100);
 
 /// Who registers.
 #[derive(Clone, Debug)]
@@ -33,8 +39,6 @@ pub struct BrokerIdentity {
     /// As advertised.
     pub listeners: Vec<Endpoint>,
     pub rack: Option<String>,
-    /// The log directories, whose failures the controller is told of.
-    pub log_dirs: Arc<LogDirs>,
     /// The epoch of the last clean shutdown; -1 if the last one was not clean (KIP-966).
     pub previous_broker_epoch: i64,
 }
@@ -90,17 +94,18 @@ pub struct BrokerLifecycle {
     times: LifecycleTimes,
     controller: Arc<dyn ControllerHandle>,
     offset: MetadataOffset,
-    epoch: i64,
+    /// Whose registration it is, whose epoch, and whose log directories the controller is told of.
+    broker: Arc<Broker>,
 }
 
 impl std::fmt::Debug for BrokerLifecycle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BrokerLifecycle").field("identity", &self.identity).field("epoch", &self.epoch).finish()
+        f.debug_struct("BrokerLifecycle").field("identity", &self.identity).field("epoch", &self.broker.epoch()).finish()
     }
 }
 
 impl BrokerLifecycle {
-    /// Registers and returns when the registration is committed.
+    /// Registers and returns when the registration is committed; the broker knows its epoch then.
     ///
     /// # Errors
     /// The controller refuses for good, or none answers within `initial.broker.registration.timeout.ms`.
@@ -109,18 +114,14 @@ impl BrokerLifecycle {
         times: LifecycleTimes,
         controller: Arc<dyn ControllerHandle>,
         offset: MetadataOffset,
+        broker: Arc<Broker>,
     ) -> Result<BrokerLifecycle, JoinError> {
-        let request = registration(&identity);
+        let request = registration(&identity, broker.log_dirs());
         let registered =
             tokio::time::timeout(times.registration, register_until_accepted(&*controller, &request)).await;
         let response = registered.map_err(|_| JoinError::TimedOut(times.registration))??;
-        Ok(BrokerLifecycle { identity, times, controller, offset, epoch: response.broker_epoch })
-    }
-
-    /// The epoch of the registration.
-    #[must_use]
-    pub fn epoch(&self) -> i64 {
-        self.epoch
+        broker.set_epoch(response.broker_epoch);
+        Ok(BrokerLifecycle { identity, times, controller, offset, broker })
     }
 
     /// Sends heartbeats until the controller has unfenced this broker.
@@ -129,7 +130,38 @@ impl BrokerLifecycle {
             match self.heartbeat(false).await {
                 Ok(response) if response.error_code == 0 && !response.is_fenced => return,
                 Ok(response) if response.error_code == 0 => tokio::time::sleep(Duration::from_millis(10)).await,
+                Ok(response) if self.on_refused(ErrorCode(response.error_code)).await => {}
                 _ => tokio::time::sleep(RETRY).await,
+            }
+        }
+    }
+
+    /// The controller refused a heartbeat. Whether this broker is registered anew.
+    async fn on_refused(&self, error: ErrorCode) -> bool {
+        tracing::warn!(%error, "the controller refused a heartbeat");
+        let displaced = self.broker.image().cluster.is_displaced(self.identity.id, self.broker.epoch());
+        if error != ErrorCode::STALE_BROKER_EPOCH || !displaced {
+            return false;
+        }
+        // What the controller has taken away from the other one was this one's: it begins as after an unclean end.
+        let request = BrokerRegistrationRequest {
+            previous_broker_epoch: -1,
+            ..registration(&self.identity, self.broker.log_dirs())
+        };
+        match ask(&*self.controller, request).await {
+            Ok(response) if response.error_code == 0 => {
+                self.broker.set_epoch(response.broker_epoch);
+                tracing::warn!(epoch = response.broker_epoch, "another process of this broker had displaced this one");
+                true
+            }
+            Ok(response) => {
+                let error = ErrorCode(response.error_code);
+                tracing::warn!(%error, "another process has the registration of this broker");
+                false
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no controller took the registration");
+                false
             }
         }
     }
@@ -139,7 +171,7 @@ impl BrokerLifecycle {
     pub async fn run(self, mut stop: watch::Receiver<bool>, patience: Duration) {
         let mut interval = tokio::time::interval(self.times.heartbeat);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut news = self.identity.log_dirs.news();
+        let mut news = self.broker.log_dirs().news();
         // The failed directories the controller knows of, and since when there is one it does not.
         let (mut told, mut untold_since) = (0, None);
         while !*stop.borrow() {
@@ -152,8 +184,9 @@ impl BrokerLifecycle {
             let since = *untold_since.get_or_insert_with(Instant::now);
             match self.heartbeat(false).await {
                 Ok(response) if response.error_code != 0 => {
-                    let error = ErrorCode(response.error_code);
-                    tracing::warn!(%error, "the controller refused a heartbeat");
+                    if self.on_refused(ErrorCode(response.error_code)).await {
+                        interval.reset_after(SOON);
+                    }
                 }
                 Ok(_) => told = failed,
                 Err(error) => tracing::warn!(%error, "no controller took a heartbeat"),
@@ -162,7 +195,7 @@ impl BrokerLifecycle {
                 untold_since = None;
             } else if since.elapsed() >= self.times.log_dir_failure {
                 tracing::error!("no controller could be told in time that a log directory failed");
-                self.identity.log_dirs.give_up();
+                self.broker.log_dirs().give_up();
             }
         }
         if tokio::time::timeout(patience, self.leave()).await.is_err() {
@@ -183,10 +216,10 @@ impl BrokerLifecycle {
     }
 
     async fn heartbeat(&self, want_shut_down: bool) -> Result<BrokerHeartbeatResponse, ErrorCode> {
-        let news = self.identity.log_dirs.news().borrow().clone();
+        let news = self.broker.log_dirs().news().borrow().clone();
         let request = BrokerHeartbeatRequest {
             broker_id: self.identity.id.0,
-            broker_epoch: self.epoch,
+            broker_epoch: self.broker.epoch(),
             current_metadata_offset: self.offset.get(),
             want_fence: false,
             want_shut_down,
@@ -237,7 +270,7 @@ where
     R::from_response(response).ok_or(ErrorCode::UNKNOWN_SERVER_ERROR)
 }
 
-fn registration(identity: &BrokerIdentity) -> BrokerRegistrationRequest {
+fn registration(identity: &BrokerIdentity, log_dirs: &LogDirs) -> BrokerRegistrationRequest {
     let feature = |(name, min, max): (&'static str, i16, i16)| Feature {
         name: Text::from_static(name),
         min_supported_version: min,
@@ -251,7 +284,7 @@ fn registration(identity: &BrokerIdentity) -> BrokerRegistrationRequest {
         listeners: identity.listeners.iter().map(Listener::from).collect(),
         features: supported_features().map(feature).collect(),
         rack: identity.rack.as_deref().map(Text::from),
-        log_dirs: identity.log_dirs.online().map(|directory| directory.id()).collect(),
+        log_dirs: log_dirs.online().map(|directory| directory.id()).collect(),
         previous_broker_epoch: identity.previous_broker_epoch,
         ..BrokerRegistrationRequest::default()
     }

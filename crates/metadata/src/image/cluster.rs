@@ -80,6 +80,12 @@ impl Cluster {
         self.brokers.get(&id).is_some_and(|broker| broker.is_active())
     }
 
+    /// Whether the registration a broker had under `epoch` was displaced by a later one, of whichever process.
+    #[must_use]
+    pub fn is_displaced(&self, id: BrokerId, epoch: i64) -> bool {
+        self.broker(id).is_some_and(|known| known.epoch > epoch)
+    }
+
     /// The brokers that are not fenced, in the order of their ids.
     pub fn alive(&self) -> impl Iterator<Item = &Arc<BrokerRegistration>> {
         self.brokers.values().filter(|broker| !broker.is_fenced)

@@ -102,6 +102,8 @@ pub(crate) struct BrokerHost {
     pub(super) has_served: bool,
     /// The epoch of its registration; -1 before.
     pub(crate) epoch: i64,
+    /// Somebody else has the registration by now.
+    pub(super) is_displaced: bool,
     /// The epoch under which it ended cleanly; -1 if it did not.
     pub(crate) previous_epoch: i64,
     pub(crate) incarnation: Uuid,
@@ -170,6 +172,7 @@ impl BrokerHost {
             phase: Phase::Joining,
             has_served: false,
             epoch: -1,
+            is_displaced: false,
             previous_epoch,
             incarnation,
             replicas: BTreeMap::new(),

@@ -25,9 +25,11 @@ impl BrokerHost {
             return;
         }
         self.is_asking = true;
-        let (request, purpose) = match self.phase {
-            Phase::Joining => (ControllerRequest::BrokerRegistration(self.registration()), Purpose::Register),
-            _ => (ControllerRequest::BrokerHeartbeat(self.heartbeat()), Purpose::Heartbeat),
+        let registers = self.phase == Phase::Joining || (self.is_displaced && self.phase != Phase::Leaving);
+        let (request, purpose) = if registers {
+            (ControllerRequest::BrokerRegistration(self.registration()), Purpose::Register)
+        } else {
+            (ControllerRequest::BrokerHeartbeat(self.heartbeat()), Purpose::Heartbeat)
         };
         out.calls.push((To::Controller, Lane::Controller, Request::Controller(request), purpose));
     }
@@ -72,7 +74,11 @@ impl BrokerHost {
             listeners: vec![listener],
             features: supported_features().map(feature).collect(),
             log_dirs: vec![self.settings.log_dir_id],
-            previous_broker_epoch: if lies { known() } else { self.previous_epoch },
+            previous_broker_epoch: match (lies, self.is_displaced) {
+                (true, _) => known(),
+                (false, true) => -1,
+                (false, false) => self.previous_epoch,
+            },
             ..BrokerRegistrationRequest::default()
         }
     }
@@ -83,7 +89,10 @@ impl BrokerHost {
         match response {
             Ok(ControllerResponse::BrokerRegistration(response)) if response.error_code == 0 => {
                 self.epoch = response.broker_epoch;
-                self.phase = Phase::Fenced;
+                self.is_displaced = false;
+                if self.phase == Phase::Joining {
+                    self.phase = Phase::Fenced;
+                }
                 self.due.heartbeat = now;
             }
             _ => self.due.heartbeat = Timestamp(now.0 + RETRY_MS),
@@ -100,6 +109,7 @@ impl BrokerHost {
         self.is_asking = false;
         let every = Timestamp(now.0 + HEARTBEAT_MS);
         self.due.heartbeat = every;
+        self.look_whether_displaced(&response);
         match (self.phase, response) {
             (Phase::Leaving, Ok(ControllerResponse::BrokerHeartbeat(response))) => {
                 // The controller goes away together with this broker, or knows it no more.
@@ -122,6 +132,16 @@ impl BrokerHost {
             (_, Ok(ControllerResponse::BrokerHeartbeat(response))) if response.error_code == 0 => {}
             _ if self.settings.has(Planted::StopsHeartbeats) => self.due.heartbeat = Timestamp(i64::MAX),
             _ => {}
+        }
+    }
+
+    /// What a dead process of this broker sent may have come after the registration of this one.
+    fn look_whether_displaced(&mut self, response: &Result<ControllerResponse, ErrorCode>) {
+        if let Ok(ControllerResponse::BrokerHeartbeat(response)) = response
+            && response.error_code == ErrorCode::STALE_BROKER_EPOCH.0
+            && !self.settings.has(Planted::StaysDisplaced)
+        {
+            self.is_displaced = self.image.cluster.is_displaced(self.id(), self.epoch);
         }
     }
 
