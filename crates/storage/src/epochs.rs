@@ -56,6 +56,18 @@ impl EpochCache {
         true
     }
 
+    /// A batch of `epoch` was found at `offset` after a crash. The file may tell of a later epoch that began before: one in
+    /// which this node led without records, cut off since. It goes; Kafka keeps it, and as a leader tells its followers for
+    /// ever that the logs part. Whether anything changed.
+    pub fn recover(&mut self, epoch: LeaderEpoch, offset: Offset) -> bool {
+        let before = self.entries.len();
+        if epoch.0 >= 0 {
+            self.entries.retain(|entry| entry.epoch <= epoch || entry.start_offset > offset);
+        }
+        let is_new = self.latest().is_none_or(|latest| epoch > latest.epoch) && self.assign(epoch, offset);
+        is_new || before != self.entries.len()
+    }
+
     /// The end of `epoch`: the start of the next greater one known, with the greatest known epoch that is not greater
     /// than it; the log's end for the newest; `None` if nothing can be said (`endOffsetFor`).
     #[must_use]

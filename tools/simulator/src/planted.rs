@@ -47,8 +47,6 @@ pub enum Planted {
     AddsLaggingReplicas,
     /// A broker stops its heartbeats when one of them fails.
     StopsHeartbeats,
-    /// A broker whose registration was displaced does not register again.
-    StaysDisplaced,
     /// The controller fences whoever loses a connection.
     HintsFence,
     /// The disk of the metadata forgets what was synced.
@@ -61,7 +59,7 @@ pub enum Planted {
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 27] = [
+    pub const ALL: [Planted; 26] = [
         Planted::AcknowledgesAtOnce,
         Planted::FollowerClaimsMore,
         Planted::NeverTruncates,
@@ -84,7 +82,6 @@ impl Planted {
         Planted::SkipsImages,
         Planted::AddsLaggingReplicas,
         Planted::StopsHeartbeats,
-        Planted::StaysDisplaced,
         Planted::HintsFence,
         Planted::MetadataDiskLies,
         Planted::DataDiskLies,

@@ -100,7 +100,10 @@ pub struct BrokerLifecycle {
 
 impl std::fmt::Debug for BrokerLifecycle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BrokerLifecycle").field("identity", &self.identity).field("epoch", &self.broker.epoch()).finish()
+        f.debug_struct("BrokerLifecycle")
+            .field("identity", &self.identity)
+            .field("epoch", &self.broker.epoch())
+            .finish()
     }
 }
 

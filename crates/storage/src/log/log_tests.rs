@@ -357,6 +357,22 @@ fn an_epoch_without_records_goes_when_the_log_is_cut_to_its_end() {
 }
 
 #[test]
+fn an_epoch_that_was_cut_off_is_not_believed_after_a_crash_where_records_of_an_older_one_follow() {
+    let disk = SimulatedDisk::new(1);
+    let mut log = create(&disk, &small_config());
+    log.append_as_leader(&[batch(0, 3, None)], LeaderEpoch(1), NOW).unwrap();
+    log.assign_epoch_start(LeaderEpoch(2), Offset(3));
+    log.flush().unwrap();
+    // The next leader has more of epoch 1, and the file of the epochs is not written again before the end.
+    assert!(!log.truncate_to(Offset(3), NOW).unwrap());
+    log.append_as_leader(&[batch(5, 3, None)], LeaderEpoch(1), NOW).unwrap();
+    drop(log);
+    let (log, _) = open(&disk, &small_config(), unclean(3));
+    assert_eq!(log.epoch_end_offset(LeaderEpoch(1)), Some((LeaderEpoch(1), Offset(6))));
+    assert_eq!(log.epochs().len(), 1);
+}
+
+#[test]
 fn a_follower_takes_the_leaders_bytes_and_refuses_damage() {
     let disk = SimulatedDisk::new(1);
     let mut leader = create(&disk, &small_config());

@@ -154,9 +154,7 @@ impl<D: Disk> Log<D> {
                 break;
             };
             produced.extend(found);
-            if self.epochs.latest().is_none_or(|latest| header.partition_leader_epoch > latest.epoch)
-                && self.epochs.assign(header.partition_leader_epoch, header.base_offset)
-            {
+            if self.epochs.recover(header.partition_leader_epoch, header.base_offset) {
                 self.unsynced.epochs_changed();
             }
             segment.note(&files, &config, &header)?;

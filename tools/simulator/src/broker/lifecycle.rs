@@ -139,7 +139,6 @@ impl BrokerHost {
     fn look_whether_displaced(&mut self, response: &Result<ControllerResponse, ErrorCode>) {
         if let Ok(ControllerResponse::BrokerHeartbeat(response)) = response
             && response.error_code == ErrorCode::STALE_BROKER_EPOCH.0
-            && !self.settings.has(Planted::StaysDisplaced)
         {
             self.is_displaced = self.image.cluster.is_displaced(self.id(), self.epoch);
         }
