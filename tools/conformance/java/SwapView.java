@@ -212,7 +212,9 @@ final class SwapView {
 
     private List<String> producers(Map<String, SwapRecord.Topic> topics) throws Exception {
         List<String> lines = new ArrayList<>();
-        admin.describeProducers(partitions(topics)).all().get().forEach((partition, producers) -> producers.activeProducers().forEach(producer ->
+        // Killed, Apache Kafka reads a log again from its start only: a producer whose last batch was deleted is forgotten then.
+        var whole = partitions(topics).stream().filter(partition -> topics.get(partition.topic()).partitions.get(partition.partition()).start == 0).toList();
+        admin.describeProducers(whole).all().get().forEach((partition, producers) -> producers.activeProducers().forEach(producer ->
             lines.add(partition + " " + (topics.get(partition.topic()).isCompacted ? timeless(producer) : producer))));
         return lines;
     }
