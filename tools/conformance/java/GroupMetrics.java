@@ -115,10 +115,13 @@ public final class GroupMetrics {
             thread = new Thread(() -> {
                 try (var consumer = new KafkaConsumer<>(config, new StringDeserializer(), new StringDeserializer())) {
                     consumer.subscribe(List.of("measured"));
+                    boolean hasCommitted = false;
                     while (!ends.get()) {
                         consumer.poll(Duration.ofMillis(50));
                         int now = consumer.assignment().size();
-                        if (assigned == 0 && now == 4) {
+                        // Once: whether a rebalance takes all partitions away between two looks is a matter of time.
+                        if (!hasCommitted && now == 4) {
+                            hasCommitted = true;
                             // By name: whether a position is known already is a matter of time.
                             Map<TopicPartition, OffsetAndMetadata> begin = new LinkedHashMap<>();
                             consumer.assignment().forEach(partition -> begin.put(partition, new OffsetAndMetadata(0)));

@@ -53,6 +53,7 @@ pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
         ledger: Ledger::default(),
         deleted: BTreeSet::new(),
         churned: 0,
+        created: None,
         at: BTreeMap::new(),
     };
     let outcome = run.rounds(flags.rounds.unwrap_or(500), report);
@@ -69,6 +70,8 @@ struct Run<'a> {
     /// Topics whose deletion was acknowledged.
     deleted: BTreeSet<String>,
     churned: u32,
+    /// The last topic whose creation was acknowledged.
+    created: Option<String>,
     /// How many kills came before which call.
     at: BTreeMap<&'static str, u32>,
 }
@@ -116,13 +119,17 @@ impl Run<'_> {
         self.injector()?.arm(What::Kill, after)?;
         let mut steps = 0;
         // What is on its way when the node dies is an error here and open in the ledger.
-        while self.step(steps).is_ok() {
+        let error = loop {
+            if let Err(error) = self.step(steps) {
+                break error;
+            }
             steps += 1;
             ensure!(steps < 20_000, "the node was never killed");
-        }
+        };
         let end = Instant::now() + Duration::from_secs(10);
         while server.is_alive() {
-            ensure!(Instant::now() < end, "a step failed and the node lives: {}", server.last_words());
+            let last_words = || server.last_words();
+            ensure!(Instant::now() < end, "a step failed and the node lives: {error:#}\n{}", last_words());
             std::thread::sleep(Duration::from_millis(5));
         }
         let call = self.injector()?.happened()?.with_context(|| format!("the node ended: {}", server.last_words()))?;
@@ -145,9 +152,10 @@ impl Run<'_> {
         let name = format!("churn-{}", self.churned);
         wire.create_topic(&name, 1, &[])?;
         self.ledger.add_topic(&name, 1, Kept::All);
+        // Only what was acknowledged is deleted: a kill may come before a topic is there.
+        let before = self.created.replace(name.clone());
         self.ledger.produce(&mut wire, &[(&name, 0)], (3, 100))?;
-        let before = format!("churn-{}", self.churned.saturating_sub(1));
-        if self.churned > 1 && !self.deleted.contains(&before) {
+        if let Some(before) = before {
             self.ledger.remove_topic(&before);
             delete_topic(&mut wire, &before)?;
             self.deleted.insert(before);
