@@ -43,8 +43,6 @@ import org.apache.kafka.common.serialization.StringSerializer;
 public final class BankClient {
     private static final String ACCOUNTS = "bank";
     private static final String ORDERS = "lab";
-    private static volatile boolean isOver;
-
     private final String bootstrap;
     private final int partitions;
     private final String id;
@@ -74,11 +72,11 @@ public final class BankClient {
     }
 
     public static void main(String[] args) throws Exception {
-        List<Thread> threads = new ArrayList<>();
+        List<Runnable> works = new ArrayList<>();
         for (int at = 3; at < args.length; at++) {
             String[] spec = args[at].split(":");
             var client = new BankClient(args, spec);
-            var thread = new Thread(() -> {
+            works.add(() -> {
                 try {
                     switch (spec[0]) {
                         case "transfers" -> client.again(client::transfers);
@@ -90,14 +88,8 @@ public final class BankClient {
                     System.exit(1);
                 }
             });
-            thread.start();
-            threads.add(thread);
         }
-        while (System.in.read() >= 0) { }
-        isOver = true;
-        for (Thread thread : threads) {
-            thread.join();
-        }
+        Program.untilInputEnds(works);
         System.exit(0);
     }
 
@@ -195,7 +187,7 @@ public final class BankClient {
     }
 
     private void transfers(KafkaProducer<String, String> producer) {
-        while (!isOver) {
+        while (!Program.isOver()) {
             String name = process + "." + ++transactions;
             int from = random.nextInt(partitions);
             int to = (from + 1 + random.nextInt(partitions - 1)) % partitions;
@@ -234,7 +226,7 @@ public final class BankClient {
                 var records = consumer.poll(Duration.ofMillis(200));
                 if (!records.isEmpty()) {
                     order(producer, consumer, records);
-                } else if (isOver && isFinished(consumer, all)) {
+                } else if (Program.isOver() && isFinished(consumer, all)) {
                     return;
                 }
             }
@@ -291,7 +283,7 @@ public final class BankClient {
                     polls.append(line("poll", "ok", ACCOUNTS + "-" + record.partition(), record.offset(), record.value(), at, ""));
                 }
                 note(polls.toString());
-                if (isOver && ends == null) {
+                if (Program.isOver() && ends == null) {
                     // Without an isolation these are the high watermarks.
                     var asked = admin.listOffsets(all.stream().collect(Collectors.toMap(one -> one, one -> OffsetSpec.latest()))).all().get();
                     ends = asked.entrySet().stream().collect(Collectors.toMap(Map.Entry::getKey, one -> one.getValue().offset()));

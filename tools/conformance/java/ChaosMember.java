@@ -25,8 +25,6 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
  * member does it writes to FOLDER/NAME.log, and never does it before it is written; `src/chaos_log.rs` says what the lines are.
  */
 public final class ChaosMember implements ConsumerRebalanceListener {
-    private static volatile boolean isOver;
-
     private final Map<String, Object> configs;
     private final String topic;
     private final BufferedWriter log;
@@ -53,18 +51,12 @@ public final class ChaosMember implements ConsumerRebalanceListener {
     }
 
     public static void main(String[] args) throws Exception {
-        List<Thread> threads = new ArrayList<>();
+        List<Runnable> works = new ArrayList<>();
         for (int at = 3; at < args.length; at++) {
             var member = new ChaosMember(args[0], args[1], args[2], args[at].split(":"));
-            var thread = new Thread(member::live);
-            thread.start();
-            threads.add(thread);
+            works.add(member::live);
         }
-        while (System.in.read() >= 0) { }
-        isOver = true;
-        for (Thread thread : threads) {
-            thread.join();
-        }
+        Program.untilInputEnds(works);
     }
 
     private void line(String text) {
@@ -117,13 +109,13 @@ public final class ChaosMember implements ConsumerRebalanceListener {
     }
 
     private void live() {
-        while (!isOver) {
+        while (!Program.isOver()) {
             try (var one = new KafkaConsumer<>(configs, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
                 consumer = one;
                 next.clear();
                 line("start");
                 consumer.subscribe(List.of(topic), this);
-                while (!isOver) {
+                while (!Program.isOver()) {
                     poll();
                 }
             } catch (Exception error) {

@@ -20,21 +20,13 @@ import org.apache.kafka.common.serialization.StringDeserializer;
  * go/lab.go. Whatever the consumer throws ends the program.
  */
 public final class LabReader {
-    private static volatile boolean isOver;
-
     public static void main(String[] args) throws Exception {
-        List<Thread> threads = new ArrayList<>();
+        List<Runnable> works = new ArrayList<>();
         for (int at = 3; at < args.length; at++) {
             String[] spec = args[at].split(":");
-            var thread = new Thread(() -> read(args, spec[0], spec[1]));
-            thread.start();
-            threads.add(thread);
+            works.add(() -> read(args, spec[0], spec[1]));
         }
-        while (System.in.read() >= 0) { }
-        isOver = true;
-        for (Thread thread : threads) {
-            thread.join();
-        }
+        Program.untilInputEnds(works);
         System.exit(0);
     }
 
@@ -64,7 +56,7 @@ public final class LabReader {
                     line(out, "poll", process, partition.toString(), record.offset(), record.value(), time);
                     next.put(partition, record.offset() + 1);
                 }
-                if (isOver && ends == null) {
+                if (Program.isOver() && ends == null) {
                     ends = consumer.endOffsets(consumer.partitionsFor(args[1]).stream().map(one -> new TopicPartition(one.topic(), one.partition())).toList());
                 }
             }

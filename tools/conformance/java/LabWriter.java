@@ -19,21 +19,13 @@ import org.apache.kafka.common.serialization.StringSerializer;
  * The histories are FOLDER/PROCESS.history, as in go/lab.go; what is not acknowledged soon after the end is unknown.
  */
 public final class LabWriter {
-    private static volatile boolean isOver;
-
     public static void main(String[] args) throws Exception {
-        List<Thread> threads = new ArrayList<>();
+        List<Runnable> works = new ArrayList<>();
         for (int at = 5; at < args.length; at++) {
             String[] spec = args[at].split(":");
-            var thread = new Thread(() -> write(args, spec[0], spec[1]));
-            thread.start();
-            threads.add(thread);
+            works.add(() -> write(args, spec[0], spec[1]));
         }
-        while (System.in.read() >= 0) { }
-        isOver = true;
-        for (Thread thread : threads) {
-            thread.join();
-        }
+        Program.untilInputEnds(works);
         System.exit(0);
     }
 
@@ -45,7 +37,7 @@ public final class LabWriter {
             Set<String> open = new HashSet<>();
             var producer = new KafkaProducer<>(configs, new StringSerializer(), new StringSerializer());
             awaitTopic(producer, args[1]);
-            for (long n = 0; !isOver; n++) {
+            for (long n = 0; !Program.isOver(); n++) {
                 Thread.sleep(1000 / Integer.parseInt(args[3]));
                 int partition = (int) (n % partitions);
                 String value = process + String.format("%09d", n);
@@ -75,7 +67,7 @@ public final class LabWriter {
 
     /** The first record does not pay for what the client has to find out first. */
     private static void awaitTopic(KafkaProducer<String, String> producer, String topic) {
-        while (!isOver) {
+        while (!Program.isOver()) {
             try {
                 producer.partitionsFor(topic);
                 return;
