@@ -95,7 +95,8 @@ fn load(subject: &Subject, args: &[&str]) -> anyhow::Result<(BTreeMap<String, f6
         bail!("the load ended with {}: {}", ended.code, ended.errors);
     }
     let pairs = ended.output.lines().filter_map(|line| line.split_once(' '));
-    let found: BTreeMap<String, f64> = pairs.filter_map(|(what, value)| Some((what.to_owned(), value.parse().ok()?))).collect();
+    let found: BTreeMap<String, f64> =
+        pairs.filter_map(|(what, value)| Some((what.to_owned(), value.parse().ok()?))).collect();
     match found.get("failed") {
         Some(&failed) if failed > 0.0 => bail!("{failed} producers failed: {}", ended.errors),
         _ => Ok((found, used)),
