@@ -16,7 +16,7 @@ use arc_swap::{ArcSwap, Guard};
 use milena_metadata::{ConfigResource, Delta, Image, Topic};
 use milena_network::QuotaHandle;
 use milena_protocol::Text;
-use milena_replication::{CacheLimits, FetchSessionCache};
+use milena_replication::{CacheLimits, FetchSessionCache, Lease};
 use milena_types::{ErrorCode, PartitionIndex, Timestamp, TopicId};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -48,6 +48,7 @@ pub struct Broker {
     fetch_sessions: Mutex<FetchSessionCache>,
     /// The epoch of this process's registration; -1 before it.
     epoch: AtomicI64,
+    lease: Lease,
     following: Following,
     isr_changes: IsrChanges,
     throttles: Throttles,
@@ -80,7 +81,9 @@ impl Broker {
         let sessions_max = settings.max_incremental_fetch_session_cache_slots;
         let limits = CacheLimits { sessions_max, ..CacheLimits::default() };
         let cells = settings.has_metrics.then(Arc::<Cells>::default);
+        let lease = settings.lease_times_ms.map_or_else(Lease::endless, |(session, fetch)| Lease::new(session, fetch));
         Arc::new(Self {
+            lease,
             settings,
             partitions: Partitions::default(),
             clock,
@@ -136,6 +139,11 @@ impl Broker {
     /// The controller registered this process.
     pub fn set_epoch(&self, epoch: i64) {
         self.epoch.store(epoch, Ordering::Release);
+    }
+
+    /// Until when leaders here may acknowledge alone.
+    pub(crate) fn lease(&self) -> &Lease {
+        &self.lease
     }
 
     pub(crate) fn following(&self) -> &Following {

@@ -197,8 +197,11 @@ impl Node {
             previous_broker_epoch,
         };
         let millis = |value: i32| Duration::from_millis(u64::try_from(value).unwrap_or(0));
+        let heartbeat = millis(config.node.broker_heartbeat_interval_ms);
+        let lease_ms = u64::try_from(broker.lease().length_ms()).ok().filter(|length| *length > 0);
         let times = LifecycleTimes {
-            heartbeat: millis(config.node.broker_heartbeat_interval_ms),
+            // A heartbeat that is lost does not end the lease.
+            heartbeat: lease_ms.map_or(heartbeat, |length| heartbeat.min(Duration::from_millis(length / 2))),
             registration: millis(config.node.initial_broker_registration_timeout_ms),
             log_dir_failure: config.node.log_dir_failure_timeout,
         };

@@ -12,7 +12,7 @@ use milena_protocol::messages::{
     ProduceRequest,
 };
 use milena_records::{BatchBuilder, BuilderConfig};
-use milena_types::{LeaderEpoch, Offset, Uuid};
+use milena_types::{ErrorCode, LeaderEpoch, Offset, Uuid};
 
 use super::*;
 use crate::config::{ConfigSource, load_config};
@@ -37,6 +37,9 @@ impl Member {
             listeners = format!("{listeners},CONTROLLER://{controller}");
         }
         let texts = BTreeMap::from([
+            // Kafka's defaults are for machines, not for tests that wait for a lease to end.
+            ("broker.session.timeout.ms".to_owned(), "6000".to_owned()),
+            ("broker.heartbeat.interval.ms".to_owned(), "300".to_owned()),
             ("log.dirs".to_owned(), directory.path().to_str().unwrap().to_owned()),
             ("process.roles".to_owned(), if is_controller { "broker,controller" } else { "broker" }.to_owned()),
             ("controller.listener.names".to_owned(), "CONTROLLER".to_owned()),
@@ -110,13 +113,16 @@ async fn wait_for(member: &Member, wanted: impl Fn(i32, &[i32]) -> bool) -> (i32
 }
 
 async fn produce(members: &[Member], leader: i32, topic: Uuid, value: &str) -> (i16, i64) {
+    produce_with(-1, &members[usize::try_from(leader - 1).unwrap()], topic, value).await
+}
+
+async fn produce_with(acks: i16, member: &Member, topic: Uuid, value: &str) -> (i16, i64) {
     let mut builder = BatchBuilder::new(BuilderConfig::default());
     builder.append(1_700_000_000_000, None, Some(value.as_bytes()), &[]).unwrap();
     let records = builder.build(Offset(0), LeaderEpoch(0)).unwrap();
     let data = PartitionProduceData { index: 0, records: Some(Records::Bytes(records)), ..Default::default() };
     let topic = TopicProduceData { topic_id: topic, partition_data: vec![data], ..Default::default() };
-    let request = ProduceRequest { acks: -1, timeout_ms: 20_000, topic_data: vec![topic], ..Default::default() };
-    let member = &members[usize::try_from(leader - 1).unwrap()];
+    let request = ProduceRequest { acks, timeout_ms: 20_000, topic_data: vec![topic], ..Default::default() };
     let answer = member.connect().await.ask(&request, Duration::ZERO).await.unwrap();
     let answer = &answer.responses[0].partition_responses[0];
     (answer.error_code, answer.base_offset)
@@ -170,6 +176,40 @@ async fn what_is_acknowledged_outlives_its_leader_and_logs_end_up_the_same() {
     let logs: Vec<Vec<u8>> = members.iter().map(Member::log).collect();
     assert!(!logs[0].is_empty());
     assert!(logs.iter().all(|log| *log == logs[0]), "{:?}", logs.iter().map(Vec::len).collect::<Vec<_>>());
+}
+
+/// Produces with `acks=1` until the answer is as wanted.
+async fn until_alone(member: &Member, topic: Uuid, wanted: ErrorCode) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while produce_with(1, member, topic, "alone").await.0 != wanted.0 {
+        assert!(tokio::time::Instant::now() < deadline, "{wanted}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_no_controller_answers_acknowledges_only_what_others_have() {
+    let port = free_port();
+    let mut members: Vec<Member> = (1..=3).map(|id| Member::new(id, port)).collect();
+    for member in &mut members {
+        member.start().await;
+    }
+    create_topic(&members[0]).await;
+    let (_, topic) = wait_for(&members[0], |leader, isr| leader > 0 && isr.len() == 3).await;
+    // The controller's node ends, and leads nothing any more before it does.
+    let mut controller = members.remove(0);
+    controller.stop().await;
+    let (leader, _) = wait_for(&members[0], |leader, isr| leader > 1 && isr.len() == 2).await;
+    let at = usize::try_from(leader - 2).unwrap();
+    wait_for(&members[at], |seen, _| seen == leader).await;
+    until_alone(&members[at], topic, ErrorCode::NONE).await;
+    until_alone(&members[at], topic, ErrorCode::NOT_LEADER_OR_FOLLOWER).await;
+    assert_eq!(produce_with(-1, &members[at], topic, "together").await.0, 0, "what both have stays");
+    controller.start().await;
+    until_alone(&members[at], topic, ErrorCode::NONE).await;
+    for member in members.iter_mut().chain([&mut controller]) {
+        member.stop().await;
+    }
 }
 
 /// What broker `at` answers to a consumer in `rack`: the error, the replica it is sent to, the bytes of records.

@@ -190,6 +190,9 @@ pub struct BrokerSettings {
     pub groups: GroupSettings,
     /// Transactions.
     pub transactions: TransactionSettings,
+    /// `broker.session.timeout.ms` and `controller.quorum.fetch.timeout.ms`, which leases follow from; none with
+    /// `milena.leader.lease.enable=false`.
+    pub lease_times_ms: Option<(i64, i64)>,
     /// Whether somebody may ask for metrics (`milena.metrics.listener`): what costs something is counted only then.
     pub has_metrics: bool,
 }
@@ -223,6 +226,7 @@ impl Default for BrokerSettings {
             rebuilt_bytes_max: 128 << 20,
             groups: GroupSettings::default(),
             transactions: TransactionSettings::default(),
+            lease_times_ms: None,
             has_metrics: false,
         }
     }

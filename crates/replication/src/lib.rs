@@ -6,6 +6,7 @@ mod fetch_session;
 mod follower;
 mod isr;
 mod isr_changes;
+mod lease;
 mod partition;
 mod read_bound;
 mod read_replica;
@@ -19,6 +20,7 @@ pub use fetch_session::{
 };
 pub use follower::{EpochEnd, OutOfRange, after_out_of_range, truncation_offset};
 pub use isr::{IsrChange, IsrReply, IsrState};
+pub use lease::{Blessing, Lease};
 pub use partition::{AckState, Assignment, Durability, PartitionConfig, PartitionState, Role};
 pub use read_bound::{Isolation, ReadBound, ReadRequest};
 pub use replica::{Replica, ReplicaFetch};

@@ -177,6 +177,14 @@ impl PartitionState {
         Ok(())
     }
 
+    /// Whether another broker may be elected while this one leads, so that what only this one has could be lost: unclean
+    /// elections aside, one of the ISR, or of those that left it while it was smaller than `min.insync.replicas`.
+    #[must_use]
+    pub fn may_be_succeeded(&self) -> bool {
+        let local = self.config.local;
+        self.isr.maximal().iter().any(|id| *id != local) || self.effective_min_insync_replicas() > 1
+    }
+
     /// The local log now ends at `end`. Returns the new high watermark if it moved.
     pub fn on_local_append(&mut self, end: Offset, now: Timestamp) -> Option<Offset> {
         self.log_end_offset = self.log_end_offset.max(end);

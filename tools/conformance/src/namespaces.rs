@@ -118,6 +118,8 @@ impl Network {
 impl Drop for Network {
     fn drop(&mut self) {
         for at in 0..self.count {
+            // The kernel takes its time to empty a namespace; the next network of this process has the same names.
+            let _ = run("ip", &["link", "del", &format!("{}n{at}", self.bridge())]);
             let _ = run("ip", &["netns", "del", &self.namespace(at)]);
         }
         let _ = run("ip", &["link", "del", &self.bridge()]);

@@ -20,6 +20,7 @@ pub(crate) use metadata_matching::MetadataMatching;
 use std::collections::{BTreeMap, BTreeSet};
 
 use milena_replication::PartitionKey;
+use milena_types::Offset;
 
 /// What a checker found.
 pub(crate) type Verdict = Result<(), String>;
@@ -39,6 +40,8 @@ pub(crate) struct Checkers {
     pub(crate) acknowledged: BTreeMap<PartitionKey, Vec<(i64, u64)>>,
     /// When each broker's heartbeat was last answered well.
     pub(crate) heartbeats: BTreeMap<usize, i64>,
+    /// The last fencing of each broker: in which epoch of it, and where in the metadata.
+    pub(crate) fencings: BTreeMap<usize, (i64, Offset)>,
     /// When each heartbeat that is not answered yet came to a controller, by call.
     pub(crate) beats: BTreeMap<u64, i64>,
     /// Topics whose creation was answered.

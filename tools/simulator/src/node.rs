@@ -18,7 +18,7 @@ use milena_storage::FileCache;
 use milena_storage::disk::SimulatedDisk;
 use milena_types::{BrokerId, Timestamp, Uuid};
 
-use crate::broker::{BrokerHost, BrokerSettings, CLUSTER_ID};
+use crate::broker::{BrokerHost, BrokerSettings, CLUSTER_ID, SESSION_MS};
 use crate::draw::Draw;
 use crate::message::Answer;
 use crate::planted::Planted;
@@ -98,6 +98,11 @@ impl NodeClock {
         self.time.pass(Duration::from_millis(u64::try_from(passed - self.passed).unwrap_or(0)));
         self.passed = self.passed.max(passed);
         Timestamp(BEGIN + self.passed)
+    }
+
+    /// The same, for those who only look.
+    pub(crate) fn shows(&self, now: i64) -> Timestamp {
+        Timestamp(BEGIN + self.passed.max(now * self.per_mille / 1000))
     }
 
     /// How much of the world's time it takes until the node's clock has gone on by `local`.
@@ -211,7 +216,7 @@ impl Node {
             voters: voters.voters().iter().map(|voter| voter.key.id).collect(),
             default_partitions: 1,
             default_replication_factor: 1,
-            session_timeout: Duration::from_millis(2500),
+            session_timeout: Duration::from_millis(SESSION_MS.unsigned_abs()),
             static_configs: BTreeMap::new(),
         };
         let features = BTreeMap::from([(ELIGIBLE_LEADER_REPLICAS_VERSION.to_owned(), 1)]);

@@ -49,6 +49,12 @@ pub enum Planted {
     StopsHeartbeats,
     /// The controller fences whoever loses a connection.
     HintsFence,
+    /// A lease lasts from when the answer came, not from when the heartbeat was sent.
+    LeaseFromAnswer,
+    /// A lease lasts longer than the session.
+    LeaseTooLong,
+    /// A lease that had ended begins again with the first answer.
+    LeaseAtOnce,
     /// The disk of the metadata forgets what was synced.
     MetadataDiskLies,
     /// The disk of the data forgets what was synced.
@@ -59,7 +65,7 @@ pub enum Planted {
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 26] = [
+    pub const ALL: [Planted; 29] = [
         Planted::AcknowledgesAtOnce,
         Planted::FollowerClaimsMore,
         Planted::NeverTruncates,
@@ -83,6 +89,9 @@ impl Planted {
         Planted::AddsLaggingReplicas,
         Planted::StopsHeartbeats,
         Planted::HintsFence,
+        Planted::LeaseFromAnswer,
+        Planted::LeaseTooLong,
+        Planted::LeaseAtOnce,
         Planted::MetadataDiskLies,
         Planted::DataDiskLies,
         Planted::NamesAreNotSynced,

@@ -51,6 +51,7 @@ impl World {
                 self.count_changes(image);
                 let verdict = self.checkers.only_the_silent_are_fenced(&self.newest, image, &self.nodes, self.now);
                 self.judge(verdict);
+                self.look_at_leases();
                 self.newest = Arc::clone(image);
                 self.checkers.version += 1;
             }
@@ -64,7 +65,14 @@ impl World {
         }
         self.perform(at, out);
         self.look_at(at);
+        self.look_at_leases();
         self.set_alarm(at);
+    }
+
+    fn look_at_leases(&mut self) {
+        let (checkers, now) = (&self.checkers, self.now);
+        let verdict = self.nodes.iter().try_for_each(|node| checkers.the_fenced_hold_no_lease(node, now));
+        self.judge(verdict);
     }
 
     /// What a node wants of the world.

@@ -158,6 +158,20 @@ fn keys_of_single_listeners_are_named_when_they_have_no_effect() {
 }
 
 #[test]
+fn leases_are_on_unless_they_are_turned_off() {
+    let key = "milena.leader.lease.enable";
+    let leases = |text: Option<&str>| {
+        let mut keys = base();
+        keys.extend(text.map(|text| (key.to_owned(), text.to_owned())));
+        ServerConfig::from_texts(keys)
+    };
+    assert!(leases(None).unwrap().node.has_leader_lease);
+    assert!(!leases(Some("false")).unwrap().node.has_leader_lease);
+    let refused = leases(Some("perhaps")).unwrap_err().to_string();
+    assert!(refused.ends_with("Expected value to be either true or false"), "{refused}");
+}
+
+#[test]
 fn the_reserve_of_the_disk_is_a_number_within_its_bounds() {
     let refused = |key: &str, value: &str| {
         let mut keys = base();

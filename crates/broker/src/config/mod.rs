@@ -8,6 +8,7 @@ mod endpoint;
 mod groups;
 mod listeners;
 mod load;
+mod own_keys;
 mod parts;
 mod properties;
 mod rules;

@@ -63,8 +63,14 @@ impl ServerConfig {
             rebuilt_bytes_max: self.request_memory_bytes() / REBUILT_SHARE,
             groups: self.group_settings(),
             transactions: self.transaction_settings(),
+            lease_times_ms: self.lease_times_ms(),
             has_metrics: self.node.metrics_listener.is_some(),
         }
+    }
+
+    fn lease_times_ms(&self) -> Option<(i64, i64)> {
+        let times = (self.node.broker_session_timeout_ms.into(), self.quorum.fetch_timeout_ms.into());
+        self.node.has_leader_lease.then_some(times)
     }
 
     /// For the controller's core. `voters` are those of the quorum, from the log or from

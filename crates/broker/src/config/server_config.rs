@@ -14,15 +14,13 @@ use milena_types::BrokerId;
 use super::disk::{RESERVE_BYTES_MAX_KEY, RESERVE_PERCENT_KEY, disk_settings};
 use super::listeners::{Listeners, parse_map};
 use super::load::LoadError;
+use super::own_keys::{DURABILITY_KEY, LEASE_KEY, METRICS_KEY, durability, leader_lease, metrics_listener};
 use super::values::Values;
 use crate::settings::{DiskSettings, ReplicationSettings};
 
 /// Keys of Milena's own.
-pub(super) const OWN_KEYS: [&str; 4] = [DURABILITY_KEY, METRICS_KEY, RESERVE_PERCENT_KEY, RESERVE_BYTES_MAX_KEY];
-
-const DURABILITY_KEY: &str = "milena.durability";
-
-const METRICS_KEY: &str = "milena.metrics.listener";
+pub(super) const OWN_KEYS: [&str; 5] =
+    [DURABILITY_KEY, METRICS_KEY, LEASE_KEY, RESERVE_PERCENT_KEY, RESERVE_BYTES_MAX_KEY];
 
 /// Who the node is and where it keeps its data.
 #[derive(Clone, Debug)]
@@ -40,6 +38,8 @@ pub struct NodeSettings {
     pub metrics_listener: Option<(String, u16)>,
     /// `milena.disk.*`.
     pub disk: DiskSettings,
+    /// `milena.leader.lease.enable`: whether a leader that no controller answers stops acknowledging alone.
+    pub has_leader_lease: bool,
     pub broker_heartbeat_interval_ms: i32,
     pub broker_session_timeout_ms: i32,
     pub initial_broker_registration_timeout_ms: i32,
@@ -187,7 +187,13 @@ impl ServerConfig {
         check_early_start(values, &listeners).map_err(LoadError::Rule)?;
         Ok(Self {
             replication: replication(values, &listeners),
-            node: node(values, disk_settings(completed)?, durability(completed)?, metrics_listener(completed)?),
+            node: NodeSettings {
+                durability: durability(completed)?,
+                metrics_listener: metrics_listener(completed)?,
+                has_leader_lease: leader_lease(completed)?,
+                disk: disk_settings(completed)?,
+                ..node(values)
+            },
             listeners,
             quorum: quorum(values),
             metadata_log: metadata_log(values),
@@ -210,26 +216,6 @@ impl ServerConfig {
     }
 }
 
-fn durability(texts: &BTreeMap<String, String>) -> Result<Durability, ConfigError> {
-    match texts.get(DURABILITY_KEY).map(|text| text.trim()) {
-        None | Some("os") => Ok(Durability::Os),
-        Some("fsync") => Ok(Durability::Fsync),
-        Some(other) => Err(ConfigError::invalid(DURABILITY_KEY, other, "String must be one of: os, fsync")),
-    }
-}
-
-/// Empty is off; a port of 0 lets the system choose.
-fn metrics_listener(texts: &BTreeMap<String, String>) -> Result<Option<(String, u16)>, ConfigError> {
-    let text = texts.get(METRICS_KEY).map_or("", |text| text.trim());
-    if text.is_empty() {
-        return Ok(None);
-    }
-    match split_address(text) {
-        Some((host, port)) if !text.contains("://") => Ok(Some((host.to_owned(), port))),
-        _ => Err(ConfigError::invalid(METRICS_KEY, text, "must be host:port")),
-    }
-}
-
 fn check_early_start(values: &Values, listeners: &Listeners) -> Result<(), String> {
     for name in values.list("early.start.listeners") {
         let known = listeners.is_controller(&name) || listeners.bound.iter().any(|endpoint| endpoint.name == name);
@@ -242,12 +228,8 @@ fn check_early_start(values: &Values, listeners: &Listeners) -> Result<(), Strin
     Ok(())
 }
 
-fn node(
-    values: &Values,
-    disk: DiskSettings,
-    durability: Durability,
-    metrics_listener: Option<(String, u16)>,
-) -> NodeSettings {
+/// What Kafka's keys say; Milena's own are at their defaults.
+fn node(values: &Values) -> NodeSettings {
     let roles = values.list("process.roles");
     let has = |role: &str| roles.iter().any(|other| other == role);
     let key = if values.get("log.dirs").is_some() { "log.dirs" } else { "log.dir" };
@@ -263,9 +245,10 @@ fn node(
         broker_rack: values.text_if_set("broker.rack"),
         log_dirs,
         metadata_log_dir,
-        durability,
-        metrics_listener,
-        disk,
+        durability: Durability::Os,
+        metrics_listener: None,
+        disk: DiskSettings::default(),
+        has_leader_lease: true,
         broker_heartbeat_interval_ms: values.int("broker.heartbeat.interval.ms"),
         broker_session_timeout_ms: values.int("broker.session.timeout.ms"),
         initial_broker_registration_timeout_ms: values.int("initial.broker.registration.timeout.ms"),

@@ -15,7 +15,8 @@ use milena_protocol::messages::broker_registration_request::{Feature, Listener};
 use milena_protocol::messages::{
     BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
 };
-use milena_types::{BrokerId, ErrorCode, Uuid};
+use milena_replication::Blessing;
+use milena_types::{BrokerId, ErrorCode, Offset, Uuid};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
@@ -177,6 +178,7 @@ impl BrokerLifecycle {
         let mut news = self.broker.log_dirs().news();
         // The failed directories the controller knows of, and since when there is one it does not.
         let (mut told, mut untold_since) = (0, None);
+        let mut has_lease = true;
         while !*stop.borrow() {
             tokio::select! {
                 _ = interval.tick() => {}
@@ -194,6 +196,7 @@ impl BrokerLifecycle {
                 Ok(_) => told = failed,
                 Err(error) => tracing::warn!(%error, "no controller took a heartbeat"),
             }
+            self.tell_of_lease(&mut has_lease);
             if told == failed {
                 untold_since = None;
             } else if since.elapsed() >= self.times.log_dir_failure {
@@ -203,6 +206,15 @@ impl BrokerLifecycle {
         }
         if tokio::time::timeout(patience, self.leave()).await.is_err() {
             tracing::warn!("the controller did not move this broker's leaderships in time");
+        }
+    }
+
+    fn tell_of_lease(&self, had: &mut bool) {
+        let has = self.broker.lease().is_held(self.broker.steady());
+        match (std::mem::replace(had, has), has) {
+            (true, false) => tracing::warn!("no controller has answered for long: leaders here refuse acks=1"),
+            (false, true) => tracing::info!("the controller answers: leaders here take acks=1 again"),
+            _ => {}
         }
     }
 
@@ -220,17 +232,22 @@ impl BrokerLifecycle {
 
     async fn heartbeat(&self, want_shut_down: bool) -> Result<BrokerHeartbeatResponse, ErrorCode> {
         let news = self.broker.log_dirs().news().borrow().clone();
+        let (sent, metadata_offset) = (self.broker.steady(), Offset(self.offset.get()));
         let request = BrokerHeartbeatRequest {
             broker_id: self.identity.id.0,
             broker_epoch: self.broker.epoch(),
-            current_metadata_offset: self.offset.get(),
+            current_metadata_offset: metadata_offset.0,
             want_fence: false,
             want_shut_down,
             offline_log_dirs: news.offline,
             cordoned_log_dirs: news.cordoned,
             ..BrokerHeartbeatRequest::default()
         };
-        ask(&*self.controller, request).await
+        let response = ask(&*self.controller, request).await?;
+        if response.error_code == 0 && !response.is_fenced {
+            self.broker.lease().renew(Blessing { sent, metadata_offset, answered: self.broker.steady() });
+        }
+        Ok(response)
     }
 }
 

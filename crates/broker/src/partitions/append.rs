@@ -19,6 +19,7 @@ use milena_protocol::messages::produce_response::{PartitionProduceResponse, Topi
 use milena_protocol::messages::{ProduceRequest, ProduceResponse, produce_request::PartitionProduceData};
 use milena_protocol::{Message, Reader, Records, RequestHeader, Text, encode_response};
 use milena_records::{RejectReason, TimestampType, ValidBatch};
+use milena_replication::PartitionState;
 use milena_storage::{AppendOrigin, VerificationGuard};
 use milena_types::{ErrorCode, Offset, PartitionIndex, Timestamp};
 use std::sync::Arc;
@@ -269,7 +270,13 @@ impl<'a> AppendGroup<'a> {
         let mut ready = Vec::with_capacity(group.len());
         for (at, part) in group.iter().enumerate() {
             let Some(request) = self.requests.get_mut(part.request) else { continue };
-            match (inner.state.check_append(request.acks), &part.batch) {
+            let may_append = match inner.state.check_append(request.acks) {
+                Ok(()) if is_lease_over(self.broker, request.acks, &inner.state) => {
+                    Err(ErrorCode::NOT_LEADER_OR_FOLLOWER)
+                }
+                checked => checked,
+            };
+            match (may_append, &part.batch) {
                 (Ok(()), Ok(_)) => ready.push(at),
                 (Err(error), _) => {
                     tally.refused(error, part.size_bytes);
@@ -357,6 +364,11 @@ impl<'a> AppendGroup<'a> {
             }
         }
     }
+}
+
+/// Whether to acknowledge would tell that something is written which a leader that was elected meanwhile does not have.
+fn is_lease_over(broker: &Broker, acks: i16, state: &PartitionState) -> bool {
+    acks == 1 && state.may_be_succeeded() && !broker.lease().is_held(broker.steady())
 }
 
 fn is_admin(header: &RequestHeader) -> bool {

@@ -48,7 +48,7 @@ impl<D: Disk> Log<D> {
             return Ok(None);
         }
         self.prepare_active()?;
-        self.write_for_sync(self.bytes_since_checkpoint() > 0 || self.recovery_point < self.log_end_offset).map(Some)
+        self.write_for_sync(self.needs_checkpoint() || self.recovery_point < self.log_end_offset).map(Some)
     }
 
     /// What flushes that have not ended were to make durable is done again: they may end after the mark of a clean
@@ -63,7 +63,7 @@ impl<D: Disk> Log<D> {
     }
 
     fn needs_flush(&self) -> bool {
-        let behind = self.recovery_point < self.log_end_offset || self.bytes_since_checkpoint() > 0;
+        let behind = self.recovery_point < self.log_end_offset || self.needs_checkpoint();
         behind || self.unsynced.directory || self.unsynced.epochs
     }
 
@@ -119,7 +119,7 @@ impl<D: Disk> Log<D> {
         }
         if self.log_end_offset > 0 {
             self.prepare_active()?;
-            self.flush_now(self.bytes_since_checkpoint() > 0)?;
+            self.flush_now(self.needs_checkpoint())?;
         }
         self.close_files();
         Ok(())

@@ -134,6 +134,12 @@ impl<D: Disk> Log<D> {
         self.appended_bytes.saturating_sub(self.checkpointed_bytes)
     }
 
+    /// Whether a clean start would lack something: indexes and producers are behind, or were cut off with the log's end.
+    pub(super) fn needs_checkpoint(&self) -> bool {
+        let end = self.log_end_offset;
+        self.bytes_since_checkpoint() > 0 || end > 0 && self.snapshots.last().is_none_or(|newest| *newest < end)
+    }
+
     pub(super) fn checkpoint_is_due(&self) -> bool {
         self.bytes_since_checkpoint() >= self.config.checkpoint_interval_bytes
     }
@@ -143,7 +149,7 @@ impl<D: Disk> Log<D> {
             return Err(self.failure());
         }
         let behind = self.recovery_point < self.log_end_offset;
-        let checkpoint = checkpoint && self.bytes_since_checkpoint() > 0;
+        let checkpoint = checkpoint && self.needs_checkpoint();
         if !behind && !checkpoint && !self.unsynced.directory && !self.unsynced.epochs {
             return Ok(None);
         }

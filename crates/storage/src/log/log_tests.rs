@@ -345,6 +345,29 @@ fn truncation_cuts_records_epochs_and_producers() {
 }
 
 #[test]
+fn a_log_that_was_cut_knows_its_producers_after_a_clean_restart() {
+    for by_handle in [true, false] {
+        let disk = SimulatedDisk::new(1);
+        let config = Arc::new(LogConfig::default());
+        let mut log = create(&disk, &config);
+        log.append_as_leader(&[batch(0, 1, Some((7, 0, 0)))], EPOCH, NOW).unwrap();
+        log.append_as_leader(&[batch(1, 1, Some((8, 0, 0)))], EPOCH, NOW).unwrap();
+        log.close().unwrap();
+        // The producers as of the end go with it, and nothing is appended after that.
+        log.truncate_to(Offset(1), NOW).unwrap();
+        if by_handle {
+            log.close().unwrap();
+        } else if let Some(flushed) = log.prepare_close().unwrap() {
+            log.flushed(flushed);
+        }
+        let clean = LogOpen { clean_shutdown: true, ..unclean(1) };
+        let (mut log, _) = open(&disk, &config, clean);
+        let again = log.append_as_leader(&[batch(0, 1, Some((7, 0, 0)))], EPOCH, NOW).unwrap();
+        assert!(again.duplicate, "what was acknowledged is there once");
+    }
+}
+
+#[test]
 fn an_epoch_without_records_goes_when_the_log_is_cut_to_its_end() {
     let disk = SimulatedDisk::new(1);
     let mut log = create(&disk, &small_config());

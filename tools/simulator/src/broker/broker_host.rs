@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use milena_metadata::Image;
 use milena_replication::{
-    CacheLimits, Durability, FetchContext, FetchPlan, FetchSessionCache, FetchSessionClient, IsrChange, PartitionKey,
+    CacheLimits, Durability, FetchContext, FetchPlan, FetchSessionCache, FetchSessionClient, IsrChange, Lease,
+    PartitionKey,
 };
 use milena_storage::checkpoint::{
     CleanShutdown, OffsetCheckpoint, RECOVERY_POINT_CHECKPOINT, REPLICATION_OFFSET_CHECKPOINT,
@@ -15,6 +16,7 @@ use milena_storage::disk::{Disk, SimulatedDisk};
 use milena_storage::{DirectoryKind, FileCache, LogDir, TopicPartition};
 use milena_types::{BrokerId, LeaderEpoch, Offset, Timestamp, Uuid};
 
+use super::lifecycle::{FETCH_TIMEOUT_MS, SESSION_MS};
 use super::outbox::Outbox;
 use super::replica::Replica;
 use crate::planted::Planted;
@@ -123,6 +125,10 @@ pub(crate) struct BrokerHost {
     pub(super) pending_isr: BTreeMap<PartitionKey, IsrChange>,
     pub(super) is_altering: bool,
     pub(super) is_asking: bool,
+    /// Until when it may acknowledge alone.
+    pub(crate) lease: Lease,
+    /// When the last heartbeat was sent, and with which metadata.
+    pub(super) beat: (Timestamp, Offset),
     pub(super) due: Due,
     pub(super) random: Random,
     /// Something changed that parked fetches and waiting producers may wait for.
@@ -168,7 +174,6 @@ impl BrokerHost {
             previous_epoch = -2;
         }
         Ok(BrokerHost {
-            settings,
             phase: Phase::Joining,
             has_served: false,
             epoch: -1,
@@ -190,9 +195,15 @@ impl BrokerHost {
             pending_isr: BTreeMap::new(),
             is_altering: false,
             is_asking: false,
+            lease: Lease::new(
+                if settings.has(Planted::LeaseTooLong) { SESSION_MS * 2 } else { SESSION_MS },
+                FETCH_TIMEOUT_MS,
+            ),
+            beat: (now, Offset::NONE),
             due: Due { heartbeat: now, in_sync: now, checkpoints: now, sync: now, alter: now },
             random,
             dirty: false,
+            settings,
         })
     }
 

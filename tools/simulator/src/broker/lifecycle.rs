@@ -5,7 +5,8 @@ use milena_metadata::supported_features;
 use milena_protocol::Text;
 use milena_protocol::messages::broker_registration_request::{Feature, Listener};
 use milena_protocol::messages::{BrokerHeartbeatRequest, BrokerRegistrationRequest};
-use milena_types::{BrokerId, ErrorCode, Timestamp};
+use milena_replication::Blessing;
+use milena_types::{BrokerId, ErrorCode, Offset, Timestamp};
 
 use super::broker_host::{BrokerHost, Phase};
 use super::outbox::{Note, Outbox, To};
@@ -16,6 +17,10 @@ use crate::planted::Planted;
 pub(crate) const CLUSTER_ID: &str = "cluster";
 /// `broker.heartbeat.interval.ms`.
 const HEARTBEAT_MS: i64 = 700;
+/// `broker.session.timeout.ms`.
+pub(crate) const SESSION_MS: i64 = 2500;
+/// `controller.quorum.fetch.timeout.ms`.
+pub(super) const FETCH_TIMEOUT_MS: i64 = 2000;
 /// Between two tries while the controller does not answer.
 const RETRY_MS: i64 = 100;
 
@@ -29,7 +34,7 @@ impl BrokerHost {
         let (request, purpose) = if registers {
             (ControllerRequest::BrokerRegistration(self.registration()), Purpose::Register)
         } else {
-            (ControllerRequest::BrokerHeartbeat(self.heartbeat()), Purpose::Heartbeat)
+            (ControllerRequest::BrokerHeartbeat(self.heartbeat(now)), Purpose::Heartbeat)
         };
         out.calls.push((To::Controller, Lane::Controller, Request::Controller(request), purpose));
     }
@@ -42,11 +47,13 @@ impl BrokerHost {
         }
     }
 
-    fn heartbeat(&self) -> BrokerHeartbeatRequest {
+    fn heartbeat(&mut self, now: Timestamp) -> BrokerHeartbeatRequest {
+        let published = if self.is_first_image { Offset::NONE } else { self.image.offset };
+        self.beat = (now, published);
         BrokerHeartbeatRequest {
             broker_id: self.id().0,
             broker_epoch: self.epoch,
-            current_metadata_offset: if self.is_first_image { -1 } else { self.image.offset.0 },
+            current_metadata_offset: published.0,
             want_shut_down: self.phase == Phase::Leaving,
             ..BrokerHeartbeatRequest::default()
         }
@@ -110,6 +117,7 @@ impl BrokerHost {
         let every = Timestamp(now.0 + HEARTBEAT_MS);
         self.due.heartbeat = every;
         self.look_whether_displaced(&response);
+        self.renew_lease(&response, now);
         match (self.phase, response) {
             (Phase::Leaving, Ok(ControllerResponse::BrokerHeartbeat(response))) => {
                 // The controller goes away together with this broker, or knows it no more.
@@ -132,6 +140,22 @@ impl BrokerHost {
             (_, Ok(ControllerResponse::BrokerHeartbeat(response))) if response.error_code == 0 => {}
             _ if self.settings.has(Planted::StopsHeartbeats) => self.due.heartbeat = Timestamp(i64::MAX),
             _ => {}
+        }
+    }
+
+    fn renew_lease(&mut self, response: &Result<ControllerResponse, ErrorCode>, now: Timestamp) {
+        let Ok(ControllerResponse::BrokerHeartbeat(response)) = response else { return };
+        if response.error_code != 0 || response.is_fenced {
+            return;
+        }
+        let (sent, metadata_offset) = self.beat;
+        let mut blessing = Blessing { sent, metadata_offset, answered: now };
+        if self.settings.has(Planted::LeaseFromAnswer) {
+            blessing.sent = now;
+        }
+        self.lease.renew(blessing);
+        if self.settings.has(Planted::LeaseAtOnce) {
+            self.lease.renew(Blessing { metadata_offset: Offset(i64::MAX), ..blessing });
         }
     }
 

@@ -14,6 +14,6 @@ mod replica;
 mod serving;
 
 pub(crate) use broker_host::{BrokerHost, BrokerSettings, Phase};
-pub(crate) use lifecycle::CLUSTER_ID;
+pub(crate) use lifecycle::{CLUSTER_ID, SESSION_MS};
 pub(crate) use outbox::{Note, Outbox, To};
 pub(crate) use replica::{Entry, Replica, entries_of, in_memory};
