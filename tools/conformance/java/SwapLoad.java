@@ -9,6 +9,7 @@ import java.util.Optional;
 import java.util.Random;
 import java.util.TreeMap;
 import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicReference;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
@@ -23,6 +24,7 @@ import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.Uuid;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
@@ -37,8 +39,9 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  *   remember      notes what the server says of itself, for the next one: `remembered N`
  *   flight        begins to send and does not wait: `flying N`
  *   settle        waits until what flies is acknowledged: `settled N`
- *   compare       what the server says, and every record, beside what is remembered: `same ...` or `broken ...`
+ *   compare [killed]  what the server says, and every record, beside what is remembered (of one that was killed): `same ...` or `broken ...`
  *   members       waits until the living members of groups were given everything that flew: `members N`
+ *   starts        where partitions begin of which records were deleted: `TOPIC PARTITION OFFSET,...`
  *   finish        ends the open transactions: `finished N`
  * </pre>
  */
@@ -71,7 +74,7 @@ public final class SwapLoad {
         this.bootstrap = bootstrap;
         this.replicas = replicas;
         this.random = new Random(seed);
-        this.admin = Admin.create(Map.of("bootstrap.servers", bootstrap, "default.api.timeout.ms", 60_000, "reconnect.backoff.max.ms", 200));
+        this.admin = Admin.create(Map.of("bootstrap.servers", bootstrap, "default.api.timeout.ms", SwapReady.LIMIT_MS, "reconnect.backoff.max.ms", 200));
         this.view = new SwapView(admin, expected, replicas > 1);
     }
 
@@ -122,10 +125,20 @@ public final class SwapLoad {
             case "settle":
                 return "settled " + settle();
             case "compare":
-                view.compare(topics, openIds());
+                view.compare(topics, openIds(), words.length > 1);
                 List<String> differences = new ArrayList<>();
                 var found = SwapRecord.compare(bootstrap, topics.values(), differences);
                 return differences.isEmpty() ? "same " + found : "broken: " + String.join("\n", differences.subList(0, Math.min(30, differences.size())));
+            case "starts":
+                List<String> starts = new ArrayList<>();
+                topics.values().forEach(topic -> {
+                    for (int p = 0; p < topic.partitions.size(); p++) {
+                        if (topic.partitions.get(p).start > 0) {
+                            starts.add(topic.name + " " + p + " " + topic.partitions.get(p).start);
+                        }
+                    }
+                });
+                return String.join(",", starts);
             case "finish":
                 int ended = open.size();
                 for (int id : List.copyOf(open.keySet())) {
@@ -217,10 +230,13 @@ public final class SwapLoad {
     }
 
     private void create(String name, int partitions, Map<String, String> configs) throws Exception {
-        var created = admin.createTopics(List.of(new NewTopic(name, partitions, replicas).configs(configs)));
-        created.all().get();
+        var id = new AtomicReference<Uuid>();
+        SwapReady.await(name, () -> {
+            id.set(admin.createTopics(List.of(new NewTopic(name, partitions, replicas).configs(configs))).topicId(name).get());
+            return null;
+        });
         awaitTopic(name, partitions);
-        var topic = new SwapRecord.Topic(name, created.topicId(name).get(), configs, partitions);
+        var topic = new SwapRecord.Topic(name, id.get(), configs, partitions);
         topics.put(name, topic);
         expectWhole(topic);
         configs.forEach((key, value) -> expectConfig(name, key, value));
@@ -268,7 +284,10 @@ public final class SwapLoad {
 
     private void grow(SwapRecord.Topic topic) throws Exception {
         int partitions = topic.partitions.size() + 1;
-        admin.createPartitions(Map.of(topic.name, NewPartitions.increaseTo(partitions))).all().get();
+        SwapReady.await(topic.name, () -> {
+            admin.createPartitions(Map.of(topic.name, NewPartitions.increaseTo(partitions))).all().get();
+            return null;
+        });
         awaitTopic(topic.name, partitions);
         topic.partitions.add(new SwapRecord.Partition());
         expectWhole(topic);
@@ -300,8 +319,8 @@ public final class SwapLoad {
 
     private KafkaProducer<byte[], byte[]> producer(String name, Map<String, Object> own) {
         return producers.computeIfAbsent(name, absent -> {
-            Map<String, Object> configs = new HashMap<>(Map.of("bootstrap.servers", bootstrap, "linger.ms", 3, "delivery.timeout.ms", 600_000,
-                "reconnect.backoff.max.ms", 200, "max.request.size", 4 << 20));
+            Map<String, Object> configs = new HashMap<>(Map.of("bootstrap.servers", bootstrap, "linger.ms", 3,
+                "delivery.timeout.ms", SwapReady.LIMIT_MS, "max.block.ms", SwapReady.LIMIT_MS, "reconnect.backoff.max.ms", 200, "max.request.size", 4 << 20));
             configs.putAll(own);
             return new KafkaProducer<>(configs, new ByteArraySerializer(), new ByteArraySerializer());
         });
@@ -398,7 +417,7 @@ public final class SwapLoad {
         }
         String protocol = which == 1 || !members.containsKey("consumer") ? "classic" : "consumer";
         Map<String, Object> configs = Map.of("bootstrap.servers", bootstrap, "group.id", protocol + "-" + topic.name, "group.protocol", protocol,
-            "auto.offset.reset", "earliest", "enable.auto.commit", false);
+            "auto.offset.reset", "earliest", "enable.auto.commit", false, "default.api.timeout.ms", SwapReady.LIMIT_MS);
         try (var consumer = new KafkaConsumer<>(configs, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
             consumer.subscribe(List.of(topic.name));
             SwapReady.await("no assignment in " + configs.get("group.id"), () -> {

@@ -18,6 +18,9 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
  * anything from before an offset whose commit was acknowledged.
  */
 final class SwapMember implements Runnable {
+    /** How their groups' names begin. */
+    static final String LIVING = "living-";
+
     private final String group;
     private final String topic;
     private final KafkaConsumer<byte[], byte[]> consumer;
@@ -26,7 +29,7 @@ final class SwapMember implements Runnable {
     private volatile String broken;
 
     SwapMember(String bootstrap, String protocol, String topic) {
-        this.group = "living-" + protocol;
+        this.group = LIVING + protocol;
         this.topic = topic;
         this.consumer = new KafkaConsumer<>(Map.of("bootstrap.servers", bootstrap, "group.id", group, "group.protocol", protocol, "auto.offset.reset", "earliest",
             "enable.auto.commit", false, "reconnect.backoff.max.ms", 200), new ByteArrayDeserializer(), new ByteArrayDeserializer());

@@ -11,6 +11,7 @@ import org.apache.kafka.clients.admin.ListConsumerGroupOffsetsSpec;
 import org.apache.kafka.clients.admin.ListTopicsOptions;
 import org.apache.kafka.clients.admin.TopicDescription;
 import org.apache.kafka.clients.admin.TransactionState;
+import org.apache.kafka.common.errors.InvalidReplicationFactorException;
 import org.apache.kafka.common.errors.RetriableException;
 import org.apache.kafka.common.errors.TransactionalIdNotFoundException;
 import org.apache.kafka.common.utils.Utils;
@@ -20,6 +21,9 @@ import org.apache.kafka.common.utils.Utils;
  * partitions, ends of transactions written to every partition. Tries are counted, not seconds: a machine may stand still.
  */
 final class SwapReady {
+    /** What clients do not give up before: a machine may be busy. */
+    static final int LIMIT_MS = 600_000;
+
     private static final int TRIES_MAX = 600;
     private static final Set<TransactionState> AT_REST = Set.of(TransactionState.EMPTY, TransactionState.COMPLETE_COMMIT, TransactionState.COMPLETE_ABORT);
 
@@ -57,9 +61,12 @@ final class SwapReady {
         throw new IllegalStateException(what + ": " + last);
     }
 
-    /** A client that asks all brokers and loses one of them forgets whom it asked (`AllBrokersStrategy`). */
+    /**
+     * A broker that stood still was fenced, and so was the only one a topic could go to. A client that asks all brokers and loses one of them forgets whom it asked
+     * (`AllBrokersStrategy`).
+     */
     static boolean isTriedAgain(Throwable error) {
-        return error instanceof RetriableException || error instanceof IllegalArgumentException && String.valueOf(error.getMessage()).startsWith("Unexpected key set");
+        return error instanceof RetriableException || error instanceof InvalidReplicationFactorException || error instanceof IllegalArgumentException && String.valueOf(error.getMessage()).startsWith("Unexpected key set");
     }
 
     /** Every partition has a leader, every coordinator answers, and no transaction but those of `open` is without its end. */

@@ -58,7 +58,7 @@ final class SwapRecord {
         /** Of a batch that was sent twice the server tells the time of the batch, and the client gives it to each record. */
         void add(RecordMetadata told, ProducerRecord<byte[], byte[]> record, Transaction transaction) {
             long timestamp = isOfAppendTime || record.timestamp() == null ? told.timestamp() : record.timestamp();
-            var one = new Sent(text(timestamp, record.key(), record.value(), record.headers()), record.key() == null ? null : new String(record.key()),
+            var one = new Sent(timestamp, text(timestamp, record.key(), record.value(), record.headers()), record.key() == null ? null : new String(record.key()),
                 record.value() == null, transaction);
             if (partitions.get(told.partition()).sent.put(told.offset(), one) != null) {
                 throw new IllegalStateException("offset " + told.offset() + " of " + told + " was given twice");
@@ -72,6 +72,7 @@ final class SwapRecord {
     }
 
     static final class Sent {
+        final long timestamp;
         final String text;
         final String key;
         final boolean isTombstone;
@@ -79,7 +80,8 @@ final class SwapRecord {
         /** As it was when it was first read. */
         Optional<Integer> epoch;
 
-        Sent(String text, String key, boolean isTombstone, Transaction transaction) {
+        Sent(long timestamp, String text, String key, boolean isTombstone, Transaction transaction) {
+            this.timestamp = timestamp;
             this.text = text;
             this.key = key;
             this.isTombstone = isTombstone;
@@ -111,7 +113,7 @@ final class SwapRecord {
         Map<TopicPartition, Map<Long, ConsumerRecord<byte[], byte[]>>> found = new HashMap<>();
         Map<TopicPartition, Long> ends;
         Map<String, Object> configs = Map.of("bootstrap.servers", bootstrap, "auto.offset.reset", "none", "isolation.level", isolation,
-            "allow.auto.create.topics", false, "max.poll.records", 5000);
+            "allow.auto.create.topics", false, "max.poll.records", 5000, "default.api.timeout.ms", SwapReady.LIMIT_MS);
         int count = 0;
         try (var consumer = new KafkaConsumer<>(configs, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
             for (Topic topic : topics) {

@@ -15,7 +15,6 @@ import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.ListConsumerGroupOffsetsSpec;
 import org.apache.kafka.clients.admin.ListOffsetsOptions;
 import org.apache.kafka.clients.admin.ListTopicsOptions;
-import org.apache.kafka.clients.admin.ProducerState;
 import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.admin.ScramCredentialInfo;
 import org.apache.kafka.clients.admin.ScramMechanism;
@@ -57,6 +56,7 @@ final class SwapView {
     private final Map<String, TreeSet<String>> remembered = new TreeMap<>();
     private final SwapExpected expected;
     private final SwapReady ready;
+    private final SwapProducers producers;
     /** Who leads changes when one of several brokers goes. */
     private final boolean isCluster;
 
@@ -64,6 +64,7 @@ final class SwapView {
         this.admin = admin;
         this.expected = expected;
         this.ready = new SwapReady(admin);
+        this.producers = new SwapProducers(admin);
         this.isCluster = isCluster;
     }
 
@@ -81,17 +82,18 @@ final class SwapView {
             told.forEach((section, found) -> expected.compare(section, found, differences));
             if (differences.isEmpty()) {
                 remembered.putAll(told);
+                producers.remember(partitions(topics));
             }
             return differences.isEmpty() ? null : String.join("\n", differences);
         });
-        return remembered.values().stream().mapToInt(TreeSet::size).sum();
+        return remembered.values().stream().mapToInt(TreeSet::size).sum() + producers.count();
     }
 
     /**
      * Waits until the server says what the last one said. What it takes in after its start (metadata, groups) it may not have at once, and
      * does not say so; a difference that stays is one.
      */
-    void compare(Map<String, SwapRecord.Topic> topics, Collection<String> open) throws Exception {
+    void compare(Map<String, SwapRecord.Topic> topics, Collection<String> open, boolean isAfterKill) throws Exception {
         ready.await(open);
         SwapReady.await("what the last server said (-) and this one says (+)", () -> {
             List<String> differences = new ArrayList<>();
@@ -101,6 +103,7 @@ final class SwapView {
                 found.stream().filter(line -> !before.contains(line)).forEach(line -> differences.add(section + " + " + line));
                 expected.compare(section, found, differences);
             });
+            producers.compare(topics, partitions(topics), isAfterKill, differences);
             return differences.isEmpty() ? null : String.join("\n", differences.subList(0, Math.min(30, differences.size())));
         });
     }
@@ -126,7 +129,6 @@ final class SwapView {
         });
         section(sections, "configs", () -> configs(topics));
         section(sections, "offsets", () -> offsets(topics));
-        section(sections, "producers", () -> producers(topics));
         section(sections, "transactions", this::transactions);
         section(sections, "groups", () -> groups(topics));
         section(sections, "protocols", this::protocols);
@@ -210,24 +212,6 @@ final class SwapView {
         return lines;
     }
 
-    private List<String> producers(Map<String, SwapRecord.Topic> topics) throws Exception {
-        List<String> lines = new ArrayList<>();
-        // Killed, Apache Kafka reads a log again from its start only: a producer whose last batch was deleted is forgotten then.
-        var whole = partitions(topics).stream().filter(partition -> topics.get(partition.topic()).partitions.get(partition.partition()).start == 0).toList();
-        admin.describeProducers(whole).all().get().forEach((partition, producers) -> producers.activeProducers().forEach(producer ->
-            lines.add(partition + " " + (topics.get(partition.topic()).isCompacted ? timeless(producer) : producer))));
-        return lines;
-    }
-
-    /**
-     * Compaction that takes the newest record of a batch gives the batch an earlier time, and Apache Kafka, which reads the segments again
-     * after it was killed (`LogLoader.recoverSegment`), takes that for the producer's.
-     */
-    private static String timeless(ProducerState producer) {
-        return producer.producerId() + " " + producer.producerEpoch() + " " + producer.lastSequence() + " " + producer.coordinatorEpoch() + " "
-            + producer.currentTransactionStartOffset();
-    }
-
     private List<String> transactions() throws Exception {
         List<String> lines = new ArrayList<>();
         List<String> ids = new ArrayList<>();
@@ -260,13 +244,14 @@ final class SwapView {
     }
 
     /**
-     * What the coordinators say of groups that have no member and have committed; of living ones the state depends on the moment. Of a group
-     * whose offsets are all gone (aborted, of deleted topics) the coordinator of 3.9 keeps nothing, that of 4.0 does until it cleans up.
+     * What the coordinators say of groups that have no member; of living ones the state depends on the moment. Of a group whose offsets are all
+     * gone (aborted, of deleted topics) the coordinator of 3.9 keeps nothing over its end, that of 4.0 and later reads it again.
      */
     private List<String> protocols() throws Exception {
+        boolean hasAll = hasConsumerProtocol();
         List<String> lines = new ArrayList<>();
         for (var group : admin.listGroups().all().get()) {
-            if (expected.hasCommitted(group.groupId())) {
+            if (expected.hasCommitted(group.groupId()) || hasAll && !group.groupId().startsWith(SwapMember.LIVING)) {
                 lines.add(String.valueOf(group));
             }
         }

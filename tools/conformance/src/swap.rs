@@ -23,12 +23,16 @@ const DUMP_LIMIT: Duration = Duration::from_secs(400);
 /// The authorizer is Apache Kafka's only: Milena refuses to run as if there were none when one is named.
 const KAFKA_ALONE: [&str; 2] =
     ["authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer", "super.users=User:ANONYMOUS"];
-pub(crate) const SETTINGS: [(&str, &str); 7] = [
+/// Tries 20 ms apart.
+const CHECKPOINT_TRIES_MAX: u32 = 3000;
+pub(crate) const SETTINGS: [(&str, &str); 8] = [
     // Producers go on asking about topics that were deleted.
     ("auto.create.topics.enable", "false"),
     ("offsets.topic.num.partitions", "4"),
     ("transaction.state.log.num.partitions", "3"),
     ("log.cleaner.backoff.ms", "300"),
+    // Who is killed sooner forgets which records were deleted.
+    ("log.flush.start.offset.checkpoint.interval.ms", "500"),
     ("group.initial.rebalance.delay.ms", "0"),
     ("transaction.max.timeout.ms", "900000"),
     // Producers of transactions must not be forgotten while a machine is busy.
@@ -118,6 +122,7 @@ fn turns(node: &Node, (first, second): (Kind, Kind), plan: &Plan<'_>) -> anyhow:
     let mut random = Random::new(plan.seed);
     node.format(first)?;
     let mut load = None;
+    let mut was_killed = false;
     for turn in 0..plan.turns {
         let kind = if turn % 2 == 0 { first } else { second };
         let is_killed = random.below(2) == 0;
@@ -130,11 +135,14 @@ fn turns(node: &Node, (first, second): (Kind, Kind), plan: &Plan<'_>) -> anyhow:
             Some(load) => load,
             none => none.insert(Load::swap(&node.bootstrap(), plan.seed, 1, &node.at("load.err"))?),
         };
-        work(load, plan.actions, turn + 1 == plan.turns, has_flight, &mut told)
-            .with_context(name)
-            .with_context(|| server.last_words())?;
+        let steps = Steps { actions: plan.actions, is_last: turn + 1 == plan.turns, has_flight };
+        work(load, was_killed, &steps, &mut told).with_context(name).with_context(|| server.last_words())?;
         ensure!(server.is_alive(), "{}: the server ended: {}", name(), server.last_words());
+        if is_killed {
+            await_log_starts(load, &node.data()).with_context(name)?;
+        }
         end(server, is_killed).with_context(name)?;
+        was_killed = is_killed;
         told += &dump(plan.release, is_killed, &node.at("dump"), &[node.data(), node.at("controller-data")])
             .with_context(name)?;
         both_may_start(node, plan.release).with_context(name)?;
@@ -152,23 +160,29 @@ pub(crate) fn ask(load: &mut Load, command: &str) -> anyhow::Result<String> {
     Ok(answer)
 }
 
-/// What is to be seen after an exchange: everything that was there before.
-pub(crate) fn everything_is_there(load: &mut Load) -> anyhow::Result<String> {
+/// What is to be seen after an exchange: everything that was there before, but for what a killed server leaves nowhere.
+pub(crate) fn everything_is_there(load: &mut Load, was_killed: bool) -> anyhow::Result<String> {
     ask(load, "settle").context("what was on its way when a server went")?;
     ask(load, "members").context("what the members of groups were given")?;
-    ask(load, "compare").context("what another server left")
+    ask(load, if was_killed { "compare killed" } else { "compare" }).context("what another server left")
 }
 
 /// What the load does in one turn.
-fn work(load: &mut Load, actions: u32, is_last: bool, has_flight: bool, told: &mut String) -> anyhow::Result<()> {
-    everything_is_there(load)?;
-    ask(load, &format!("step {actions}"))?;
-    if is_last {
+struct Steps {
+    actions: u32,
+    is_last: bool,
+    has_flight: bool,
+}
+
+fn work(load: &mut Load, was_killed: bool, steps: &Steps, told: &mut String) -> anyhow::Result<()> {
+    everything_is_there(load, was_killed)?;
+    ask(load, &format!("step {}", steps.actions))?;
+    if steps.is_last {
         ask(load, "finish")?;
     }
     ask(load, "remember").context("what this server was asked for")?;
     *told += &ask(load, "compare").context("what this server wrote")?;
-    if has_flight {
+    if steps.has_flight {
         ask(load, "flight")?;
     }
     Ok(())
@@ -176,6 +190,35 @@ fn work(load: &mut Load, actions: u32, is_last: bool, has_flight: bool, told: &m
 
 fn end(server: Server, is_killed: bool) -> anyhow::Result<()> {
     if is_killed { server.kill() } else { server.stop() }
+}
+
+/// A killed server remembers of DeleteRecords what its checkpoint says, Apache Kafka as Milena: returns when it says all of it.
+fn await_log_starts(load: &mut Load, dir: &Path) -> anyhow::Result<()> {
+    let starts = ask(load, "starts")?;
+    for start in starts.split(',').filter(|start| !start.is_empty()) {
+        let mut left = CHECKPOINT_TRIES_MAX;
+        while !is_saved(dir, start)? {
+            ensure!(left > 0, "the checkpoint of log starts never says {start}");
+            left -= 1;
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a log start survives: it is in the checkpoint, or no segment begins before it.
+fn is_saved(dir: &Path, start: &str) -> anyhow::Result<bool> {
+    // Not there until it is first written.
+    let checkpoint = std::fs::read_to_string(dir.join("log-start-offset-checkpoint")).unwrap_or_default();
+    if checkpoint.lines().any(|line| line == start) {
+        return Ok(true);
+    }
+    let (partition, offset) = start.rsplit_once(' ').context("a log start")?;
+    let offset: u64 = offset.parse().context("the offset of a log start")?;
+    let folder = dir.join(partition.replace(' ', "-"));
+    let names = std::fs::read_dir(&folder).with_context(|| format!("list {}", folder.display()))?;
+    let bases = names.filter_map(|name| name.ok()?.file_name().to_str()?.strip_suffix(".log")?.parse::<u64>().ok());
+    Ok(bases.min().is_some_and(|base| base >= offset))
 }
 
 /// The doctor lets both start, Milena and the release.
