@@ -33,7 +33,7 @@ pub use log::{
     AppendContext, AppendError, Appended, FlushHandle, Flushed, Log, LogOpen, ReadError, ReadResult, RecoveryReport,
     TimestampOffset,
 };
-pub use log_dir::{LoadedLog, LogDir};
+pub use log_dir::{LoadedLog, LogDir, remove_deleted};
 pub use names::{DirectoryKind, TopicPartition};
 pub use producer_entry::{ProducerBatch, ProducerEntry};
 pub use producers::{AppendOrigin, Rejected};

@@ -154,7 +154,7 @@ impl<D: Disk> LogDir<D> {
             }
             match DirectoryKind::parse(&entry.name) {
                 Some(DirectoryKind::Log(partition)) => names.push(partition),
-                Some(DirectoryKind::Delete(_)) => disk.remove_directory(&path).at("remove", &path)?,
+                Some(DirectoryKind::Delete(_)) => remove_deleted(disk, &path).at("remove", &path)?,
                 Some(DirectoryKind::Stray(_) | DirectoryKind::Future(_)) => {}
                 None => return Err(Error::NotAPartition { path }),
             }
@@ -208,7 +208,7 @@ impl<D: Disk> LogDir<D> {
     /// # Errors
     /// IO.
     pub fn remove_deleted(&self, directory: &Path) -> Result<()> {
-        self.cache.disk().remove_directory(directory).at("remove", directory)
+        remove_deleted(self.cache.disk(), directory).at("remove", directory)
     }
 
     /// Reads the checkpoint file `name`; empty if there is none.
@@ -266,6 +266,18 @@ impl<D: Disk> LogDir<D> {
         self.write_checkpoint(LOG_START_OFFSET_CHECKPOINT, &log_starts)?;
         CleanShutdown::write(self.cache.disk(), &self.path, broker_epoch)
     }
+}
+
+/// Removes the directory of a partition that was renamed to be deleted. Its new name is durable before: a power cut must not
+/// bring back, under the old name, a log of which half the files are gone.
+///
+/// # Errors
+/// IO.
+pub fn remove_deleted<D: Disk>(disk: &D, path: &Path) -> std::io::Result<()> {
+    if let Some(parent) = path.parent() {
+        disk.sync_directory(parent)?;
+    }
+    disk.remove_directory(path)
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use super::moving;
 use super::partition::Partition;
 use crate::broker::Broker;
 use milena_metrics::Stopwatch;
-use milena_storage::disk::{Disk, RealDisk};
+use milena_storage::disk::RealDisk;
+use milena_storage::remove_deleted;
 use milena_types::Timestamp;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -265,7 +266,7 @@ pub(super) fn remove_files(broker: &Broker) {
     let now = if is_full { Timestamp(i64::MAX) } else { broker.now() };
     let copies = broker.moves().take_doomed(now);
     for path in broker.take_doomed(now).into_iter().chain(copies) {
-        if let Err(error) = RealDisk.remove_directory(&path) {
+        if let Err(error) = remove_deleted(&RealDisk, &path) {
             tracing::error!(path = %path.display(), %error, "a deleted partition's directory cannot be removed");
         }
     }

@@ -255,6 +255,24 @@ mod tests {
     }
 
     #[test]
+    fn names_that_are_not_durable_go_with_their_directory() {
+        for seed in 0..50 {
+            let disk = SimulatedDisk::new(seed);
+            let (root, old, new) = (Path::new("/"), Path::new("/log"), Path::new("/log-delete"));
+            disk.create_directory(old).unwrap();
+            disk.open(&old.join("old"), OpenMode::Create).unwrap();
+            disk.rename(old, new).unwrap();
+            disk.sync_directory(root).unwrap();
+            disk.create_directory(old).unwrap();
+            disk.open(&old.join("new"), OpenMode::Create).unwrap();
+            disk.sync_directory(root).unwrap();
+            let after = disk.cut_power();
+            let in_place = after.list(old).unwrap();
+            assert!(in_place.iter().all(|entry| entry.name == "new"), "seed {seed}: {in_place:?}");
+        }
+    }
+
+    #[test]
     fn a_full_device_keeps_the_part_that_fitted_and_says_so() {
         let disk = SimulatedDisk::new(1);
         disk.set_capacity(4);

@@ -44,6 +44,23 @@ impl NameChange {
     }
 }
 
+impl NameChange {
+    /// A directory has another name now.
+    fn follow(&mut self, from: &Path, to: &Path) {
+        let renamed = |path: &mut PathBuf| {
+            if let Ok(rest) = path.strip_prefix(from).map(Path::to_owned)
+                && !rest.as_os_str().is_empty()
+            {
+                *path = to.join(rest);
+            }
+        };
+        match self {
+            NameChange::Add(path, _) | NameChange::Remove(path) => renamed(path),
+            NameChange::Move(one, other) => [one, other].into_iter().for_each(renamed),
+        }
+    }
+}
+
 /// When calls fail.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Faults {
@@ -242,10 +259,18 @@ impl World {
         }
         let changes = std::mem::take(&mut self.name_changes);
         for change in changes {
-            if change.directory() == Some(directory) {
-                apply_name_change(&mut self.durable_names, &change);
-            } else {
+            if change.directory() != Some(directory) {
                 self.name_changes.push(change);
+                continue;
+            }
+            apply_name_change(&mut self.durable_names, &change);
+            // What is not durable of a directory's own names goes with it, not to the next one of its path.
+            match &change {
+                NameChange::Move(from, to) => self.name_changes.iter_mut().for_each(|waiting| waiting.follow(from, to)),
+                NameChange::Remove(path) => {
+                    self.name_changes.retain(|waiting| !waiting.directory().is_some_and(|of| of.starts_with(path)));
+                }
+                NameChange::Add(..) => {}
             }
         }
     }

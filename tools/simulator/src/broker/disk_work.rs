@@ -7,8 +7,7 @@ use milena_replication::PartitionKey;
 use milena_storage::checkpoint::{
     CleanShutdown, OffsetCheckpoint, RECOVERY_POINT_CHECKPOINT, REPLICATION_OFFSET_CHECKPOINT,
 };
-use milena_storage::disk::Disk;
-use milena_storage::{Flushed, Log};
+use milena_storage::{Flushed, Log, remove_deleted};
 use milena_types::Timestamp;
 
 use super::broker_host::{BrokerHost, LOG_DIR};
@@ -87,7 +86,7 @@ impl BrokerHost {
         let due: Vec<_> = due;
         for (_, path) in due {
             // What cannot be removed now is found at the next start.
-            let _ = self.cache.disk().remove_directory(&path);
+            let _ = remove_deleted(self.cache.disk(), &path);
         }
     }
 

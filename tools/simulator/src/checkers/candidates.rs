@@ -23,9 +23,10 @@ impl Checkers {
                     if !ledger.is_in(&replica.entries) {
                         let title = replica.title();
                         let (end, has) = (ledger.end(), replica.log.log_end_offset());
+                        let (at, committed, here) = ledger.first_difference(&replica.entries);
                         return Err(format!(
                             "{title}: node {id} may lead (leader {}, ISR {:?}, ELR {:?}) and lacks committed records: \
-                             {end} are committed, its log ends at {has}",
+                             {end} are committed, its log ends at {has}; at {at} {committed:?} is committed and {here:?} is there",
                             partition.leader, partition.isr, partition.eligible_leader_replicas
                         ));
                     }

@@ -21,6 +21,12 @@ impl Ledger {
         self.entries.get(usize::try_from(offset).ok()?).copied()
     }
 
+    /// Where a log first differs, what is committed there and what it has; for messages.
+    pub(crate) fn first_difference(&self, log: &[Entry]) -> (usize, Option<Entry>, Option<Entry>) {
+        let at = self.entries.iter().zip(log).take_while(|(committed, here)| committed == here).count();
+        (at, self.entries.get(at).copied(), log.get(at).copied())
+    }
+
     /// Whether a log holds all of it. Where the last record is the same, those before it are: that is checked elsewhere.
     pub(crate) fn is_in(&self, log: &[Entry]) -> bool {
         match self.entries.len().checked_sub(1) {
