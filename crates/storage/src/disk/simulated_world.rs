@@ -42,9 +42,7 @@ impl NameChange {
             NameChange::Add(path, _) | NameChange::Move(_, path) | NameChange::Remove(path) => path.parent(),
         }
     }
-}
 
-impl NameChange {
     /// A directory has another name now.
     fn follow(&mut self, from: &Path, to: &Path) {
         let renamed = |path: &mut PathBuf| {
