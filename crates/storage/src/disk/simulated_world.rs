@@ -45,12 +45,9 @@ impl NameChange {
 
     /// A directory has another name now.
     fn follow(&mut self, from: &Path, to: &Path) {
-        let renamed = |path: &mut PathBuf| {
-            if let Ok(rest) = path.strip_prefix(from).map(Path::to_owned)
-                && !rest.as_os_str().is_empty()
-            {
-                *path = to.join(rest);
-            }
+        let renamed = |path: &mut PathBuf| match path.strip_prefix(from) {
+            Ok(rest) if !rest.as_os_str().is_empty() => *path = to.join(rest),
+            _ => {}
         };
         match self {
             NameChange::Add(path, _) | NameChange::Remove(path) => renamed(path),
