@@ -1,6 +1,7 @@
 //! Elections by request and by time.
 
 use milena_protocol::messages::elect_leaders_request::TopicPartitions;
+use milena_protocol::messages::{AlterPartitionRequest, alter_partition_request};
 
 use super::*;
 use crate::controller_tests::{Host, assigned};
@@ -60,7 +61,12 @@ fn the_first_replica_leads_again_when_somebody_asks_or_when_it_is_time() {
 }
 
 fn in_sync(host: &mut Host, index: i32, isr: &[i32]) {
-    use milena_protocol::messages::{AlterPartitionRequest, alter_partition_request};
+    let request = wants_in_sync(host, index, isr);
+    assert_eq!(alter(host, &request), 0);
+}
+
+/// What the leader asks that knows the partition as it is.
+fn wants_in_sync(host: &Host, index: i32, isr: &[i32]) -> AlterPartitionRequest {
     let topic = host.controller.image().topics.named("t").unwrap();
     let (topic_id, partition) = (topic.id, topic.partition(PartitionIndex(index)).unwrap().as_ref().clone());
     let state = |id: &i32| alter_partition_request::BrokerState { broker_id: *id, ..Default::default() };
@@ -73,10 +79,26 @@ fn in_sync(host: &mut Host, index: i32, isr: &[i32]) {
     };
     let topic = alter_partition_request::TopicData { topic_id, partitions: vec![data], ..Default::default() };
     let (broker_id, broker_epoch) = (partition.leader.0, host.epoch(partition.leader.0));
-    let request = AlterPartitionRequest { broker_id, broker_epoch, topics: vec![topic], ..Default::default() };
-    let decision = host.controller.decide_alter_partition(&request);
-    assert_eq!(decision.response.topics[0].partitions[0].error_code, 0);
+    AlterPartitionRequest { broker_id, broker_epoch, topics: vec![topic], ..Default::default() }
+}
+
+fn alter(host: &mut Host, request: &AlterPartitionRequest) -> i16 {
+    let decision = host.controller.decide_alter_partition(request);
     host.append(decision.records);
+    decision.response.topics[0].partitions[0].error_code
+}
+
+#[test]
+fn an_earlier_copy_of_a_refused_request_changes_nothing() {
+    let mut host = Host::with_brokers(2);
+    host.create(vec![assigned("t", &[(0, &[1, 2])])]);
+    in_sync(&mut host, 0, &[1]);
+    fence(&mut host, 2);
+    let request = wants_in_sync(&host, 0, &[1, 2]);
+    assert_eq!(alter(&mut host, &request), ErrorCode::INELIGIBLE_REPLICA.0);
+    unfence(&mut host, 2);
+    assert_eq!(alter(&mut host, &request), ErrorCode::INVALID_UPDATE_VERSION.0);
+    in_sync(&mut host, 0, &[1, 2]);
 }
 
 #[test]

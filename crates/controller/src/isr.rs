@@ -4,7 +4,7 @@ use milena_metadata::NO_LEADER_CHANGE;
 use milena_metadata::{Partition, Topic, VersionedRecord};
 use milena_protocol::messages::alter_partition_request::{self as request, BrokerState};
 use milena_protocol::messages::alter_partition_response as response;
-use milena_protocol::messages::{AlterPartitionRequest, AlterPartitionResponse, MetadataRecord};
+use milena_protocol::messages::{AlterPartitionRequest, AlterPartitionResponse, MetadataRecord, PartitionChangeRecord};
 use milena_types::{BrokerId, ErrorCode, LeaderEpoch, PartitionIndex};
 
 use crate::partition_change::Election;
@@ -55,6 +55,9 @@ impl Controller {
             return failure(index.0, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
         };
         if let Err(error) = self.check_alter_partition(broker, partition, data, &isr) {
+            if error == ErrorCode::INELIGIBLE_REPLICA {
+                records.push(self.restated(topic, index, partition));
+            }
             return failure(index.0, error);
         }
         let change = self.change_of(topic, index, partition, |change| {
@@ -73,6 +76,20 @@ impl Controller {
         let moved = change.leader != broker.0 && change.leader != NO_LEADER_CHANGE;
         records.push((record, record_version));
         if moved { failure(index.0, ErrorCode::NEW_LEADER_ELECTED) } else { success(index.0, &changed) }
+    }
+
+    /// The ISR once more, which raises the partition's epoch. A leader that is refused waits for the new member no longer,
+    /// and an earlier copy of its request that nobody answered may still be on its way: it must not find the member
+    /// eligible again.
+    fn restated(&self, topic: &Topic, index: PartitionIndex, partition: &Partition) -> VersionedRecord {
+        let record = PartitionChangeRecord {
+            topic_id: topic.id,
+            partition_id: index.0,
+            isr: Some(partition.isr.iter().map(|id| id.0).collect()),
+            ..PartitionChangeRecord::default()
+        };
+        let version = self.image.features.metadata_version.partition_change_record_version();
+        (MetadataRecord::PartitionChange(record), version)
     }
 
     /// `ReplicationControlManager.validateAlterPartitionData`; the order of the checks decides the code.

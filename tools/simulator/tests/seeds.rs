@@ -3,7 +3,7 @@
 use milena_simulator::{Planted, run};
 
 /// What was wrong in these when they failed first.
-const FAILED_ONCE: [(u64, &str); 7] = [
+const FAILED_ONCE: [(u64, &str); 9] = [
     (4, "a follower that had led without records was told for ever that the logs part"),
     (7, "a controller that led no more decided to fence a broker again and again"),
     (16, "a replica that a reassignment had removed stayed eligible"),
@@ -11,6 +11,8 @@ const FAILED_ONCE: [(u64, &str); 7] = [
     (24_424, "a log that was cut forgot its producers with a clean restart, and a record was written twice"),
     (36_893, "the simulated disk gave names in a deleted directory to the next one of its path"),
     (14_094, "a broker whose registration a late one displaced stayed fenced"),
+    (32_117, "a late copy of a request for a larger ISR was granted after another copy had been refused"),
+    (38_183, "a broker that was told to stop before it served ended at once, unclean, and that was taken for clean"),
 ];
 
 #[test]

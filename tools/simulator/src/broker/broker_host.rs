@@ -100,8 +100,8 @@ pub(super) struct Due {
 pub(crate) struct BrokerHost {
     pub(crate) settings: BrokerSettings,
     pub(crate) phase: Phase,
-    /// Whether it was ever unfenced: only then can it end cleanly.
-    pub(super) has_served: bool,
+    /// It was asked to stop before it served.
+    pub(super) is_told_to_leave: bool,
     /// The epoch of its registration; -1 before.
     pub(crate) epoch: i64,
     /// Somebody else has the registration by now.
@@ -175,7 +175,7 @@ impl BrokerHost {
         }
         Ok(BrokerHost {
             phase: Phase::Joining,
-            has_served: false,
+            is_told_to_leave: false,
             epoch: -1,
             is_displaced: false,
             previous_epoch,

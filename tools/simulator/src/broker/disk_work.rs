@@ -134,10 +134,6 @@ impl BrokerHost {
 
     /// Closes every log and leaves the mark of a clean end.
     pub(crate) fn close(mut self) -> Result<()> {
-        if !self.has_served {
-            // As the real one, which has no broker yet to be closed: there may be logs that were never looked at.
-            return Ok(());
-        }
         self.replicas.values_mut().map(|replica| &mut replica.log).try_for_each(Log::close)?;
         self.write_high_watermarks()?;
         self.write_recovery_points()?;

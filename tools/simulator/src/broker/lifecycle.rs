@@ -39,11 +39,13 @@ impl BrokerHost {
         out.calls.push((To::Controller, Lane::Controller, Request::Controller(request), purpose));
     }
 
-    /// Asks to leave from now on.
+    /// Asks to leave from now on, or once it serves: a signal during the start waits for its end.
     pub(crate) fn leave(&mut self, now: Timestamp) {
-        if self.phase >= Phase::Fenced {
+        if self.phase >= Phase::Serving {
             self.phase = Phase::Leaving;
             self.due.heartbeat = now;
+        } else {
+            self.is_told_to_leave = true;
         }
     }
 
@@ -132,8 +134,10 @@ impl BrokerHost {
                     self.due.heartbeat = Timestamp(now.0 + 10);
                 } else {
                     self.phase = Phase::Serving;
-                    self.has_served = true;
                     out.notes.push(Note::Unfenced);
+                    if self.is_told_to_leave {
+                        self.leave(now);
+                    }
                 }
             }
             (Phase::Fenced, _) => self.due.heartbeat = Timestamp(now.0 + RETRY_MS),
