@@ -14,6 +14,10 @@ impl Controller {
     /// Changes ISRs as their leaders ask.
     #[must_use]
     pub fn decide_alter_partition(&self, request: &AlterPartitionRequest) -> Decision<AlterPartitionResponse> {
+        if request.topics.is_empty() {
+            // Whoever asks (`QuorumController.alterPartition`).
+            return Decision::of(Vec::new(), AlterPartitionResponse::default());
+        }
         let broker = BrokerId(request.broker_id);
         if let Err(error) = self.check_broker_epoch(broker, request.broker_epoch) {
             let response = AlterPartitionResponse { error_code: error.error.0, ..AlterPartitionResponse::default() };

@@ -20,6 +20,7 @@ mod manual_assignment;
 mod partition_change;
 mod placement;
 mod producer_ids;
+pub mod reaches;
 mod reassignments;
 mod replica_directories;
 mod requests;

@@ -26,6 +26,10 @@ impl Controller {
         &self,
         request: &AlterPartitionReassignmentsRequest,
     ) -> Decision<AlterPartitionReassignmentsResponse> {
+        if request.topics.is_empty() {
+            // With an empty message, not with none (`QuorumController.alterPartitionReassignments`).
+            return Decision::of(Vec::new(), AlterPartitionReassignmentsResponse::default());
+        }
         let may_resize = request.allow_replication_factor_change;
         let mut records = Vec::new();
         let mut responses = Vec::with_capacity(request.topics.len());

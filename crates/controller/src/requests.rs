@@ -18,10 +18,10 @@ use crate::config_changes::{AlterOperation, ConfigChange};
 use crate::{ApiError, Controller, Decision, Random};
 
 /// The topic of the metadata log, which is not a topic of the cluster.
-const CLUSTER_METADATA_TOPIC: &str = "__cluster_metadata";
+pub(crate) const CLUSTER_METADATA_TOPIC: &str = "__cluster_metadata";
 
 /// The values that appear more than once.
-fn repeated<T: Ord + Clone>(values: impl Iterator<Item = T>) -> BTreeSet<T> {
+pub(crate) fn repeated<T: Ord + Clone>(values: impl Iterator<Item = T>) -> BTreeSet<T> {
     let mut seen = BTreeSet::new();
     values.filter(|value| !seen.insert(value.clone())).collect()
 }
@@ -218,10 +218,10 @@ impl Controller {
     }
 }
 
-type ConfigOutcomes = Vec<(ConfigResource, Result<(), ApiError>)>;
+pub(crate) type ConfigOutcomes = Vec<(ConfigResource, Result<(), ApiError>)>;
 
 /// Which resources may be changed: those of a known type that are named once.
-fn admit(asked: Vec<ConfigResource>) -> (ConfigOutcomes, BTreeSet<ConfigResource>) {
+pub(crate) fn admit(asked: Vec<ConfigResource>) -> (ConfigOutcomes, BTreeSet<ConfigResource>) {
     let repeated = repeated(asked.iter().cloned());
     let mut refused = Vec::new();
     let mut accepted = BTreeSet::new();

@@ -19,6 +19,8 @@ mod chaos_units;
 mod chaos_watch;
 mod clients;
 mod cluster;
+mod controller_questions;
+mod controllers;
 mod corrupt;
 mod cpu;
 mod data;

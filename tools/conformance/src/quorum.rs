@@ -10,7 +10,8 @@ use milena_protocol::Text;
 use milena_protocol::messages::DescribeQuorumRequest;
 use milena_protocol::messages::describe_quorum_request::{PartitionData, TopicData};
 
-use crate::cluster::{Cluster, Controllers, content, verified};
+use crate::cluster::{Cluster, Controllers, Member, content, verified};
+use crate::controllers::{Compared, Place};
 use crate::flags::Flags;
 use crate::load::Load;
 use crate::report::Report;
@@ -28,7 +29,13 @@ const ROUNDS_MAX: u32 = 12;
 const PACE: u32 = 700;
 const SLICE_PACE: u32 = 200;
 /// How long there may be no active controller.
-const ELECTION_LIMIT: Duration = Duration::from_secs(30);
+const ELECTION_LIMIT: Duration = Duration::from_secs(90);
+/// Who is kept waiting by a busy machine for seconds must get through an election all the same, and a broker must be taken in.
+const SETTINGS: [(&str, &str); 3] = [
+    ("controller.quorum.fetch.timeout.ms", "5000"),
+    ("controller.quorum.election.timeout.ms", "3000"),
+    ("initial.broker.registration.timeout.ms", "300000"),
+];
 /// A version of DescribeQuorum that all know.
 const VERSION: i16 = 1;
 
@@ -77,7 +84,7 @@ struct Quorum {
 
 impl Quorum {
     fn new(folder: &str, kinds: [Kind; 3], flags: &Flags) -> anyhow::Result<Self> {
-        Ok(Self { cluster: Cluster::new(folder, kinds, Controllers::All, flags)?, led: Vec::new() })
+        Ok(Self { cluster: Cluster::with(folder, kinds, Controllers::All, flags, &SETTINGS)?, led: Vec::new() })
     }
 
     fn start(&mut self, pace: u32) -> anyhow::Result<Load> {
@@ -112,9 +119,11 @@ impl Quorum {
         let mut load = self.start(SLICE_PACE)?;
         let begin = Instant::now();
         let mut ways = Vec::new();
+        let mut compared = Compared::default();
         while !(ways.contains(&Kind::Kafka) && ways.contains(&Kind::Milena)) {
             ensure!(load.ask("flowing")? == "flowing", "nothing is acknowledged");
             let (at, epoch) = self.leader()?;
+            compared.ask(&self.places(at, epoch)).context("ask the controllers")?;
             let kind = self.cluster.members.get(at).context("the leader")?.kind;
             let outcome = match kind {
                 Kind::Milena => self.taken_over(at, epoch),
@@ -129,6 +138,7 @@ impl Quorum {
                 verified(&load.ask("verify")?)?
             );
         }
+        println!("     {}", compared.told()?);
         self.cluster.await_in_sync()?;
         self.end(&mut load)?;
         self.files_read().context("read the files")?;
@@ -136,6 +146,18 @@ impl Quorum {
             let _ = std::fs::remove_dir_all(&self.cluster.folder);
         }
         Ok(())
+    }
+
+    /// The controllers, of which the one `at` leads.
+    fn places(&self, at: usize, epoch: i32) -> Vec<Place> {
+        let place = |(place, member): (usize, &Member)| Place {
+            kind: member.kind,
+            id: member.id,
+            port: member.port + 1,
+            leads: place == at,
+            epoch,
+        };
+        self.cluster.members.iter().enumerate().map(place).collect()
     }
 
     /// Milena leads and dies: one of the others is elected, both of Apache Kafka.

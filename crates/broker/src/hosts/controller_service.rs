@@ -2,6 +2,7 @@
 //! heartbeats, and what brokers forward. Everything is handed to the metadata thread and answered from there.
 
 mod answering;
+mod by_version;
 mod envelope;
 mod refused;
 mod versions;
@@ -18,6 +19,8 @@ use super::remote_controller::is_not_controller;
 use crate::call::{DECODED_BYTES_MAX, Later, decoded_bytes};
 use crate::controller_handle::{ControllerHandle, ForController};
 use answering::Answering;
+use by_version::for_version;
+use refused::{Refusal, Refuse};
 use versions::{answer_versions, served, unsupported_version};
 
 /// The controller as the network sees it.
@@ -108,7 +111,17 @@ impl ControllerService {
                     body,
                     park,
                     |_| Default::default(),
-                    |to, error| to.error_code = error,
+                    |to, refusal| to.error_code = refusal.error,
+                )
+            };
+            // It has a place for the reason, too.
+            ($request:ident, with_reason) => {
+                self.ask::<messages::$request>(
+                    header,
+                    body,
+                    park,
+                    |_| Default::default(),
+                    |to, refusal| (to.error_code, to.error_message) = (refusal.error, refusal.why.clone()),
                 )
             };
             // It has one for each thing that was asked for.
@@ -127,15 +140,15 @@ impl ControllerService {
             ApiKey::REMOVE_RAFT_VOTER => asked!(RemoveRaftVoterRequest),
             ApiKey::ALTER_PARTITION => asked!(AlterPartitionRequest),
             ApiKey::ASSIGN_REPLICAS_TO_DIRS => asked!(AssignReplicasToDirsRequest),
-            ApiKey::ELECT_LEADERS => asked!(ElectLeadersRequest),
-            ApiKey::ALTER_PARTITION_REASSIGNMENTS => asked!(AlterPartitionReassignmentsRequest),
+            ApiKey::ELECT_LEADERS => asked!(ElectLeadersRequest, elections, refuse_elections),
+            ApiKey::ALTER_PARTITION_REASSIGNMENTS => asked!(AlterPartitionReassignmentsRequest, moves, refuse_moves),
             ApiKey::LIST_PARTITION_REASSIGNMENTS => asked!(ListPartitionReassignmentsRequest),
-            ApiKey::UPDATE_FEATURES => asked!(UpdateFeaturesRequest),
+            ApiKey::UPDATE_FEATURES => asked!(UpdateFeaturesRequest, with_reason),
             ApiKey::BROKER_REGISTRATION => asked!(BrokerRegistrationRequest),
             ApiKey::BROKER_HEARTBEAT => asked!(BrokerHeartbeatRequest),
-            ApiKey::UNREGISTER_BROKER => asked!(UnregisterBrokerRequest),
+            ApiKey::UNREGISTER_BROKER => asked!(UnregisterBrokerRequest, with_reason),
             ApiKey::ALLOCATE_PRODUCER_IDS => asked!(AllocateProducerIdsRequest),
-            ApiKey::CONTROLLER_REGISTRATION => asked!(ControllerRegistrationRequest),
+            ApiKey::CONTROLLER_REGISTRATION => asked!(ControllerRegistrationRequest, nothing, refuse_controller),
             _ => Err(Unreadable),
         }
     }
@@ -147,7 +160,7 @@ impl ControllerService {
         body: &mut Reader,
         park: impl FnOnce(&RequestHeader, usize) -> Option<Answering>,
         begin: fn(&R) -> <R as ForController>::Response,
-        refuse: fn(&mut <R as ForController>::Response, i16),
+        refuse: Refuse<<R as ForController>::Response>,
     ) -> Result<(), Unreadable>
     where
         R: Request + ForController,
@@ -156,6 +169,9 @@ impl ControllerService {
         let request = R::decode(body, header.api_version).map_err(|_| Unreadable)?;
         let answering = park(header, decoded_bytes(body)).ok_or(Unreadable)?;
         let mut refusal = begin(&request);
+        // What a broker sent here goes to the leader; who asks by himself is told what this controller knows.
+        let again = (!answering.is_in_envelope()).then(|| (request.clone().into_request(), self.metadata.clone()));
+        let version = header.api_version;
         let done = move |result: Result<crate::ControllerResponse, ErrorCode>| match result {
             // The broker that sent it here looks for the controller anew (Apache Kafka's does not, at this answer of
             // Apache Kafka's controllers, and sends the next one here, too).
@@ -169,8 +185,19 @@ impl ControllerService {
             }
             Err(error) if answering.is_in_envelope() => answering.refuse(error),
             Err(error) => {
-                refuse(&mut refusal, error.0);
-                answering.answer(&refusal);
+                let mut refuse = move |why| {
+                    refuse(&mut refusal, &Refusal { error: error.0, why, version });
+                    std::mem::take(&mut refusal)
+                };
+                let Some((request, metadata)) = again.filter(|_| error == ErrorCode::NOT_CONTROLLER) else {
+                    return answering.answer(&refuse(None));
+                };
+                let done = move |response: Option<crate::ControllerResponse>, why: String| {
+                    let response = response.and_then(R::from_response);
+                    answering.answer(&response.unwrap_or_else(|| refuse(Some(why.into()))));
+                };
+                // Where the thread has ended the connection is closed.
+                metadata.send(Event::Elsewhere { request, done: Box::new(done) });
             }
         };
         self.metadata.submit(request.into_request(), Box::new(done));
@@ -212,7 +239,8 @@ impl ControllerService {
         let request = into(R::decode(body, header.api_version).map_err(|_| Unreadable)?);
         let reply = replies.park_holding(decoded_bytes(body)).ok_or(Unreadable)?;
         let later = Later::new(header, reply);
-        let done = Box::new(move |response: RaftResponse| match response {
+        let version = header.api_version;
+        let done = Box::new(move |response: RaftResponse| match for_version(response, version) {
             RaftResponse::Fetch(response) => later.answer(&response),
             RaftResponse::FetchSnapshot(response) => later.answer(&response),
             RaftResponse::Vote(response) => later.answer(&response),

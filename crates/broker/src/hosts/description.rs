@@ -15,6 +15,10 @@ use milena_types::{BrokerId, ErrorCode, Offset, Timestamp, Uuid};
 use super::raft_wire::{METADATA_TOPIC, leader_id};
 use crate::describe::CLUSTER_OPERATIONS;
 
+/// Why only the leader tells of its quorum (`Errors.NOT_LEADER_OR_FOLLOWER`).
+const NOT_LEADER: &str = "For requests intended only for the leader, this error indicates that the broker is not the current leader. For \
+                          requests intended for any replica, this error indicates that the broker is not a replica of the topic \
+                          partition.";
 /// The first version with nodes and directories.
 const NODES_FROM_VERSION: i16 = 2;
 
@@ -77,7 +81,7 @@ pub(crate) fn response(description: Result<QuorumDescription, ErrorCode>, voters
         },
         Err(error) => describe_quorum_response::PartitionData {
             error_code: error.0,
-            error_message: error.name().map(Text::from),
+            error_message: Some(Text::from_static(NOT_LEADER)),
             ..Default::default()
         },
     };

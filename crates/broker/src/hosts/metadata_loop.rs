@@ -5,6 +5,7 @@
 //! synced; what is then committed is published, and only after that are callers answered (classes `KafkaRaftClient`,
 //! `QuorumController`, `MetadataLoader`).
 
+mod elsewhere;
 mod following;
 mod leading;
 mod parts;
@@ -233,6 +234,7 @@ impl<D: Disk> MetadataLoop<D> {
     pub(crate) fn handle(&mut self, event: Event) -> Option<Box<dyn FnOnce() + Send>> {
         match event {
             Event::Request { request, done } => self.handle_request(request, done),
+            Event::Elsewhere { request, done } => self.handle_elsewhere(request, done),
             Event::Raft { request, listener, done } => self.handle_raft(request, listener, done),
             Event::FetchReply { asked, response } => self.on_fetch_reply(asked, response),
             Event::Answer { to, request, answer } => self.on_answer(&to, &request, answer),

@@ -16,7 +16,7 @@ use milena_types::{BrokerId, ErrorCode};
 
 use super::{Beside, Result};
 use crate::clock::Clock;
-use crate::controller_handle::{ControllerDone, ControllerHandle, ControllerRequest};
+use crate::controller_handle::{ControllerDone, ControllerHandle, ControllerRequest, ControllerResponse};
 use crate::hosts::metadata_log::MetadataLog;
 use crate::hosts::raft_requests::{RaftDone, RaftRequest};
 
@@ -57,6 +57,8 @@ pub enum PeerAnswer {
 pub enum Event {
     /// A request for the active controller.
     Request { request: ControllerRequest, done: ControllerDone },
+    /// A request that this node did not answer, because it is not the active controller.
+    Elsewhere { request: ControllerRequest, done: Box<dyn FnOnce(Option<ControllerResponse>, String) + Send> },
     /// A request of another member of the quorum, with the name of the listener it came in on.
     Raft { request: RaftRequest, listener: String, done: RaftDone },
     /// The answer to a metadata fetch, `None` if it failed.

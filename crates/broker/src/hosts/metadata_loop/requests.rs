@@ -125,14 +125,14 @@ impl<D: Disk> MetadataLoop<D> {
 
 /// What decisions depend on besides the controller's state.
 #[derive(Clone, Copy)]
-struct Turn {
+pub(super) struct Turn {
     /// Where the first record of the decision will lie.
-    next_offset: Offset,
-    now: Duration,
-    kraft_version: i16,
+    pub(super) next_offset: Offset,
+    pub(super) now: Duration,
+    pub(super) kraft_version: i16,
 }
 
-fn decide(
+pub(super) fn decide(
     controller: &mut Controller,
     request: ControllerRequest,
     turn: Turn,

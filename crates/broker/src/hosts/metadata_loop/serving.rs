@@ -76,7 +76,7 @@ impl<D: Disk> MetadataLoop<D> {
             return refuse(ErrorCode::INVALID_REQUEST);
         };
         let reply = self.quorum.handle_vote(&ask, self.clock.steady(), &mut self.fx);
-        vote_response(request, &reply, &self.view(listener))
+        vote_response(&reply, &self.view(listener))
     }
 
     fn handle_begin_epoch(&mut self, request: &BeginQuorumEpochRequest, listener: &str) -> BeginQuorumEpochResponse {
@@ -89,7 +89,7 @@ impl<D: Disk> MetadataLoop<D> {
             return refuse(ErrorCode::INVALID_REQUEST);
         };
         let outcome = self.quorum.handle_begin_epoch(&ask, self.clock.steady(), &mut self.fx);
-        begin_epoch_response(request, outcome.err().unwrap_or_default(), &self.view(listener))
+        begin_epoch_response(outcome.err().unwrap_or_default(), &self.view(listener))
     }
 
     fn handle_end_epoch(&mut self, request: &EndQuorumEpochRequest, listener: &str) -> EndQuorumEpochResponse {
@@ -102,7 +102,7 @@ impl<D: Disk> MetadataLoop<D> {
             return refuse(ErrorCode::INVALID_REQUEST);
         };
         let outcome = self.quorum.handle_end_epoch(&ask, self.clock.steady(), &mut self.fx);
-        end_epoch_response(request, outcome.err().unwrap_or_default(), &self.view(listener))
+        end_epoch_response(outcome.err().unwrap_or_default(), &self.view(listener))
     }
 
     pub(super) fn view<'a>(&'a self, listener: &'a str) -> LeaderView<'a> {

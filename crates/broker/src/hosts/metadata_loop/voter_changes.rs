@@ -24,6 +24,8 @@ pub(super) struct VoterChange {
 
 impl VoterChange {
     fn answer(self, error: ErrorCode, message: Option<String>) {
+        // Who does not lead says nothing more.
+        let message = message.or_else(|| (error == ErrorCode::NOT_LEADER_OR_FOLLOWER).then(String::new));
         let (error_code, error_message) = (error.0, message.map(Text::from));
         let response = if self.is_removal {
             let response = RemoveRaftVoterResponse { error_code, error_message, ..Default::default() };
@@ -39,7 +41,7 @@ impl<D: Disk> MetadataLoop<D> {
     pub(super) fn add_voter(&mut self, request: &AddRaftVoterRequest, done: ControllerDone) {
         let change = VoterChange { is_removal: false, done };
         if is_other_cluster(request.cluster_id.as_ref(), &self.cluster_id) {
-            return change.answer(ErrorCode::INCONSISTENT_CLUSTER_ID, None);
+            return change.answer(ErrorCode::INCONSISTENT_CLUSTER_ID, self.other_cluster(request.cluster_id.as_ref()));
         }
         let ticket = self.ticket(change);
         self.quorum.handle_add_voter(add_voter_ask(request), ticket, self.clock.steady(), &mut self.fx);
@@ -48,10 +50,15 @@ impl<D: Disk> MetadataLoop<D> {
     pub(super) fn remove_voter(&mut self, request: &RemoveRaftVoterRequest, done: ControllerDone) {
         let change = VoterChange { is_removal: true, done };
         if is_other_cluster(request.cluster_id.as_ref(), &self.cluster_id) {
-            return change.answer(ErrorCode::INCONSISTENT_CLUSTER_ID, None);
+            return change.answer(ErrorCode::INCONSISTENT_CLUSTER_ID, self.other_cluster(request.cluster_id.as_ref()));
         }
         let ticket = self.ticket(change);
         self.quorum.handle_remove_voter(remove_voter_key(request), ticket, self.clock.steady(), &mut self.fx);
+    }
+
+    fn other_cluster(&self, named: Option<&Text>) -> Option<String> {
+        let named = named.map(|named| &**named).unwrap_or_default();
+        Some(format!("The given id \"{named}\" doesn't match the cluster id \"{}\"", self.cluster_id))
     }
 
     fn ticket(&mut self, change: VoterChange) -> Ticket {

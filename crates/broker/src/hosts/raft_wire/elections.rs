@@ -17,7 +17,7 @@ use super::{LeaderView, METADATA_TOPIC, is_metadata, leader_id, news, told_leade
 /// The vote asked for; before version 1 nobody says whose.
 pub(crate) fn vote_ask(request: &VoteRequest) -> Option<VoteAsk> {
     let topic = request.topics.first().filter(|topic| is_metadata(&topic.topic_name, topic.partitions.len()))?;
-    let partition = topic.partitions.first()?;
+    let partition = topic.partitions.first().filter(|partition| partition.partition_index == 0)?;
     let voter = ReplicaKey { id: BrokerId(request.voter_id), directory_id: partition.voter_directory_id };
     Some(VoteAsk {
         voter: Some(voter).filter(|voter| voter.id.is_some()),
@@ -67,8 +67,8 @@ fn failed(code: i16) -> ErrorCode {
     if code == 0 { ErrorCode::UNKNOWN_SERVER_ERROR } else { ErrorCode(code) }
 }
 
-/// The answer to a vote. Who asks in version 0 names no voter and does not understand where the leader listens.
-pub(crate) fn vote_response(request: &VoteRequest, reply: &VoteReply, view: &LeaderView<'_>) -> VoteResponse {
+/// The answer to a vote.
+pub(crate) fn vote_response(reply: &VoteReply, view: &LeaderView<'_>) -> VoteResponse {
     let partition = vote_response::PartitionData {
         partition_index: 0,
         error_code: reply.error.0,
@@ -79,7 +79,7 @@ pub(crate) fn vote_response(request: &VoteRequest, reply: &VoteReply, view: &Lea
     };
     let topic_name = Text::from(METADATA_TOPIC);
     let topic = vote_response::TopicData { topic_name, partitions: vec![partition], ..Default::default() };
-    let node = view.endpoint().filter(|_| request.voter_id >= 0).map(|(node_id, at)| vote_response::NodeEndpoint {
+    let node = view.endpoint().map(|(node_id, at)| vote_response::NodeEndpoint {
         node_id,
         host: Text::from(at.host.as_str()),
         port: at.port,
@@ -91,7 +91,7 @@ pub(crate) fn vote_response(request: &VoteRequest, reply: &VoteReply, view: &Lea
 /// A leader's announcement.
 pub(crate) fn begin_epoch_ask(request: &BeginQuorumEpochRequest) -> Option<BeginEpochAsk> {
     let topic = request.topics.first().filter(|topic| is_metadata(&topic.topic_name, topic.partitions.len()))?;
-    let partition = topic.partitions.first()?;
+    let partition = topic.partitions.first().filter(|partition| partition.partition_index == 0)?;
     let voter = ReplicaKey { id: BrokerId(request.voter_id), directory_id: partition.voter_directory_id };
     Some(BeginEpochAsk {
         voter: Some(voter).filter(|voter| voter.id.is_some()),
@@ -199,11 +199,7 @@ fn endpoint(listener: &Text, host: &Text, port: u16) -> Endpoint {
 }
 
 /// The answer to it; as for a vote, version 0 learns no endpoints.
-pub(crate) fn begin_epoch_response(
-    request: &BeginQuorumEpochRequest,
-    error: ErrorCode,
-    view: &LeaderView<'_>,
-) -> BeginQuorumEpochResponse {
+pub(crate) fn begin_epoch_response(error: ErrorCode, view: &LeaderView<'_>) -> BeginQuorumEpochResponse {
     let leader = view.leader;
     let partition = begin_quorum_epoch_response::PartitionData {
         error_code: error.0,
@@ -214,8 +210,7 @@ pub(crate) fn begin_epoch_response(
     let topic_name = Text::from(METADATA_TOPIC);
     let topic =
         begin_quorum_epoch_response::TopicData { topic_name, partitions: vec![partition], ..Default::default() };
-    let node = view.endpoint().filter(|_| request.voter_id >= 0);
-    let node = node.map(|(node_id, at)| begin_quorum_epoch_response::NodeEndpoint {
+    let node = view.endpoint().map(|(node_id, at)| begin_quorum_epoch_response::NodeEndpoint {
         node_id,
         host: Text::from(at.host.as_str()),
         port: at.port,
@@ -227,7 +222,7 @@ pub(crate) fn begin_epoch_response(
 /// A leader's farewell.
 pub(crate) fn end_epoch_ask(request: &EndQuorumEpochRequest) -> Option<EndEpochAsk> {
     let topic = request.topics.first().filter(|topic| is_metadata(&topic.topic_name, topic.partitions.len()))?;
-    let partition = topic.partitions.first()?;
+    let partition = topic.partitions.first().filter(|partition| partition.partition_index == 0)?;
     let by_key = partition.preferred_candidates.iter().map(|candidate| ReplicaKey {
         id: BrokerId(candidate.candidate_id),
         directory_id: candidate.candidate_directory_id,
@@ -243,11 +238,7 @@ pub(crate) fn end_epoch_ask(request: &EndQuorumEpochRequest) -> Option<EndEpochA
 }
 
 /// The answer to it. Version 0 says nothing of endpoints and understands none.
-pub(crate) fn end_epoch_response(
-    request: &EndQuorumEpochRequest,
-    error: ErrorCode,
-    view: &LeaderView<'_>,
-) -> EndQuorumEpochResponse {
+pub(crate) fn end_epoch_response(error: ErrorCode, view: &LeaderView<'_>) -> EndQuorumEpochResponse {
     let leader = view.leader;
     let partition = end_quorum_epoch_response::PartitionData {
         error_code: error.0,
@@ -257,8 +248,7 @@ pub(crate) fn end_epoch_response(
     };
     let topic_name = Text::from(METADATA_TOPIC);
     let topic = end_quorum_epoch_response::TopicData { topic_name, partitions: vec![partition], ..Default::default() };
-    let node = view.endpoint().filter(|_| !request.leader_endpoints.is_empty());
-    let node = node.map(|(node_id, at)| end_quorum_epoch_response::NodeEndpoint {
+    let node = view.endpoint().map(|(node_id, at)| end_quorum_epoch_response::NodeEndpoint {
         node_id,
         host: Text::from(at.host.as_str()),
         port: at.port,

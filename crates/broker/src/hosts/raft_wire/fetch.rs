@@ -17,7 +17,8 @@ pub(crate) fn fetch_ask(request: &FetchRequest) -> Option<(FetchAsk, i32)> {
     let [partition] = topic.partitions.as_slice() else {
         return None;
     };
-    if partition.partition != 0 || (topic.topic_id != Uuid::ONE && &*topic.topic != METADATA_TOPIC) {
+    // Of older versions, which name the topic, Kafka takes none (`RaftUtil.hasValidTopicPartition`).
+    if partition.partition != 0 || topic.topic_id != Uuid::ONE {
         return None;
     }
     let id = if request.replica_state.replica_id >= 0 { request.replica_state.replica_id } else { request.replica_id };
