@@ -182,19 +182,22 @@ impl Interview {
         let Place { id, port, epoch, leads, .. } = self.place;
         let mut answer = answer.to_owned();
         if leads {
+            // DescribeCluster lists all nodes, the leader among them.
+            let own_port = if question.starts_with("DescribeCluster") { "" } else { "port: OWN," };
             for (own, word) in [
                 (format!("leader_id: {id},"), "leader_id: OWN,"),
                 (format!("controller_id: {id},"), "controller_id: OWN,"),
                 (format!("node_id: {id},"), "node_id: OWN,"),
-                (format!("port: {port},"), "port: OWN,"),
+                (format!("host: \"127.0.0.1\", port: {port},"), own_port),
+                (format!("Local controller {id} "), "Local controller OWN "),
                 (format!("epoch: {epoch},"), "epoch: NOW,"),
             ] {
-                answer = answer.replace(&own, word);
+                answer = if word.is_empty() { answer } else { answer.replace(&own, word) };
             }
         }
-        let answer = answer.replace(", unknown_tagged_fields: []", "");
+        let answer = answer.replace(", unknown_tagged_fields: []", "").replace("), ", "}");
         let mut pieces: Vec<&str> =
-            answer.split(['{', '}']).map(|piece| piece.trim_matches([' ', ',', '[', ']'])).collect();
+            answer.split(['{', '}', '[', ']']).map(|piece| piece.trim_matches([' ', ',', ')'])).collect();
         pieces.sort_unstable();
         self.answers.0.insert(question, pieces.join(" | "));
     }

@@ -6,7 +6,7 @@ use milena_protocol::messages::{
     AddRaftVoterRequest, AddRaftVoterResponse, RemoveRaftVoterRequest, RemoveRaftVoterResponse, UpdateRaftVoterRequest,
     UpdateRaftVoterResponse,
 };
-use milena_raft::Ticket;
+use milena_raft::{AddVoterAsk, Endpoint, Ticket};
 use milena_storage::disk::Disk;
 use milena_types::ErrorCode;
 
@@ -43,8 +43,12 @@ impl<D: Disk> MetadataLoop<D> {
         if is_other_cluster(request.cluster_id.as_ref(), &self.cluster_id) {
             return change.answer(ErrorCode::INCONSISTENT_CLUSTER_ID, self.other_cluster(request.cluster_id.as_ref()));
         }
+        let ask = add_voter_ask(request);
+        if let Some(why) = self.unreachable(&ask) {
+            return change.answer(ErrorCode::INVALID_REQUEST, Some(why));
+        }
         let ticket = self.ticket(change);
-        self.quorum.handle_add_voter(add_voter_ask(request), ticket, self.clock.steady(), &mut self.fx);
+        self.quorum.handle_add_voter(ask, ticket, self.clock.steady(), &mut self.fx);
     }
 
     pub(super) fn remove_voter(&mut self, request: &RemoveRaftVoterRequest, done: ControllerDone) {
@@ -54,6 +58,25 @@ impl<D: Disk> MetadataLoop<D> {
         }
         let ticket = self.ticket(change);
         self.quorum.handle_remove_voter(remove_voter_key(request), ticket, self.clock.steady(), &mut self.fx);
+    }
+
+    /// Why the leader could not ask a new voter (`KafkaRaftClient.handleAddVoterRequest`), after what is checked before that.
+    fn unreachable(&self, ask: &AddVoterAsk) -> Option<String> {
+        let is_named = ask.endpoints.iter().any(|endpoint| endpoint.listener == self.listener_name);
+        let is_voter = ask.voter.id.is_some() && !ask.voter.directory_id.is_zero();
+        if is_named || !is_voter || !self.quorum.is_leader() {
+            return None;
+        }
+        let told = ask
+            .endpoints
+            .iter()
+            .map(|Endpoint { listener, host, port }| format!("ListenerName({listener})={host}/<unresolved>:{port}"));
+        let told: Vec<String> = told.collect();
+        Some(format!(
+            "Add voter request didn't include the endpoint (Endpoints(endpoints={{{}}})) for the default listener ListenerName({})",
+            told.join(", "),
+            self.listener_name
+        ))
     }
 
     fn other_cluster(&self, named: Option<&Text>) -> Option<String> {
