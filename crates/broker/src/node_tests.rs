@@ -84,6 +84,8 @@ async fn a_broker_that_a_late_registration_displaced_registers_again() {
         ("controller.quorum.bootstrap.servers", servers.as_str()),
         ("broker.session.timeout.ms", "400"),
         ("broker.heartbeat.interval.ms", "1500"),
+        // A lease would have it speak more often.
+        ("milena.leader.lease.enable", "false"),
     ];
     let config = config(dir.path(), &set);
     let formatted = ensure_formatted(&config, &mut std::io::sink()).unwrap();

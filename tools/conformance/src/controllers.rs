@@ -51,27 +51,46 @@ pub(crate) struct Place {
 #[derive(Debug, Default)]
 pub(crate) struct Answers(BTreeMap<String, String>);
 
+/// What controllers told, by their kinds.
+type Told = Vec<(Kind, Answers)>;
+
 /// What the controllers of a quorum said so far.
 #[derive(Debug, Default)]
 pub(crate) struct Compared {
-    leaders: Vec<(Kind, Answers)>,
+    leaders: Told,
     followers_are: bool,
 }
 
 impl Compared {
-    /// Asks all controllers of a quorum and compares those in the same place.
-    pub(crate) fn ask(&mut self, places: &[Place]) -> anyhow::Result<()> {
-        let mut followers: Vec<(Kind, Answers)> = Vec::new();
+    /// Asks all controllers of a quorum and compares those in the same place. False if by then another one leads, or in another
+    /// epoch: nothing of it counts.
+    pub(crate) fn ask(
+        &mut self,
+        places: &[Place],
+        is_still_so: impl FnOnce() -> anyhow::Result<bool>,
+    ) -> anyhow::Result<bool> {
+        let asked = self.interview(places);
+        if !is_still_so()? {
+            return Ok(false);
+        }
+        let (leaders, followers) = asked?;
+        self.leaders.extend(leaders);
+        self.followers_are |= same("who follows", &followers)?;
+        same("who leads", &self.leaders)?;
+        Ok(true)
+    }
+
+    /// The answers of leaders of a kind that was not asked yet, and of one follower of each kind.
+    fn interview(&self, places: &[Place]) -> anyhow::Result<(Told, Told)> {
+        let (mut leaders, mut followers) = (Told::new(), Told::new());
         for place in places {
-            let is_new = |told: &[(Kind, Answers)]| told.iter().all(|(kind, _)| *kind != place.kind);
-            let told = if place.leads { &mut self.leaders } else { &mut followers };
-            if is_new(told) {
+            let is_new = |told: &Told| told.iter().all(|(kind, _)| *kind != place.kind);
+            if if place.leads { is_new(&self.leaders) } else { is_new(&followers) } {
                 let answers = Interview::of(*place).with_context(|| format!("ask {place:?}"))?;
-                told.push((place.kind, answers));
+                if place.leads { &mut leaders } else { &mut followers }.push((place.kind, answers));
             }
         }
-        self.followers_are |= same("who follows", &followers)?;
-        same("who leads", &self.leaders).map(|_| ())
+        Ok((leaders, followers))
     }
 
     /// Both kinds were asked in both places.

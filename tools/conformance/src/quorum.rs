@@ -123,7 +123,10 @@ impl Quorum {
         while !(ways.contains(&Kind::Kafka) && ways.contains(&Kind::Milena)) {
             ensure!(load.ask("flowing")? == "flowing", "nothing is acknowledged");
             let (at, epoch) = self.leader()?;
-            compared.ask(&self.places(at, epoch)).context("ask the controllers")?;
+            let places = self.places(at, epoch);
+            if !compared.ask(&places, || Ok(self.leader()? == (at, epoch))).context("ask the controllers")? {
+                continue;
+            }
             let kind = self.cluster.members.get(at).context("the leader")?.kind;
             let outcome = match kind {
                 Kind::Milena => self.taken_over(at, epoch),
