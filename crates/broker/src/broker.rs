@@ -7,7 +7,7 @@ use crate::hosts::{GroupCoordinators, TransactionCoordinators};
 use crate::log_dirs::LogDirs;
 use crate::metrics::Cells;
 use crate::partitions::{
-    Assigner, Checkpoints, Deadlines, FlushQueue, LocalTopic, Lookup, Moves, Partitions, Rebuilding, broker_texts,
+    Assigner, Checkpoints, Deadlines, FlushQueue, LocalTopic, Lookup, Moves, Partitions, Quarantine, Rebuilding, broker_texts,
 };
 use crate::producer_ids::ProducerIds;
 use crate::replication::{Following, IsrChanges, ReplicaDirectories, Throttles};
@@ -41,6 +41,7 @@ pub struct Broker {
     log_dirs: Arc<LogDirs>,
     image: ArcSwap<Image>,
     assigner: Mutex<Assigner>,
+    quarantine: Arc<Quarantine>,
     deadlines: Arc<Deadlines>,
     flush_queue: FlushQueue,
     /// Held while a checkpoint is gathered and written.
@@ -76,7 +77,8 @@ impl Broker {
     pub fn open(parts: BrokerParts) -> Arc<Self> {
         let BrokerParts { settings, clock, controller, log_dirs } = parts;
         let log_dirs = Arc::new(log_dirs);
-        let assigner = Assigner::open(&log_dirs, clock.clone());
+        let quarantine = Arc::<Quarantine>::default();
+        let assigner = Assigner::open(&log_dirs, &quarantine, clock.clone());
         let throttles = Throttles::new(&settings.config_texts);
         let sessions_max = settings.max_incremental_fetch_session_cache_slots;
         let limits = CacheLimits { sessions_max, ..CacheLimits::default() };
@@ -91,6 +93,7 @@ impl Broker {
             log_dirs,
             image: ArcSwap::default(),
             assigner: Mutex::new(assigner),
+            quarantine,
             deadlines: Arc::default(),
             flush_queue: FlushQueue::default(),
             checkpoints: Mutex::default(),
@@ -179,6 +182,9 @@ impl Broker {
             self.log_dirs.set_cordoned(cordoned, image.features.metadata_version.is_cordoned_log_dirs_supported());
         }
         if delta.is_none_or(|delta| delta.has_topics() || !delta.configs.is_empty()) {
+            if delta.is_some_and(|delta| assigner.remove_deleted(&self.partitions, delta, self.now())) {
+                Checkpoints::default().write_recovery_points(self);
+            }
             assigner.apply(&self.partitions, &self.settings, &image, delta, self.now());
             for (partition, log, log_dir) in assigner.take_resumed() {
                 self.resume_move(&partition, log, log_dir);
@@ -288,6 +294,10 @@ impl Broker {
         if !failed.is_empty() {
             self.log_dirs.announce(failed);
         }
+    }
+
+    pub(crate) fn quarantine(&self) -> &Arc<Quarantine> {
+        &self.quarantine
     }
 
     pub(crate) fn deadlines(&self) -> &Arc<Deadlines> {

@@ -2,6 +2,7 @@
 //! text in, values out, plus the IO that replaces the file at once.
 
 mod clean_shutdown;
+mod committed;
 mod lines;
 mod meta_properties;
 mod offsets;
@@ -10,6 +11,7 @@ mod quorum_state;
 mod snapshot_file;
 
 pub use clean_shutdown::CleanShutdown;
+pub use committed::{COMMITTED, Committed};
 pub(crate) use lines::write_epochs_unsynced;
 pub use lines::{read_epochs, write_epochs};
 pub use meta_properties::{META_PROPERTIES, MetaProperties};
@@ -18,6 +20,6 @@ pub use offsets::{
     REPLICATION_OFFSET_CHECKPOINT,
 };
 pub(crate) use offsets::{read_offsets, write_offsets};
-pub use partition_metadata::{PARTITION_METADATA, read_topic_id, write_topic_id};
+pub use partition_metadata::{PARTITION_METADATA, is_damaged_id, read_topic_id, write_topic_id};
 pub use quorum_state::{QUORUM_STATE, QuorumState};
 pub use snapshot_file::{SnapshotId, SnapshotWriter, list_snapshots, open_snapshot, remove_snapshot};

@@ -114,6 +114,12 @@ impl<D: Disk> Log<D> {
         Offset(self.recovery_point)
     }
 
+    /// Vouches for nothing from `offset` on, which is about to be cut off. The caller saves the recovery points before it cuts:
+    /// a log that ends below its own has lost records.
+    pub fn lower_recovery_point(&mut self, offset: Offset) {
+        self.recovery_point = self.recovery_point.min(offset.0);
+    }
+
     /// Bytes of all segments.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {

@@ -82,8 +82,7 @@ pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
         let (kind, in_metadata, role) = *pick(&KINDS, &mut random).context("a kind")?;
         restore(&node, &stopped.join(from))?;
         let Some(path) = choose(&node.data(), kind, in_metadata, &mut random)? else { continue };
-        // That a whole file of a log is gone shows only in the midst, or after a clean end.
-        let damage = damage(&path, if role == Role::Log { 5 } else { 6 }, &mut random)?;
+        let damage = damage(&path, &mut random)?;
         let file = path.strip_prefix(node.data())?.display().to_string();
         let outcome = judge(&node, role, &path, ledger.clone());
         match outcome {
@@ -172,11 +171,11 @@ fn choose(data: &Path, kind: &str, in_metadata: bool, random: &mut Random) -> an
 }
 
 /// Spoils a file; how.
-fn damage(path: &Path, ways: u64, random: &mut Random) -> anyhow::Result<String> {
+fn damage(path: &Path, random: &mut Random) -> anyhow::Result<String> {
     let file = File::options().read(true).write(true).open(path)?;
     let length = file.metadata()?.len();
     let at = random.below(length);
-    let how = random.below(ways);
+    let how = random.below(6);
     Ok(match how {
         _ if length == 0 => {
             file.write_all_at(&[0xaa; 100], 0)?;

@@ -14,7 +14,7 @@ use milena_raft::{
     ReplicaKey,
 };
 use milena_records::{Batch, Batches};
-use milena_storage::checkpoint::{PARTITION_METADATA, QuorumState, SnapshotId, list_snapshots, read_topic_id};
+use milena_storage::checkpoint::{Committed, PARTITION_METADATA, QuorumState, SnapshotId, list_snapshots, read_topic_id};
 use milena_storage::disk::{Disk, write_atomic};
 use milena_storage::{AppendError, Error, FileCache, Log, LogConfig, LogOpen, ReadError, Result};
 use milena_types::{BrokerId, Offset, Timestamp, Uuid};
@@ -33,6 +33,9 @@ pub struct MetadataLog<D: Disk> {
     disk: D,
     directory: PathBuf,
     log: Log<D>,
+    /// What is committed, as far as this node knows, and what of that its file says.
+    commit_end: Offset,
+    committed: Committed<D>,
     /// Oldest first.
     snapshots: Vec<OffsetAndEpoch>,
     settings: MetadataLogSettings,
@@ -65,9 +68,11 @@ impl<D: Disk> MetadataLog<D> {
         let snapshots: Vec<OffsetAndEpoch> = list_snapshots(&disk, &directory)?.into_iter().map(from_file).collect();
         let oldest = snapshots.first().map_or(Offset(0), |id| id.offset);
         let latest = snapshots.last().map_or(Offset(0), |id| id.offset);
+        let committed = Committed::open(&disk, &directory)?;
+        let commit_end = committed.offset().unwrap_or(Offset(0));
         // A snapshot holds only what was committed, and what was committed was synced.
         let open = LogOpen {
-            recovery_point: latest,
+            recovery_point: latest.max(commit_end),
             log_start_offset: Offset(0),
             clean_shutdown: false,
             cleaned_to: None,
@@ -76,7 +81,7 @@ impl<D: Disk> MetadataLog<D> {
         let config = Arc::new(log_config(settings));
         let (mut log, report) = match Log::open(cache, &directory, &config, open) {
             // What the snapshot says need not be in the log: it is cut before the damage and goes on behind the snapshot.
-            Err(error @ Error::Corrupt { .. }) if latest > Offset(0) => {
+            Err(error @ Error::Corrupt { .. }) if latest > Offset(0) && latest >= commit_end => {
                 tracing::error!(%error, "the metadata log is damaged");
                 Log::open(cache, &directory, &config, LogOpen { recovery_point: Offset(0), ..open })?
             }
@@ -91,7 +96,7 @@ impl<D: Disk> MetadataLog<D> {
         } else {
             log.advance_log_start(oldest.min(log.log_end_offset()))?;
         }
-        Ok(MetadataLog { disk, directory, log, snapshots, settings: settings.clone() })
+        Ok(MetadataLog { disk, directory, log, commit_end, committed, snapshots, settings: settings.clone() })
     }
 
     /// `metadata.max.idle.interval.ms`; 0 for never.
@@ -181,8 +186,15 @@ impl<D: Disk> MetadataLog<D> {
                     return Err(error);
                 }
             }
+            self.on_commit(self.commit_end);
         }
         Ok(self.log.log_end_offset())
+    }
+
+    /// Everything below `end` is committed: what of it is on disk must be there at the next start.
+    pub(crate) fn on_commit(&mut self, end: Offset) {
+        self.commit_end = self.commit_end.max(end);
+        self.committed.note(self.commit_end.min(self.log.recovery_point()));
     }
 
     /// Cuts the log.
@@ -214,6 +226,7 @@ impl<D: Disk> MetadataLog<D> {
             let before = next;
             for batch in Batches::new(in_memory(&records).map_err(|source| io("read", &self.directory, source))?) {
                 let batch = batch.map_err(|error| self.corrupt(error.to_string()))?;
+                batch.verify_crc().map_err(|error| self.corrupt(error.to_string()))?;
                 if batch.header.base_offset >= end {
                     break;
                 }

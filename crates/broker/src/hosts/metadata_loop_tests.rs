@@ -8,7 +8,8 @@ use milena_protocol::Text;
 use milena_protocol::messages::CreateTopicsRequest;
 use milena_protocol::messages::create_topics_request::CreatableTopic;
 use milena_raft::{OffsetAndEpoch, Outbound};
-use milena_storage::disk::SimulatedDisk;
+use milena_storage::disk::{Disk as _, DiskFile as _, OpenMode, SimulatedDisk};
+use std::path::Path;
 use milena_types::{BrokerId, ErrorCode, LeaderEpoch};
 
 use super::test_node::{Node, creation, node, node_of, parts, parts_with, settings};
@@ -73,6 +74,40 @@ fn a_failing_disk_never_lets_an_answer_out_that_a_restart_does_not_know() {
         let names = again.topic_names();
         assert!(answered.iter().all(|name| names.contains(name)), "seed {seed}: {answered:?} not in {names:?}");
     }
+}
+
+#[test]
+fn a_metadata_log_without_what_was_committed_is_refused() {
+    let path = Path::new("/__cluster_metadata-0/00000000000000000000.log");
+    let filled = || {
+        let disk = SimulatedDisk::new(5);
+        let mut first = node(&disk, 1);
+        first.join();
+        assert_eq!(first.create_topic("first"), 0);
+        drop(first);
+        let len = disk.metadata(path).unwrap().unwrap().len;
+        (disk, len)
+    };
+    let opened = |disk: &SimulatedDisk| {
+        let time = ManualTime::new(Timestamp(1_700_000_000_000));
+        parts(disk, 1, &time).map_err(|error| error.to_string()).and_then(|parts| {
+            let node = node_of(parts, &time).map_err(|error| error.to_string())?;
+            Ok(node.topic_names())
+        })
+    };
+    let (disk, len) = filled();
+    assert_eq!(opened(&disk).unwrap(), ["first"]);
+    disk.open(path, OpenMode::ReadWrite).unwrap().truncate(len - 1).unwrap();
+    let lost = opened(&disk).unwrap_err();
+    assert!(lost.contains("00000000000000000000.log"), "{lost}");
+    let (disk, _) = filled();
+    disk.remove(path).unwrap();
+    let lost = opened(&disk).unwrap_err();
+    assert!(lost.contains("__cluster_metadata-0"), "{lost}");
+    let (disk, len) = filled();
+    disk.flip_byte(path, len - 1);
+    let damaged = opened(&disk).unwrap_err();
+    assert!(damaged.contains("__cluster_metadata-0"), "{damaged}");
 }
 
 #[test]
@@ -270,7 +305,7 @@ fn create_without_snapshots(node: &mut Node, name: &str) {
 }
 
 fn names_in_log_directory(disk: &SimulatedDisk) -> Vec<String> {
-    let entries = disk.list(std::path::Path::new("/__cluster_metadata-0")).unwrap();
+    let entries = disk.list(Path::new("/__cluster_metadata-0")).unwrap();
     entries.into_iter().map(|entry| entry.name).collect()
 }
 
@@ -333,7 +368,7 @@ fn a_damaged_snapshot_is_named_and_left_as_it_is() {
     drop(first);
     let before = names_in_log_directory(&disk);
     let newest = before.iter().rfind(|name| name.contains('-') && name.ends_with("1.checkpoint")).unwrap();
-    let path = std::path::Path::new("/__cluster_metadata-0").join(newest);
+    let path = Path::new("/__cluster_metadata-0").join(newest);
     disk.flip_byte(&path, 200);
     let refused = node_of(parts(&disk, 1, &time).unwrap(), &time).err().map(|error| error.to_string());
     let refused = refused.unwrap_or_default();

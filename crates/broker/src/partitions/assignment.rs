@@ -2,8 +2,9 @@
 //! counterparts are `BrokerMetadataPublisher`, `ReplicaManager.applyDelta` and `LogManager`.
 
 use super::directories::{self, Found, FoundLog};
-use super::opening::{Opening, Summary, assign, is_of_topic, open_one};
+use super::opening::{Opening, Owner, Summary, assign, open_one, owner_of};
 use super::partition::Partition;
+use super::quarantine::Quarantine;
 use super::settings::{TopicSettings, broker_texts, own_configs};
 use super::{LocalTopic, Partitions};
 use crate::clock::Clock;
@@ -12,8 +13,8 @@ use crate::settings::BrokerSettings;
 use milena_metadata::{ConfigResource, DIRECTORY_UNASSIGNED, Delta, Image, Topic};
 use milena_storage::disk::{Disk, RealDisk};
 use milena_storage::{Error, FileCache, Log, LogOpen, TopicPartition};
-use milena_types::{Offset, PartitionIndex, Timestamp, TopicId, Uuid};
-use std::collections::{BTreeMap, BTreeSet};
+use milena_types::{Offset, PartitionIndex, Timestamp, Uuid};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,8 +29,7 @@ pub(crate) struct Assigner {
     log_dirs: Arc<LogDirs>,
     clock: Clock,
     found: Found,
-    /// Logs that were found and could not be opened.
-    unopened: BTreeSet<(TopicId, PartitionIndex)>,
+    quarantine: Arc<Quarantine>,
     /// Whether an image was applied: what was found and is in no image is then a stray.
     is_settled: bool,
     /// Copies that were found, of partitions that are being moved.
@@ -47,7 +47,7 @@ pub(crate) type ResumedMove = (Arc<Partition>, Log<RealDisk>, Arc<Directory>);
 
 impl Assigner {
     /// Looks at the log directories.
-    pub(crate) fn open(log_dirs: &Arc<LogDirs>, clock: Clock) -> Self {
+    pub(crate) fn open(log_dirs: &Arc<LogDirs>, quarantine: &Arc<Quarantine>, clock: Clock) -> Self {
         let now = clock.now();
         let found = directories::look_around(log_dirs);
         let doomed = found.deleted.iter().map(|path| (now, path.clone())).collect();
@@ -58,8 +58,8 @@ impl Assigner {
             log_dirs,
             clock,
             found,
+            quarantine: Arc::clone(quarantine),
             is_settled: false,
-            unopened: BTreeSet::new(),
             resumed: Vec::new(),
             doomed,
             cleaned_deleted: false,
@@ -82,13 +82,6 @@ impl Assigner {
         let texts = broker_texts(settings, image);
         let threads = texts.get("num.recovery.threads.per.data.dir").and_then(|text| text.trim().parse().ok());
         self.recovery_threads = threads.unwrap_or(settings.num_recovery_threads_per_data_dir);
-        if let Some(delta) = delta {
-            for id in delta.deleted_topics.keys() {
-                if let Some(topic) = partitions.remove(*id) {
-                    topic.partitions.iter().flatten().for_each(|partition| self.delete(partition, now));
-                }
-            }
-        }
         let changed: Vec<&Arc<Topic>> = match delta {
             None => image.topics.iter_by_id().collect(),
             Some(delta) => delta.changed_partitions.keys().filter_map(|id| image.topics.get(*id)).collect(),
@@ -99,6 +92,20 @@ impl Assigner {
             self.is_settled = true;
             self.set_strays_aside();
         }
+    }
+
+    /// Takes the partitions of deleted topics out of service. Whether there were any: before others are made the recovery
+    /// points are to be written, lest they vouch for what is in a new log of the same name.
+    pub(crate) fn remove_deleted(&mut self, partitions: &Partitions, delta: &Delta, now: Timestamp) -> bool {
+        let mut is_any = false;
+        for id in delta.deleted_topics.keys() {
+            self.quarantine.forget_topic(*id);
+            if let Some(topic) = partitions.remove(*id) {
+                is_any = true;
+                topic.partitions.iter().flatten().for_each(|partition| self.delete(partition, now));
+            }
+        }
+        is_any
     }
 
     /// Makes and updates the partitions of `topics`.
@@ -137,7 +144,7 @@ impl Assigner {
                             self.delete(&partition, now);
                         }
                     }
-                    Some(_) if is_here && !self.unopened.contains(&(topic.id, index)) => {
+                    Some(_) if is_here && !self.quarantine.is_unopened((topic.id, index)) => {
                         let assigned = assigned.directory(settings.node_id).unwrap_or(DIRECTORY_UNASSIGNED);
                         let name = directories::directory_name(&local.name, index);
                         let Some((found, log_dir)) = self.find_place(&name, assigned, &mut counts) else { continue };
@@ -203,15 +210,16 @@ impl Assigner {
     /// Logs that are there and could not be opened stay so until the next start: another attempt must not take them for
     /// absent, nor for whole.
     fn remember_unopened(
-        &mut self,
+        &self,
         locals: &[(LocalTopic, TopicSettings)],
         openings: &[Opening],
         opened: &[(usize, PartitionIndex, Partition)],
     ) {
-        for opening in openings.iter().filter(|opening| opening.found.is_some()) {
+        for opening in openings {
+            let Some(found) = &opening.found else { continue };
             let is_open = opened.iter().any(|(topic, index, _)| (*topic, *index) == (opening.topic, opening.index));
             if let (false, Some((local, _))) = (is_open, locals.get(opening.topic)) {
-                self.unopened.insert((local.id, opening.index));
+                self.quarantine.add_unopened((local.id, opening.index), opening.name.clone(), found.clone());
             }
         }
     }
@@ -254,7 +262,7 @@ impl Assigner {
         for (log_dir, path) in self.found.futures.remove(&name).unwrap_or_default() {
             let is_wanted = log_dir.is_online()
                 && log_dir.id() != partition.log_dir().id()
-                && is_of_topic(&path, partition.topic_id)
+                && owner_of(&path, partition.topic_id) != Owner::Another
                 && !self.resumed.iter().any(|(other, ..)| Arc::ptr_eq(other, partition));
             let config = Arc::clone(&partition.settings().log);
             let open = LogOpen {

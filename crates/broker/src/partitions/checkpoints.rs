@@ -27,7 +27,7 @@ pub(crate) struct Checkpoints {
 
 impl Checkpoints {
     /// Saves how far every log is durable, and tells the logs that recovery will not begin before.
-    pub(super) fn write_recovery_points(&mut self, broker: &Broker) {
+    pub(crate) fn write_recovery_points(&mut self, broker: &Broker) {
         // Gathered and written by one at a time: what another gathered before a truncation must not be written after it.
         let _alone = broker.checkpoints();
         let points = gather(broker, |inner| Some(inner.log.recovery_point()));
@@ -95,9 +95,10 @@ impl Checkpoints {
             if self.written.get(&key) == Some(&hash) {
                 continue;
             }
-            let contents: OffsetCheckpoint = of_this
+            let mut contents: OffsetCheckpoint = of_this
                 .map(|(partition, _, offset)| (directory_name(&partition.topic, partition.index), *offset))
                 .collect();
+            broker.quarantine().keep_in(log_dir.id(), name, &mut contents);
             match log_dir.files().write_checkpoint(name, &contents) {
                 Ok(()) => _ = self.written.insert(key, hash),
                 Err(error) => log_dir.fail(&error),

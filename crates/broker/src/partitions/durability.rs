@@ -124,8 +124,12 @@ pub(super) fn close_all(broker: &Broker, broker_epoch: i64) {
     checkpoints.write_high_watermarks(broker);
     checkpoints.write_recovery_points(broker);
     checkpoints.write_log_starts(broker);
-    let is_whole =
-        |log_dir: &&Arc<Directory>| !failed.contains(&log_dir.id()) && checkpoints.has_recovery_points(log_dir);
+    // A log that could not be opened was not closed either: the next start is to look at it as this one did.
+    let is_whole = |log_dir: &&Arc<Directory>| {
+        !failed.contains(&log_dir.id())
+            && checkpoints.has_recovery_points(log_dir)
+            && !broker.quarantine().has_unopened_in(log_dir.id())
+    };
     for log_dir in broker.log_dirs().online().filter(is_whole) {
         if let Err(error) = CleanShutdown::write(&RealDisk, log_dir.path(), broker_epoch) {
             tracing::error!(path = %log_dir.path().display(), %error, "the mark of a clean shutdown cannot be written");

@@ -10,7 +10,7 @@ use milena_records::Batches;
 use milena_replication::{Durability, EpochEnd, OutOfRange, Role, truncation_offset};
 use milena_storage::AppendError;
 use milena_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, Timestamp};
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 /// Where a follower goes on.
 #[derive(Clone, Copy, Debug)]
@@ -92,14 +92,21 @@ impl Partition {
         let now = broker.now();
         let mut inner = self.lock();
         // The same end may have been reached again on another way: the epoch tells.
-        let at_same_end = inner.log.log_end_offset() == fetched.from
-            && inner.log.latest_epoch().unwrap_or(LeaderEpoch::NONE) == fetched.last_epoch;
-        if !inner.follows(fetched.leader, fetched.leader_epoch) || !at_same_end {
+        let is_current = |inner: &Inner| {
+            inner.log.log_end_offset() == fetched.from
+                && inner.log.latest_epoch().unwrap_or(LeaderEpoch::NONE) == fetched.last_epoch
+                && inner.follows(fetched.leader, fetched.leader_epoch)
+        };
+        if !is_current(&inner) {
             return Ok(Taken::Stale);
         }
         if let Some(leader) = fetched.diverging {
             let own = inner.log.epoch_end_offset(leader.epoch).map(|(epoch, end)| EpochEnd { epoch, end });
             let to = truncation_offset(leader, own, inner.log.log_end_offset());
+            let mut inner = self.vouch_below(broker, inner, to);
+            if !is_current(&inner) {
+                return Ok(Taken::Stale);
+            }
             self.truncate(&mut inner, to, now)?;
             drop(inner);
             Checkpoints::default().write_after_truncation(broker);
@@ -178,8 +185,16 @@ impl Partition {
         if !inner.follows(leader, leader_epoch) || inner.log.log_end_offset() != expected_end {
             return Ok(Taken::Stale);
         }
-        match action {
+        let to = match action {
             OutOfRange::FetchAgain => return Ok(Taken::Done),
+            OutOfRange::TruncateTo(to) | OutOfRange::StartAt(to) => to,
+        };
+        inner = self.vouch_below(broker, inner, to);
+        if !inner.follows(leader, leader_epoch) || inner.log.log_end_offset() != expected_end {
+            return Ok(Taken::Stale);
+        }
+        match action {
+            OutOfRange::FetchAgain => {}
             OutOfRange::TruncateTo(end) => {
                 tracing::warn!(partition = %self, from = %expected_end, to = %end, "the leader's log ends before this one");
                 self.truncate(&mut inner, end, now)?;
@@ -193,6 +208,18 @@ impl Partition {
         drop(inner);
         Checkpoints::default().write_after_truncation(broker);
         Ok(Taken::Done)
+    }
+
+    /// Sees to it that the recovery point on disk is not above `to`, where the log is about to be cut: a log that ends below it
+    /// has lost records, for all that the next start knows. Gives the lock up meanwhile.
+    fn vouch_below<'a>(&'a self, broker: &Broker, mut inner: MutexGuard<'a, Inner>, to: Offset) -> MutexGuard<'a, Inner> {
+        if inner.log.recovery_point() <= to {
+            return inner;
+        }
+        inner.log.lower_recovery_point(to);
+        drop(inner);
+        Checkpoints::default().write_recovery_points(broker);
+        self.lock()
     }
 
     fn truncate(&self, inner: &mut Inner, to: Offset, now: Timestamp) -> Result<(), FollowerProblem> {

@@ -7,6 +7,7 @@ use super::settings::TopicSettings;
 use crate::log_dirs::Directory;
 use crate::settings::BrokerSettings;
 use milena_replication::{Assignment, PartitionState};
+use milena_storage::checkpoint::{is_damaged_id, read_topic_id, write_topic_id};
 use milena_storage::disk::RealDisk;
 use milena_storage::{Error, FileCache, Log, LogOpen, TopicPartition};
 use milena_types::{Offset, PartitionIndex, Timestamp, TopicId, Uuid};
@@ -66,9 +67,17 @@ pub(super) fn open_one(
 ) -> Result<Partition, Error> {
     let directory = opening.log_dir.path().join(opening.name.to_string());
     let mut found = opening.found.clone();
-    if found.is_some() && !is_of_topic(&directory, local.id) {
-        directories::set_aside(&opening.name, &opening.log_dir, "it belongs to another topic of this name");
-        found = None;
+    match owner_of(&directory, local.id) {
+        _ if found.is_none() => {}
+        Owner::Topic => {}
+        Owner::Damaged => {
+            tracing::error!(path = %directory.display(), id = %local.id, "partition.metadata is damaged, and written anew");
+            write_topic_id(&RealDisk, &directory, local.id)?;
+        }
+        Owner::Another => {
+            directories::set_aside(&opening.name, &opening.log_dir, "it belongs to another topic of this name");
+            found = None;
+        }
     }
     if found.is_none() && directory.exists() {
         // Of an earlier topic of this name whose log could not be opened.
@@ -114,10 +123,48 @@ pub fn assignment_of(assigned: &milena_metadata::Partition) -> Assignment {
     }
 }
 
-/// Whether the log on disk is of this topic; a log without `partition.metadata` is taken to be.
-pub(super) fn is_of_topic(directory: &Path, id: TopicId) -> bool {
-    match milena_storage::checkpoint::read_topic_id(&RealDisk, directory) {
-        Ok(Some(found)) => found == id,
-        Ok(None) | Err(_) => true,
+/// Whose log is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// The topic that was asked for.
+    Topic,
+    /// The same, and the file that says so is damaged.
+    Damaged,
+    /// An earlier topic of the same name.
+    Another,
+}
+
+/// Whether the log in `directory` is of the topic `id`. A log without `partition.metadata` is taken to be, and one whose file
+/// says nothing that is an id, or an id of which only a few characters are others: nobody draws that.
+pub(super) fn owner_of(directory: &Path, id: TopicId) -> Owner {
+    match read_topic_id(&RealDisk, directory) {
+        Ok(Some(found)) if found == id => Owner::Topic,
+        Ok(Some(found)) if is_damaged_id(found, id) => Owner::Damaged,
+        Ok(Some(_)) => Owner::Another,
+        Err(Error::Corrupt { .. }) => Owner::Damaged,
+        Ok(None) | Err(_) => Owner::Topic,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use milena_storage::checkpoint::PARTITION_METADATA;
+
+    #[test]
+    fn a_damaged_id_does_not_make_a_log_that_of_another_topic() {
+        let root = tempfile::tempdir().unwrap();
+        let (id, other) = (crate::random::uuid(), crate::random::uuid());
+        assert_eq!(owner_of(root.path(), id), Owner::Topic, "without the file");
+        write_topic_id(&RealDisk, root.path(), id).unwrap();
+        assert_eq!((owner_of(root.path(), id), owner_of(root.path(), other)), (Owner::Topic, Owner::Another));
+        let path = root.path().join(PARTITION_METADATA);
+        let whole = std::fs::read(&path).unwrap();
+        for (at, bit) in (0..whole.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1 << bit;
+            std::fs::write(&path, &damaged).unwrap();
+            assert_ne!(owner_of(root.path(), id), Owner::Another, "bit {bit} of byte {at}");
+        }
     }
 }

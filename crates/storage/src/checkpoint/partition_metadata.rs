@@ -49,10 +49,37 @@ pub fn write_topic_id<D: Disk>(disk: &D, directory: &Path, topic_id: Uuid) -> Re
     file.write_vectored_at(&[IoSlice::new(text.as_bytes())], 0).at("write", &path)
 }
 
+/// Whether `found` is what became of `expected` when a few characters of it were damaged: two ids that were drawn share
+/// hardly any.
+#[must_use]
+pub fn is_damaged_id(found: Uuid, expected: Uuid) -> bool {
+    let (found, expected) = (found.to_string(), expected.to_string());
+    found != expected && found.bytes().zip(expected.bytes()).filter(|(left, right)| left == right).count() >= ALIKE_MIN
+}
+
+/// Characters of 22 that two ids have in common if one was the other. Of two that were drawn so many are the same once in
+/// 10^13 times.
+const ALIKE_MIN: usize = 12;
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::disk::SimulatedDisk;
+
+    #[test]
+    fn a_damaged_id_is_told_from_that_of_another_topic() {
+        let drawn = |seed: u128| Uuid((seed.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)).to_be_bytes());
+        let id = drawn(3);
+        for bit in 0..128 {
+            let mut other = id;
+            other.0[bit / 8] ^= 1 << (bit % 8);
+            assert!(is_damaged_id(other, id), "bit {bit}");
+        }
+        assert!(!is_damaged_id(id, id));
+        for other in (1..2000).map(drawn).filter(|other| *other != id) {
+            assert!(!is_damaged_id(other, id), "{other}");
+        }
+    }
 
     #[test]
     fn the_topic_id_reads_back_and_an_empty_file_counts_as_none() {

@@ -35,19 +35,17 @@ pub(super) fn pass_damaged<D: Disk>(
 }
 
 impl<D: Disk> Log<D> {
-    /// Durable records may be missing so that no batch shows it: a file was cut between two batches, or is gone. A clean end
-    /// leaves the recovery point at the log's end; after another one it may be above the end of a log that was truncated.
+    /// Durable records may be missing so that no batch shows it: a file was cut between two batches, or is gone. Whoever cuts
+    /// a log, or makes one in the place of another, lowers the recovery point before.
     pub(super) fn notice_lost_end(&self, end: i64, open: LogOpen) -> Result<()> {
         let durable_end = open.recovery_point.0;
-        if end >= durable_end || self.config.cleanup_compact {
+        // Of what was compacted the last records may be gone, and with the power the empty segment behind them.
+        let last = self.segments.last().map_or(0, |segment| segment.base_offset);
+        let is_compacted = open.cleaned_to.is_some_and(|cleaned_to| cleaned_to.0 > last);
+        if end >= durable_end || is_compacted {
             return Ok(());
         }
-        let directory = &self.files.directory;
-        if open.clean_shutdown {
-            let reason = format!("the log ends at {end}, and ended at {durable_end} when it was closed");
-            return Err(corrupt(directory, 0, reason));
-        }
-        tracing::error!(directory = %directory.display(), end, durable_end, "the log ends before what was durable: it was being truncated, or a file is damaged");
-        Ok(())
+        let was = if open.clean_shutdown { "when it was closed" } else { "on disk" };
+        Err(corrupt(&self.files.directory, 0, format!("the log ends at {end}, and ended at {durable_end} {was}")))
     }
 }

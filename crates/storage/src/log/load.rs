@@ -13,7 +13,7 @@ use crate::checkpoint::{read_epochs, write_topic_id};
 use crate::config::LogConfig;
 use crate::disk::{Disk, OpenMode};
 use crate::epochs::EpochCache;
-use crate::error::{At, Error, Result};
+use crate::error::{At, Error, Result, corrupt};
 use crate::file_cache::FileCache;
 use crate::files::{CLEANED, DELETED, Files, SWAP, parse_file_name};
 use crate::index::{IndexEntry, OffsetEntry, TimeEntry};
@@ -189,6 +189,7 @@ impl<D: Disk> Log<D> {
         let leftover = |name: &str| name.ends_with(DELETED) || name.ends_with(CLEANED) || name.ends_with(SWAP);
         if entries.iter().any(|entry| leftover(&entry.name)) {
             let names: Vec<String> = entries.into_iter().map(|entry| entry.name).collect();
+            self.complete_deletions(&names)?;
             self.clear_leftovers(&names)?;
             entries = list()?;
         }
@@ -204,17 +205,36 @@ impl<D: Disk> Log<D> {
         }
         found.logs.sort_unstable();
         found.snapshots.sort_unstable();
-        self.remove_orphans(&entries, &found)?;
+        self.look_for_lost_logs(&entries, &found)?;
         Ok(found)
     }
 
-    /// Removes index files without their log.
-    fn remove_orphans(&self, entries: &[crate::disk::Entry], found: &Found) -> Result<()> {
+    /// Removes the index files of segments whose log file bears the name of a deletion: it gets that name first. Before that
+    /// file goes: an index without its log would tell that the log was lost.
+    fn complete_deletions(&self, names: &[String]) -> Result<()> {
+        let deleted: BTreeSet<&str> = names.iter().filter_map(|name| name.strip_suffix(".log.deleted")).collect();
+        let is_there = |base: &str| names.iter().any(|name| name.strip_suffix(".log") == Some(base));
+        for name in names {
+            if let Some((base, "index" | "timeindex" | "txnindex")) = name.split_once('.')
+                && deleted.contains(base)
+                && !is_there(base)
+            {
+                self.remove_file(name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// An index whose log is not there: no crash leaves that, for a log file is renamed before its indexes and removed after
+    /// them. Kafka removes the index, and goes on without the records.
+    fn look_for_lost_logs(&self, entries: &[crate::disk::Entry], found: &Found) -> Result<()> {
         for entry in entries {
-            if let Some((offset, "index" | "timeindex" | "txnindex")) = parse_file_name(&entry.name)
+            if let Some((offset, "index" | "timeindex")) = parse_file_name(&entry.name)
                 && found.logs.binary_search(&offset).is_err()
             {
-                self.remove_file(&entry.name)?;
+                let path = self.files.path(offset, "log");
+                let reason = format!("the file is not there, but its {} is: records are lost", entry.name);
+                return Err(corrupt(&path, 0, reason));
             }
         }
         Ok(())

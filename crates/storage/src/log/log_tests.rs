@@ -9,7 +9,8 @@ use milena_records::{BatchBuilder, Batches, BuilderConfig, ValidBatch, end_trans
 use milena_types::{ErrorCode, ProducerEpoch};
 
 use super::*;
-use crate::disk::SimulatedDisk;
+use crate::disk::{DiskFile, OpenMode, SimulatedDisk};
+use crate::files::file_name;
 use crate::file_cache::FileCache;
 use crate::producers::AppendOrigin;
 
@@ -243,24 +244,6 @@ fn a_marker_whose_index_entry_has_no_room_is_not_in_the_log() {
     assert_eq!(log.last_stable_offset(log.log_end_offset()), log.log_end_offset());
     let read = log.read(Offset(0), 1 << 20, log.log_end_offset(), true).unwrap();
     assert_eq!(log.aborted_transactions(Offset(0), &read).unwrap().len(), 1);
-}
-
-#[test]
-fn a_log_that_lost_its_end_since_it_was_closed_is_not_opened() {
-    let disk = SimulatedDisk::new(1);
-    let mut log = create(&disk, &small_config());
-    fill(&mut log, 50);
-    log.close().unwrap();
-    let last = log.segments.last().unwrap().path(&log.files);
-    let end = log.log_end_offset().0;
-    drop(log);
-    disk.remove(&last).unwrap();
-    let cache = FileCache::new(disk, 100);
-    let clean = LogOpen { clean_shutdown: true, ..unclean(end) };
-    let error = Log::open(&cache, directory(), &small_config(), clean).unwrap_err();
-    assert!(matches!(error, Error::Corrupt { .. }), "{error}");
-    // A truncation may have been under way when the machine lost power.
-    assert!(Log::open(&cache, directory(), &small_config(), unclean(end)).is_ok());
 }
 
 #[test]
@@ -625,6 +608,61 @@ fn a_log_whose_durable_batches_cannot_be_told_apart_is_not_opened_and_not_cut() 
         let path = directory().join("00000000000000000000.log");
         assert_eq!(disk.metadata(&path).unwrap().unwrap().len, size);
     }
+}
+
+#[test]
+fn a_log_that_ends_before_what_was_durable_is_not_opened() {
+    for clean_shutdown in [false, true] {
+        let disk = SimulatedDisk::new(1);
+        let config = small_config();
+        let mut log = create(&disk, &config);
+        fill(&mut log, 40);
+        log.close().unwrap();
+        let (last, end) = (log.segments.last().unwrap().base_offset, log.log_end_offset().0);
+        let open_at = |recovery_point| {
+            let cache = FileCache::new(disk.clone(), 100);
+            let open = LogOpen { clean_shutdown, ..unclean(recovery_point) };
+            Log::open(&cache, directory(), &config, open).map(|(log, _)| log.log_end_offset().0)
+        };
+        assert_eq!(open_at(end).unwrap(), end);
+        // Exactly at the end of a batch, so that none is damaged.
+        let place = log.segments.last().unwrap().find(&log.files, end - 1).unwrap().unwrap();
+        let path = directory().join(file_name(last, "log"));
+        disk.open(&path, OpenMode::ReadWrite).unwrap().truncate(place.position).unwrap();
+        assert!(matches!(open_at(end), Err(Error::Corrupt { .. })), "{clean_shutdown}");
+        assert_eq!(open_at(place.header.base_offset.0).unwrap(), place.header.base_offset.0);
+    }
+}
+
+#[test]
+fn a_log_file_that_is_gone_is_noticed_and_nothing_is_removed() {
+    let disk = SimulatedDisk::new(1);
+    let config = small_config();
+    let mut log = create(&disk, &config);
+    fill(&mut log, 60);
+    log.close().unwrap();
+    let bases: Vec<i64> = log.segments.iter().map(|segment| segment.base_offset).collect();
+    assert!(bases.len() > 3);
+    let before = disk.list(directory()).unwrap();
+    for base in [bases[0], bases[1], *bases.last().unwrap()] {
+        let path = directory().join(file_name(base, "log"));
+        let aside = directory().join("aside");
+        disk.rename(&path, &aside).unwrap();
+        for (clean_shutdown, recovery_point) in [(false, 0), (false, 180), (true, 180)] {
+            let cache = FileCache::new(disk.clone(), 100);
+            let open = LogOpen { clean_shutdown, ..unclean(recovery_point) };
+            let opened = Log::open(&cache, directory(), &config, open).map(|_| ());
+            assert!(matches!(&opened, Err(Error::Corrupt { .. })), "{base}: {opened:?}");
+        }
+        disk.rename(&aside, &path).unwrap();
+        assert_eq!(disk.list(directory()).unwrap(), before);
+    }
+    // A deletion that a crash stopped after it had renamed the log is completed.
+    let path = directory().join(file_name(bases[0], "log"));
+    disk.rename(&path, &directory().join(file_name(bases[0], "log") + ".deleted")).unwrap();
+    let (log, _) = open(&disk, &config, unclean(0));
+    assert_eq!(log.log_start_offset().0, bases[1]);
+    assert!(disk.list(directory()).unwrap().iter().all(|entry| !entry.name.contains(&format!("{:020}", bases[0]))));
 }
 
 #[test]

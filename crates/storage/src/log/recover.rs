@@ -223,7 +223,8 @@ impl<D: Disk> Log<D> {
     }
 
     pub(super) fn remove_segment_files(&self, base_offset: i64) -> Result<()> {
-        for suffix in ["log", "index", "timeindex", "txnindex"] {
+        // The log last: an index without it would tell that it was lost.
+        for suffix in ["index", "timeindex", "txnindex", "log"] {
             self.remove_file(&file_name(base_offset, suffix))?;
         }
         Ok(())

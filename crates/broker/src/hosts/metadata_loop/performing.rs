@@ -41,7 +41,10 @@ impl<D: Disk> MetadataLoop<D> {
             }
             Effect::Truncate(end) => self.log.truncate(end, self.clock.now())?,
             Effect::AppendFetched => self.append_fetched()?,
-            Effect::Commit(end) => self.on_commit(end)?,
+            Effect::Commit(end) => {
+                self.log.on_commit(end);
+                self.on_commit(end)?;
+            }
             Effect::LeaderChanged { leader, start_offset } => self.on_leader_changed(leader, start_offset),
             Effect::WakeFetches => self.wake_fetches(),
             Effect::Send { to, request } => {
