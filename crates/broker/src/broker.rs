@@ -7,7 +7,8 @@ use crate::hosts::{GroupCoordinators, TransactionCoordinators};
 use crate::log_dirs::LogDirs;
 use crate::metrics::Cells;
 use crate::partitions::{
-    Assigner, Checkpoints, Deadlines, FlushQueue, LocalTopic, Lookup, Moves, Partitions, Quarantine, Rebuilding, broker_texts,
+    Assigner, Checkpoints, Deadlines, FlushQueue, LocalTopic, Lookup, Moves, Partitions, Quarantine, Rebuilding,
+    broker_texts,
 };
 use crate::producer_ids::ProducerIds;
 use crate::replication::{Following, IsrChanges, ReplicaDirectories, Throttles};

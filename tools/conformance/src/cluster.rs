@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 
 use crate::flags::Flags;
-use crate::kill::last_batch;
+use crate::kill::{hide_ends, last_batch};
 use crate::load::Load;
 use crate::random::Random;
 use crate::report::Report;
@@ -357,8 +357,7 @@ impl Cluster {
         for member in &self.members {
             let (log, at, _) = last_batch(&member.data().join(lost))?;
             std::fs::File::options().write(true).open(&log)?.set_len(at)?;
-            // After a clean end the server itself notices, and this is about the checks.
-            std::fs::remove_file(member.data().join(".kafka_cleanshutdown"))?;
+            hide_ends(&member.data())?;
         }
         for at in 0..self.members.len() {
             self.start(at)?;

@@ -117,6 +117,7 @@ impl Run<'_> {
         let (lost, twice) = ("kill-none-0", "kill-lz4-0");
         let (log, at, _) = last_batch(&self.node.data().join(lost))?;
         File::options().write(true).open(&log)?.set_len(at)?;
+        hide_ends(&self.node.data())?;
         let (log, at, mut batch) = last_batch(&self.node.data().join(twice))?;
         segment::renumber(&mut batch)?;
         File::options().write(true).open(&log)?.write_all_at(&batch, at + batch.len() as u64)?;
@@ -129,6 +130,17 @@ impl Run<'_> {
         );
         server.stop()
     }
+}
+
+/// Takes away by what the server itself would notice that a log lost its end: this is about the checks.
+pub(crate) fn hide_ends(data: &Path) -> anyhow::Result<()> {
+    for name in [".kafka_cleanshutdown", "recovery-point-offset-checkpoint"] {
+        match std::fs::remove_file(data.join(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The last batch of a partition: its segment, where it begins there, and its bytes.

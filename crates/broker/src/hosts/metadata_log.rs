@@ -14,7 +14,9 @@ use milena_raft::{
     ReplicaKey,
 };
 use milena_records::{Batch, Batches};
-use milena_storage::checkpoint::{Committed, PARTITION_METADATA, QuorumState, SnapshotId, list_snapshots, read_topic_id};
+use milena_storage::checkpoint::{
+    Committed, PARTITION_METADATA, QuorumState, SnapshotId, list_snapshots, read_topic_id,
+};
 use milena_storage::disk::{Disk, write_atomic};
 use milena_storage::{AppendError, Error, FileCache, Log, LogConfig, LogOpen, ReadError, Result};
 use milena_types::{BrokerId, Offset, Timestamp, Uuid};

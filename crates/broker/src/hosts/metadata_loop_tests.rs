@@ -9,8 +9,8 @@ use milena_protocol::messages::CreateTopicsRequest;
 use milena_protocol::messages::create_topics_request::CreatableTopic;
 use milena_raft::{OffsetAndEpoch, Outbound};
 use milena_storage::disk::{Disk as _, DiskFile as _, OpenMode, SimulatedDisk};
-use std::path::Path;
 use milena_types::{BrokerId, ErrorCode, LeaderEpoch};
+use std::path::Path;
 
 use super::test_node::{Node, creation, node, node_of, parts, parts_with, settings};
 use super::*;

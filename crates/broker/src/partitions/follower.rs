@@ -212,7 +212,12 @@ impl Partition {
 
     /// Sees to it that the recovery point on disk is not above `to`, where the log is about to be cut: a log that ends below it
     /// has lost records, for all that the next start knows. Gives the lock up meanwhile.
-    fn vouch_below<'a>(&'a self, broker: &Broker, mut inner: MutexGuard<'a, Inner>, to: Offset) -> MutexGuard<'a, Inner> {
+    fn vouch_below<'a>(
+        &'a self,
+        broker: &Broker,
+        mut inner: MutexGuard<'a, Inner>,
+        to: Offset,
+    ) -> MutexGuard<'a, Inner> {
         if inner.log.recovery_point() <= to {
             return inner;
         }

@@ -10,8 +10,8 @@ use milena_types::{ErrorCode, ProducerEpoch};
 
 use super::*;
 use crate::disk::{DiskFile, OpenMode, SimulatedDisk};
-use crate::files::file_name;
 use crate::file_cache::FileCache;
+use crate::files::file_name;
 use crate::producers::AppendOrigin;
 
 const NOW: Timestamp = Timestamp(1_000_000);
