@@ -183,7 +183,10 @@ impl Broker {
             self.log_dirs.set_cordoned(cordoned, image.features.metadata_version.is_cordoned_log_dirs_supported());
         }
         if delta.is_none_or(|delta| delta.has_topics() || !delta.configs.is_empty()) {
-            if delta.is_some_and(|delta| assigner.remove_deleted(&self.partitions, delta, self.now())) {
+            let node_id = self.settings.node_id;
+            let mut is_any_gone = assigner.set_damaged_aside(&self.partitions, node_id, &image, self.now());
+            is_any_gone |= delta.is_some_and(|delta| assigner.remove_deleted(&self.partitions, delta, self.now()));
+            if is_any_gone {
                 Checkpoints::default().write_recovery_points(self);
             }
             assigner.apply(&self.partitions, &self.settings, &image, delta, self.now());
@@ -220,6 +223,9 @@ impl Broker {
     pub(crate) fn place_missing(&self) {
         let mut assigner = self.assigner.lock().unwrap_or_else(PoisonError::into_inner);
         let image = self.image.load_full();
+        if assigner.set_damaged_aside(&self.partitions, self.settings.node_id, &image, self.now()) {
+            Checkpoints::default().write_recovery_points(self);
+        }
         assigner.place_missing(&self.partitions, &self.settings, &image, self.now());
         self.follow_image(&image, None);
         drop(assigner);

@@ -26,6 +26,7 @@ mod quarantine;
 mod read_replica;
 mod rebuilding;
 mod refusal;
+mod scrub;
 mod settings;
 mod traffic;
 mod waiting;
@@ -44,7 +45,7 @@ pub use opening::assignment_of;
 pub(crate) use parked_fetch::ParkedFetch;
 pub use partition::Partition;
 pub(crate) use partition::{Inner, is_groups_topic, is_internal};
-pub(crate) use quarantine::Quarantine;
+pub(crate) use quarantine::{Quarantine, can_give_up};
 pub(crate) use rebuilding::Rebuilding;
 pub(crate) use settings::broker_texts;
 pub(crate) use traffic::Traffic;
@@ -63,7 +64,7 @@ pub(crate) enum Lookup {
 }
 
 /// A topic with replicas here.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct LocalTopic {
     pub(crate) name: Text,
     pub(crate) id: TopicId,

@@ -122,18 +122,27 @@ impl Default for ReplicationSettings {
     }
 }
 
-/// The room that records of clients leave free.
+/// The room that records of clients leave free, and how often what is on disk is read to see whether it still is whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiskSettings {
     /// `milena.disk.reserve.percent`, of each log directory's file system; 0 keeps nothing back.
     pub reserve_percent: u32,
     /// `milena.disk.reserve.max.bytes`: no more than this, however large the file system is.
     pub reserve_bytes_max: u64,
+    /// `milena.scrub.interval.ms`: from the begin of one scrub to that of the next; 0 for none.
+    pub scrub_interval_ms: u64,
+    /// `milena.scrub.max.bytes.per.second`; 0 for none.
+    pub scrub_bytes_per_second: u64,
 }
 
 impl Default for DiskSettings {
     fn default() -> Self {
-        Self { reserve_percent: 1, reserve_bytes_max: 1 << 30 }
+        Self {
+            reserve_percent: 1,
+            reserve_bytes_max: 1 << 30,
+            scrub_interval_ms: 7 * 24 * 3_600_000,
+            scrub_bytes_per_second: 16 << 20,
+        }
     }
 }
 
@@ -164,7 +173,7 @@ pub struct BrokerSettings {
     pub replica_lag_time_max_ms: i64,
     /// `milena.durability`.
     pub durability: Durability,
-    /// `milena.disk.*`.
+    /// `milena.disk.*`, `milena.scrub.*`.
     pub disk: DiskSettings,
     /// `log.retention.check.interval.ms`.
     pub log_retention_check_interval_ms: u64,

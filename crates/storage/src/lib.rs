@@ -30,7 +30,7 @@ pub use epochs::{EpochCache, EpochEntry};
 pub use error::{Error, Result};
 pub use file_cache::FileCache;
 pub use log::{
-    AppendContext, AppendError, Appended, FlushHandle, Flushed, Log, LogOpen, ReadError, ReadResult, RecoveryReport,
+    AppendContext, AppendError, Appended, ClosedSegment, Damage, FlushHandle, Flushed, Log, LogOpen, ReadError, ReadResult, RecoveryReport,
     TimestampOffset,
 };
 pub use log_dir::{LoadedLog, LogDir, remove_deleted};

@@ -17,6 +17,7 @@ mod recover;
 mod replace;
 mod retention;
 mod roll;
+mod scrub;
 mod snapshots;
 mod truncate;
 mod write;
@@ -27,6 +28,7 @@ pub use flush::{FlushHandle, Flushed};
 pub use load::{LogOpen, RecoveryReport};
 pub use lookup::TimestampOffset;
 pub use read::{ReadError, ReadResult};
+pub use scrub::{ClosedSegment, Damage};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -78,6 +80,8 @@ pub struct Log<D: Disk> {
     failed: bool,
     /// Renamed files and when they may go, in milliseconds since 1970.
     deleted: Vec<(i64, PathBuf)>,
+    /// What is known to be damaged.
+    damaged: Vec<Damage>,
     /// Up to where compaction came, if it ever did.
     cleaned_to: Option<Offset>,
 }

@@ -23,6 +23,7 @@ mod controller_questions;
 mod controllers;
 mod corrupt;
 mod cpu;
+mod damage;
 mod data;
 mod disks;
 mod fail_syncs;
@@ -110,7 +111,7 @@ fn run(args: &[String]) -> anyhow::Result<report::Report> {
 /// A part of the conformance run: its name, whether it is run unless others are named, what it does.
 type Part = (&'static str, bool, fn(&flags::Flags, &mut report::Report) -> anyhow::Result<()>);
 
-const PARTS: [Part; 17] = [
+const PARTS: [Part; 18] = [
     ("scripts", true, scripts::run),
     ("separate", true, scripts::run_separate),
     ("tools", true, tools::run),
@@ -124,6 +125,7 @@ const PARTS: [Part; 17] = [
     ("swap", false, swap::slice),
     ("mixed", true, mixed::run),
     ("cluster", true, cluster::run),
+    ("damage", true, damage::run),
     ("tour", false, tour::run),
     ("fourth", false, fourth::run),
     ("elections", false, quorum::slice),

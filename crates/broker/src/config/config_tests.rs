@@ -187,7 +187,9 @@ fn the_reserve_of_the_disk_is_a_number_within_its_bounds() {
         refused(percent, "-1"),
         format!("Invalid value -1 for configuration {percent}: Value must be at least 0")
     );
-    assert!(refused("milena.disk.reserve.max.bytes", "x").ends_with("Not a number of type LONG"));
+    for key in ["milena.disk.reserve.max.bytes", "milena.scrub.interval.ms", "milena.scrub.max.bytes.per.second"] {
+        assert!(refused(key, "x").ends_with("Not a number of type LONG"));
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The keys of the room that records leave free, `milena.disk.*`; there is nothing like them in Apache Kafka.
+//! The keys of the room that records leave free, `milena.disk.*`, and of the scrub, `milena.scrub.*`; there is nothing like them in Apache Kafka.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +8,8 @@ use crate::settings::DiskSettings;
 
 pub(super) const RESERVE_PERCENT_KEY: &str = "milena.disk.reserve.percent";
 pub(super) const RESERVE_BYTES_MAX_KEY: &str = "milena.disk.reserve.max.bytes";
+pub(super) const SCRUB_INTERVAL_KEY: &str = "milena.scrub.interval.ms";
+pub(super) const SCRUB_RATE_KEY: &str = "milena.scrub.max.bytes.per.second";
 
 /// What the keys say, or their defaults.
 pub(super) fn disk_settings(texts: &BTreeMap<String, String>) -> Result<DiskSettings, ConfigError> {
@@ -16,6 +18,8 @@ pub(super) fn disk_settings(texts: &BTreeMap<String, String>) -> Result<DiskSett
     Ok(DiskSettings {
         reserve_percent: percent.unwrap_or(default.reserve_percent),
         reserve_bytes_max: own_number(texts, RESERVE_BYTES_MAX_KEY, u64::MAX)?.unwrap_or(default.reserve_bytes_max),
+        scrub_interval_ms: own_number(texts, SCRUB_INTERVAL_KEY, u64::MAX)?.unwrap_or(default.scrub_interval_ms),
+        scrub_bytes_per_second: own_number(texts, SCRUB_RATE_KEY, u64::MAX)?.unwrap_or(default.scrub_bytes_per_second),
     })
 }
 

@@ -11,7 +11,7 @@ use milena_metadata::config::{ConfigError, ConfigValue, TOPIC_CONFIGS, split_add
 use milena_replication::Durability;
 use milena_types::BrokerId;
 
-use super::disk::{RESERVE_BYTES_MAX_KEY, RESERVE_PERCENT_KEY, disk_settings};
+use super::disk::{RESERVE_BYTES_MAX_KEY, RESERVE_PERCENT_KEY, SCRUB_INTERVAL_KEY, SCRUB_RATE_KEY, disk_settings};
 use super::listeners::{Listeners, parse_map};
 use super::load::LoadError;
 use super::own_keys::{DURABILITY_KEY, LEASE_KEY, METRICS_KEY, durability, leader_lease, metrics_listener};
@@ -19,8 +19,15 @@ use super::values::Values;
 use crate::settings::{DiskSettings, ReplicationSettings};
 
 /// Keys of Milena's own.
-pub(super) const OWN_KEYS: [&str; 5] =
-    [DURABILITY_KEY, METRICS_KEY, LEASE_KEY, RESERVE_PERCENT_KEY, RESERVE_BYTES_MAX_KEY];
+pub(super) const OWN_KEYS: [&str; 7] = [
+    DURABILITY_KEY,
+    METRICS_KEY,
+    LEASE_KEY,
+    RESERVE_PERCENT_KEY,
+    RESERVE_BYTES_MAX_KEY,
+    SCRUB_INTERVAL_KEY,
+    SCRUB_RATE_KEY,
+];
 
 /// Who the node is and where it keeps its data.
 #[derive(Clone, Debug)]
@@ -36,7 +43,7 @@ pub struct NodeSettings {
     pub durability: Durability,
     /// `milena.metrics.listener`: host and port where metrics are served, if they are.
     pub metrics_listener: Option<(String, u16)>,
-    /// `milena.disk.*`.
+    /// `milena.disk.*`, `milena.scrub.*`.
     pub disk: DiskSettings,
     /// `milena.leader.lease.enable`: whether a leader that no controller answers stops acknowledging alone.
     pub has_leader_lease: bool,

@@ -215,6 +215,14 @@ metrics! {
         "" "The committed offset of a group whose coordinator is here.";
     GROUP_LAG = Gauge "kafka_consumergroup_lag" ["consumergroup,topic,partition"]
         "" "Records between the committed offset and the high watermark, where coordinator and leader are both here.";
+    DAMAGED_REPLICAS = Gauge "milena_damaged_replicas" [""]
+        "" "Replicas of this broker whose logs are damaged and were not fetched anew yet.";
+    DAMAGES_FOUND = Counter "milena_scrub_damages_found" [""]
+        "" "Damaged places that the scrub found in closed segments.";
+    SCRUBBED = Counter "milena_scrub_bytes" [""]
+        "" "Bytes of closed segments that the scrub read.";
+    SET_ASIDE = Counter "milena_logs_set_aside" [""]
+        "" "Damaged logs that were set aside and fetched anew from the leader.";
     LEFT_OUT = Gauge "milena_metrics_left_out" [""]
         "" "Lines about single groups that are not on this page, because it would be too long.";
 }

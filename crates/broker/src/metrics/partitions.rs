@@ -126,7 +126,12 @@ pub(super) fn write(page: &mut Page<'_>, broker: &Broker, partitions: &SeenParti
     page.number(&names::ISR_SHRINKS, isr.shrinks.get())?;
     page.number(&names::ISR_EXPANDS, isr.expands.get())?;
     page.number(&names::FAILED_ISR_UPDATES, isr.failed.get())?;
-    page.number(&names::LOG_DIR_OFFLINE, broker.log_dirs().all().filter(|(_, usable)| usable.is_none()).count())
+    page.number(&names::LOG_DIR_OFFLINE, broker.log_dirs().all().filter(|(_, usable)| usable.is_none()).count())?;
+    let quarantine = broker.quarantine();
+    page.number(&names::DAMAGED_REPLICAS, quarantine.len())?;
+    page.number(&names::DAMAGES_FOUND, quarantine.damages_found.get())?;
+    page.number(&names::SCRUBBED, quarantine.scrubbed_bytes.get())?;
+    page.number(&names::SET_ASIDE, quarantine.set_aside.get())
 }
 
 /// A line for each partition.

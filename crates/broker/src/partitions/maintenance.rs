@@ -6,6 +6,7 @@ use super::disk_space::DiskSpace;
 use super::durability;
 use super::moving;
 use super::partition::Partition;
+use super::{quarantine, scrub};
 use crate::broker::Broker;
 use milena_metrics::Stopwatch;
 use milena_storage::disk::RealDisk;
@@ -70,7 +71,7 @@ impl FlushQueue {
 pub struct Maintenance {
     broker: Arc<Broker>,
     threads: Vec<JoinHandle<()>>,
-    tasks: [tokio::task::JoinHandle<()>; 2],
+    tasks: [tokio::task::JoinHandle<()>; 3],
     stopping: Arc<AtomicBool>,
 }
 
@@ -83,6 +84,7 @@ impl Maintenance {
         let deadlines = Arc::clone(broker.deadlines());
         let deadlines = tokio::spawn(async move { deadlines.run().await });
         let failures = tokio::spawn(settle_failures(Arc::clone(broker)));
+        let healing = tokio::spawn(quarantine::heal(Arc::clone(broker)));
         let mut threads = Vec::new();
         let flusher = Arc::clone(broker);
         threads.extend(spawn("flush", move || {
@@ -94,11 +96,13 @@ impl Maintenance {
         threads.extend(spawn("sync", move || durability::bound_tails(&tail, &stop)));
         let (cleaned, stop) = (Arc::clone(broker), Arc::clone(&stopping));
         threads.extend(spawn("log-cleaner-0", move || LogCleaner::run(&cleaned, &stop)));
+        let (scrubbed, stop) = (Arc::clone(broker), Arc::clone(&stopping));
+        threads.extend(spawn("scrub", move || scrub::run(&scrubbed, &stop)));
         let mover = Arc::clone(broker);
         threads.extend(spawn("move", move || moving::run(&mover)));
         let (ticker, stop) = (Arc::clone(broker), Arc::clone(&stopping));
         threads.extend(spawn("maintenance", move || tick(&ticker, &stop)));
-        Self { broker: Arc::clone(broker), threads, tasks: [deadlines, failures], stopping }
+        Self { broker: Arc::clone(broker), threads, tasks: [deadlines, failures, healing], stopping }
     }
 
     /// Ends all of them, closes every log and marks the directories as cleanly shut down. `broker_epoch` is kept in the

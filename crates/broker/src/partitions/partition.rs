@@ -303,7 +303,7 @@ impl Inner {
     /// Reads below `bound`.
     ///
     /// # Errors
-    /// `OFFSET_OUT_OF_RANGE`, `KAFKA_STORAGE_ERROR`.
+    /// `OFFSET_OUT_OF_RANGE`, `KAFKA_STORAGE_ERROR`, `CORRUPT_MESSAGE`.
     pub(crate) fn read(
         &self,
         from: Offset,
@@ -320,6 +320,8 @@ impl Inner {
                 Ok(read)
             }
             Err(ReadError::OutOfRange { .. }) => Err(ErrorCode::OFFSET_OUT_OF_RANGE),
+            // Known, and said when it was found.
+            Err(ReadError::Storage(milena_storage::Error::Corrupt { .. })) => Err(ErrorCode::CORRUPT_MESSAGE),
             Err(ReadError::Storage(error)) => {
                 self.storage_failed(&error, "a read failed");
                 Err(ErrorCode::KAFKA_STORAGE_ERROR)

@@ -1,53 +1,98 @@
-//! Logs that are damaged: which they are, and what the checkpoints said of those that could not be opened. As long as a log
-//! waits for a person or for its peers, nothing may forget how far it was durable: the next start would take the damage
-//! for the torn end of a write, and cut it off.
+//! Logs that are damaged: which they are, what the checkpoints said of those that could not be opened, and what becomes of
+//! them.
+//!
+//! As long as a log waits for a person or for its peers, nothing may forget how far it was durable: the next start would take
+//! the damage for the torn end of a write, and cut it off. A replica that has peers gives up its place first: the controller
+//! is told that it is lost (AssignReplicasToDirs), takes it out of the in-sync replicas and lets another one lead. Only then
+//! the log is set aside, whole, and the partition begins anew as a follower. A replica that counted as in sync with an
+//! empty log could be elected, and all others would cut theirs to it.
 
-use super::directories::FoundLog;
+use super::Partitions;
+use super::assignment::Assigner;
+use super::directories::{self, FoundLog};
+use crate::broker::Broker;
+use milena_metadata::Image;
+use milena_metrics::Counter;
 use milena_replication::PartitionKey;
 use milena_storage::TopicPartition;
 use milena_storage::checkpoint::{
     CLEANER_OFFSET_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, OffsetCheckpoint, RECOVERY_POINT_CHECKPOINT,
     REPLICATION_OFFSET_CHECKPOINT,
 };
-use milena_types::{Offset, TopicId, Uuid};
+use milena_types::{BrokerId, Offset, Timestamp, TopicId, Uuid};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// A damaged log.
+#[derive(Clone, Debug)]
+struct Damaged {
+    name: TopicPartition,
+    /// What was found of a log that could not be opened.
+    unopened: Option<FoundLog>,
+}
 
 /// The damaged logs of a broker.
 #[derive(Debug, Default)]
 pub(crate) struct Quarantine {
-    /// Those that could not be opened, and what was found of them.
-    unopened: Mutex<BTreeMap<PartitionKey, (TopicPartition, FoundLog)>>,
+    damaged: Mutex<BTreeMap<PartitionKey, Damaged>>,
+    added: Notify,
+    /// Bytes that the scrub read.
+    pub(crate) scrubbed_bytes: Counter,
+    /// Damaged places that the scrub found.
+    pub(crate) damages_found: Counter,
+    /// Logs that were set aside to be fetched anew.
+    pub(crate) set_aside: Counter,
 }
 
 impl Quarantine {
-    fn unopened(&self) -> MutexGuard<'_, BTreeMap<PartitionKey, (TopicPartition, FoundLog)>> {
-        self.unopened.lock().unwrap_or_else(PoisonError::into_inner)
+    fn damaged(&self) -> MutexGuard<'_, BTreeMap<PartitionKey, Damaged>> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A log is there and could not be opened. Another attempt must not take it for absent, nor for whole.
     pub(super) fn add_unopened(&self, key: PartitionKey, name: TopicPartition, found: FoundLog) {
-        self.unopened().insert(key, (name, found));
+        self.damaged().insert(key, Damaged { name, unopened: Some(found) });
+        self.added.notify_one();
+    }
+
+    /// Something of a log that is open is damaged.
+    pub(super) fn add_open(&self, key: PartitionKey, name: &TopicPartition) {
+        self.damaged().entry(key).or_insert_with(|| Damaged { name: name.clone(), unopened: None });
+        self.added.notify_one();
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.damaged().len()
+    }
+
+    /// Whether something of the log is damaged.
+    pub(crate) fn is_damaged(&self, key: PartitionKey) -> bool {
+        self.damaged().contains_key(&key)
     }
 
     /// Whether the log is there and could not be opened.
     pub(super) fn is_unopened(&self, key: PartitionKey) -> bool {
-        self.unopened().contains_key(&key)
+        self.damaged().get(&key).is_some_and(|damaged| damaged.unopened.is_some())
     }
 
     /// A topic is deleted.
     pub(super) fn forget_topic(&self, id: TopicId) {
-        self.unopened().retain(|(topic, _), _| *topic != id);
+        self.damaged().retain(|(topic, _), _| *topic != id);
     }
 
     /// Whether a log of this directory could not be opened.
     pub(super) fn has_unopened_in(&self, directory: Uuid) -> bool {
-        self.unopened().values().any(|(_, found)| found.log_dir.id() == directory)
+        self.damaged().values().filter_map(|damaged| damaged.unopened.as_ref()).any(|it| it.log_dir.id() == directory)
     }
 
     /// Adds what the checkpoint file `name` of a directory said of logs that could not be opened.
     pub(super) fn keep_in(&self, directory: Uuid, name: &str, contents: &mut OffsetCheckpoint) {
-        for (partition, found) in self.unopened().values().filter(|(_, found)| found.log_dir.id() == directory) {
+        for damaged in self.damaged().values() {
+            let Some(found) = damaged.unopened.as_ref().filter(|found| found.log_dir.id() == directory) else {
+                continue;
+            };
             let offset = match name {
                 RECOVERY_POINT_CHECKPOINT => Some(found.recovery_point),
                 LOG_START_OFFSET_CHECKPOINT => Some(found.log_start_offset).filter(|start| *start > Offset(0)),
@@ -56,8 +101,78 @@ impl Quarantine {
                 _ => None,
             };
             if let Some(offset) = offset {
-                contents.entry(partition.clone()).or_insert(offset);
+                contents.entry(damaged.name.clone()).or_insert(offset);
             }
+        }
+    }
+}
+
+/// Whether the replica of `broker` counts for something that others can do without it: then it is to be called lost.
+pub(crate) fn can_give_up(assigned: &milena_metadata::Partition, broker: BrokerId) -> bool {
+    assigned.isr.iter().any(|other| *other != broker)
+        && (assigned.isr.contains(&broker) || assigned.eligible_leader_replicas.contains(&broker))
+}
+
+/// Whether the replica of `broker` counts for nothing any more, and another one leads.
+fn can_begin_anew(assigned: &milena_metadata::Partition, broker: BrokerId) -> bool {
+    assigned.leader.is_some()
+        && assigned.isr.contains(&assigned.leader)
+        && !assigned.isr.contains(&broker)
+        && !assigned.eligible_leader_replicas.contains(&broker)
+}
+
+impl Assigner {
+    /// Sets those damaged logs aside that their leaders have. Whether there were any: before they are made anew the recovery
+    /// points are to be written.
+    pub(crate) fn set_damaged_aside(
+        &mut self,
+        partitions: &Partitions,
+        broker: BrokerId,
+        image: &Image,
+        now: Timestamp,
+    ) -> bool {
+        let damaged = self.quarantine.damaged().clone();
+        let mut is_any = false;
+        for (key, Damaged { name, unopened }) in damaged {
+            let Some(assigned) = image.topics.partition(key.0, key.1).filter(|it| it.has_replica(broker)) else {
+                self.quarantine.damaged().remove(&key);
+                continue;
+            };
+            if !can_begin_anew(assigned, broker) {
+                continue;
+            }
+            let log_dir = match unopened {
+                Some(found) => found.log_dir,
+                None => match self.take_out(partitions, key, now) {
+                    Some(log_dir) => log_dir,
+                    None => continue,
+                },
+            };
+            directories::set_aside(&name, &log_dir, "it is damaged, and its records are fetched anew from the leader");
+            self.log_dirs.prefer(name, log_dir.id());
+            self.quarantine.damaged().remove(&key);
+            self.quarantine.set_aside.add(1);
+            is_any = true;
+        }
+        is_any
+    }
+}
+
+impl Broker {
+    /// Does what can be done for damaged logs as the cluster is now; the rest follows when the image changes.
+    fn heal_damaged(self: &Arc<Self>) {
+        self.place_missing();
+        self.tell_directories(&self.image(), None);
+    }
+}
+
+/// Looks after damaged logs as they are found.
+pub(super) async fn heal(broker: Arc<Broker>) {
+    loop {
+        broker.quarantine().added.notified().await;
+        let healed = Arc::clone(&broker);
+        if let Err(error) = tokio::task::spawn_blocking(move || healed.heal_damaged()).await {
+            tracing::error!(%error, "damaged logs are not looked after");
         }
     }
 }

@@ -4,6 +4,7 @@
 use crate::broker::Broker;
 use crate::controller_handle::ControllerHandle;
 use crate::hosts::ask;
+use crate::partitions::can_give_up;
 use milena_metadata::{DIRECTORY_LOST, DIRECTORY_UNASSIGNED, Delta, Image, Topic};
 use milena_protocol::messages::AssignReplicasToDirsRequest;
 use milena_protocol::messages::assign_replicas_to_dirs_request::{DirectoryData, PartitionData, TopicData};
@@ -69,12 +70,17 @@ impl Broker {
             Some(delta) => delta.changed_partitions.keys().filter_map(|id| image.topics.get(*id)).collect(),
             None => image.topics.iter_by_id().collect(),
         };
+        let node_id = self.settings.node_id;
         for topic in topics {
             let local = self.partitions.by_id(topic.id);
             for (index, assigned) in topic.iter() {
                 let Some(told) = assigned.directory(self.settings.node_id) else { continue };
                 let actual = match local.as_ref().and_then(|local| local.get(index)) {
                     Some(partition) if partition.moves_to(told) => None,
+                    // Others shall lead it, and do without it, until its log was fetched anew.
+                    Some(_) if self.quarantine().is_damaged((topic.id, index)) && can_give_up(assigned, node_id) => {
+                        Some(DIRECTORY_LOST)
+                    }
                     // One that failed meanwhile is told as well: the controller may know of the failure, not of the replica.
                     Some(partition) => Some(partition.log_dir().id()),
                     // In a directory that is offline, of which the controller hears by the heartbeat.

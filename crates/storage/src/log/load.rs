@@ -167,6 +167,7 @@ impl<D: Disk> Log<D> {
             active_ready: false,
             failed: false,
             deleted: Vec::new(),
+            damaged: Vec::new(),
             cleaned_to: None,
         }
     }

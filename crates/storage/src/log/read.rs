@@ -47,7 +47,7 @@ impl<D: Disk> Log<D> {
     /// of a batch.
     ///
     /// # Errors
-    /// `ReadError`.
+    /// `ReadError`; `Error::Corrupt` for an offset in what is known to be damaged.
     pub fn read(
         &self,
         from: Offset,
@@ -65,6 +65,9 @@ impl<D: Disk> Log<D> {
         let bound = bound.min(self.log_end_offset());
         if from >= bound {
             return Ok(self.nothing_at(from));
+        }
+        if !self.damaged.is_empty() {
+            self.check_undamaged(from)?;
         }
         // A compacted segment may end before the offset: then the next one goes on.
         for at in self.segment_index(from.0)..self.segments.len() {
@@ -93,6 +96,7 @@ impl<D: Disk> Log<D> {
             None if bound == self.log_end_offset() => segment.size,
             _ => self.position_of(at, bound, &first)?,
         };
+        let end = end.min(self.damage_behind(segment.base_offset, first.position));
         let first_bytes = first.size();
         let wanted = if min_one_batch { u64::from(max_bytes).max(first_bytes) } else { u64::from(max_bytes) };
         let len = wanted.min(end.saturating_sub(first.position));

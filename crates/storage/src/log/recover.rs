@@ -11,6 +11,7 @@ use milena_types::{Offset, Timestamp};
 
 use super::damage::pass_damaged;
 use super::plan::marker_of;
+use super::scrub::Damage;
 use super::{Log, LogOpen, RecoveryReport};
 use crate::disk::{Disk, DiskFile, read_whole};
 use crate::error::{At, Result, corrupt};
@@ -137,7 +138,9 @@ impl<D: Disk> Log<D> {
                 if segment.size == file_size || next >= durable_end {
                     break;
                 }
+                let (from, position) = (next, segment.size);
                 next = pass_damaged(&mut batches, segment, (&files, &config), next)?;
+                self.damaged.push(Damage::new(segment.base_offset, position, (from, next)));
                 report.batches_damaged += 1;
                 continue;
             };

@@ -33,6 +33,7 @@ impl<D: Disk> Log<D> {
 
     fn truncate_within(&mut self, offset: Offset, now: Timestamp) -> Result<()> {
         self.truncations += 1;
+        self.forget_damage_from(offset.0);
         // What is written in the place of what is cut off was not cleaned.
         self.cleaned_to = self.cleaned_to.map(|cleaned_to| cleaned_to.min(offset));
         let keep = self.segments.partition_point(|segment| segment.base_offset <= offset.0).max(1);
@@ -92,6 +93,7 @@ impl<D: Disk> Log<D> {
 
     fn restart(&mut self, offset: Offset, now: Timestamp) -> Result<()> {
         self.truncations += 1;
+        self.damaged.clear();
         self.cleaned_to = None;
         for segment in std::mem::take(&mut self.segments) {
             segment.close();
