@@ -75,7 +75,8 @@ fn heal(mut cluster: Cluster, flags: &Flags) -> anyhow::Result<()> {
     ensure!(wire.leader(TOPIC, 1)? != leader, "node {leader} went on leading with a damaged log");
     for partition in 0..2 {
         let leads = wire.leader(TOPIC, partition)?;
-        let port = cluster.members.iter().find(|member| i32::try_from(member.id) == Ok(leads)).context("a leader")?.port;
+        let port =
+            cluster.members.iter().find(|member| i32::try_from(member.id) == Ok(leads)).context("a leader")?.port;
         let unreadable = ledger.clone().check(port)?.unreadable;
         let name = format!("{TOPIC}-{partition}");
         ensure!(unreadable.iter().all(|one| one.partition != name), "{unreadable:?}");

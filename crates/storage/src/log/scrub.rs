@@ -85,9 +85,8 @@ impl<D: Disk> ClosedSegment<D> {
             }
             let passed = if header.is_none() { batches.pass_damaged().at("read", &path)? } else { None };
             let passed = passed.map(|place| place.header);
-            let passed = passed.filter(|header| {
-                header.base_offset.0 >= next && header.next_offset().0 <= self.end_offset
-            });
+            let passed =
+                passed.filter(|header| header.base_offset.0 >= next && header.next_offset().0 <= self.end_offset);
             let to = passed.map_or(self.end_offset, |header| header.next_offset().0);
             found.push(Damage::new(self.base_offset, position, (next, to)));
             next = to;
