@@ -48,6 +48,7 @@ fn heal(mut cluster: Cluster, flags: &Flags) -> anyhow::Result<()> {
     for partition in 0..2 {
         let leader = wire.leader(TOPIC, partition)?;
         let mut producer = connect(&cluster, leader)?;
+        producer.await_leaders(TOPIC, 2)?;
         for _ in 0..40 {
             let codes = ledger.produce(&mut producer, &[(TOPIC, partition)], (50, 1500))?;
             ensure!(codes == [0], "refused with {codes:?}");

@@ -27,7 +27,7 @@ fn filled(disk: &SimulatedDisk) -> Log<SimulatedDisk> {
             builder.append(at, None, Some(b"a value of some length"), &[]).unwrap();
         }
         let bytes = builder.build(Offset(0), LeaderEpoch(-1)).unwrap();
-        log.append_as_leader(&[ValidBatch::trusted(bytes).unwrap()], LeaderEpoch(1), Timestamp(at)).unwrap();
+        log.append_as_leader(&[ValidBatch::trusted(&bytes).unwrap()], LeaderEpoch(1), Timestamp(at)).unwrap();
     }
     assert!(log.segment_count() > 4);
     log
