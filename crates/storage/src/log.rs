@@ -121,7 +121,9 @@ impl<D: Disk> Log<D> {
     /// Vouches for nothing from `offset` on, which is about to be cut off. The caller saves the recovery points before it cuts:
     /// a log that ends below its own has lost records.
     pub fn lower_recovery_point(&mut self, offset: Offset) {
-        self.recovery_point = self.recovery_point.min(offset.0);
+        // A batch that holds the offset goes whole.
+        let base_offset = self.segments.get(self.segment_index(offset.0)).map_or(0, |segment| segment.base_offset);
+        self.recovery_point = self.recovery_point.min(base_offset).min(offset.0);
     }
 
     /// Bytes of all segments.

@@ -11,7 +11,6 @@ use crate::clock::Clock;
 use crate::log_dirs::{Directory, LogDirs};
 use crate::settings::BrokerSettings;
 use milena_metadata::{ConfigResource, DIRECTORY_UNASSIGNED, Delta, Image, Topic};
-use milena_replication::PartitionKey;
 use milena_storage::disk::{Disk, RealDisk};
 use milena_storage::{Error, FileCache, Log, LogOpen, TopicPartition};
 use milena_types::{Offset, PartitionIndex, Timestamp, Uuid};
@@ -36,7 +35,7 @@ pub(crate) struct Assigner {
     /// Copies that were found, of partitions that are being moved.
     resumed: Vec<ResumedMove>,
     /// Directories of deleted partitions and when they may go.
-    doomed: Vec<(Timestamp, PathBuf)>,
+    pub(super) doomed: Vec<(Timestamp, PathBuf)>,
     /// A log that was compacted was deleted: the cleaner's checkpoint must not speak of its successor.
     cleaned_deleted: bool,
     /// `num.recovery.threads.per.data.dir`, of the file or as it was changed since.
@@ -173,10 +172,7 @@ impl Assigner {
                 locals.get_mut(at).and_then(|(local, _)| local.partitions.get_mut(usize::try_from(index.0).ok()?));
             if let Some(slot) = slot {
                 let partition = Arc::new(partition);
-                if partition.lock().log.is_damaged() {
-                    let name = directories::directory_name(&partition.topic, index);
-                    self.quarantine.add_open((partition.topic_id, index), &name);
-                }
+                self.quarantine.look_at(&partition);
                 self.resume_move(&partition, now);
                 *slot = Some(partition);
             }
@@ -353,22 +349,6 @@ impl Assigner {
                 partition.reconfigure(resolved.clone(), settings, self.clock.steady());
             }
         }
-    }
-
-    /// Takes a damaged partition out of service; where its log is.
-    pub(super) fn take_out(
-        &mut self,
-        partitions: &Partitions,
-        (topic, index): PartitionKey,
-        now: Timestamp,
-    ) -> Option<Arc<Directory>> {
-        let mut local = LocalTopic::clone(&*partitions.by_id(topic)?);
-        let partition = local.partitions.get_mut(usize::try_from(index.0).ok()?)?.take()?;
-        partition.leave().run();
-        self.doomed.extend(partition.drop_future().map(|(path, _)| (now, path)));
-        partitions.put(local);
-        let log_dir = partition.log_dir();
-        log_dir.is_online().then_some(log_dir)
     }
 
     /// Takes a partition out of service and renames its directory; the files go after `file.delete.delay.ms`.

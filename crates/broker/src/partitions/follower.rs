@@ -187,7 +187,8 @@ impl Partition {
         }
         let to = match action {
             OutOfRange::FetchAgain => return Ok(Taken::Done),
-            OutOfRange::TruncateTo(to) | OutOfRange::StartAt(to) => to,
+            OutOfRange::TruncateTo(to) => to,
+            OutOfRange::StartAt(_) => Offset(0),
         };
         inner = self.vouch_below(broker, inner, to);
         if !inner.follows(leader, leader_epoch) || inner.log.log_end_offset() != expected_end {

@@ -7,10 +7,12 @@
 //! the log is set aside, whole, and the partition begins anew as a follower. A replica that counted as in sync with an
 //! empty log could be elected, and all others would cut theirs to it.
 
-use super::Partitions;
 use super::assignment::Assigner;
 use super::directories::{self, FoundLog};
+use super::partition::Partition;
+use super::{LocalTopic, Partitions};
 use crate::broker::Broker;
+use crate::log_dirs::Directory;
 use milena_metadata::Image;
 use milena_metrics::Counter;
 use milena_replication::PartitionKey;
@@ -60,6 +62,14 @@ impl Quarantine {
     pub(super) fn add_open(&self, key: PartitionKey, name: &TopicPartition) {
         self.damaged().entry(key).or_insert_with(|| Damaged { name: name.clone(), unopened: None });
         self.added.notify_one();
+    }
+
+    /// Notes a partition whose log turned out to be damaged as it was opened.
+    pub(super) fn look_at(&self, partition: &Partition) {
+        if partition.lock().log.is_damaged() {
+            let name = directories::directory_name(&partition.topic, partition.index);
+            self.add_open((partition.topic_id, partition.index), &name);
+        }
     }
 
     /// How many there are.
@@ -155,6 +165,22 @@ impl Assigner {
             is_any = true;
         }
         is_any
+    }
+
+    /// Takes a damaged partition out of service; where its log is.
+    fn take_out(
+        &mut self,
+        partitions: &Partitions,
+        (topic, index): PartitionKey,
+        now: Timestamp,
+    ) -> Option<Arc<Directory>> {
+        let mut local = LocalTopic::clone(&*partitions.by_id(topic)?);
+        let partition = local.partitions.get_mut(usize::try_from(index.0).ok()?)?.take()?;
+        partition.leave().run();
+        self.doomed.extend(partition.drop_future().map(|(path, _)| (now, path)));
+        partitions.put(local);
+        let log_dir = partition.log_dir();
+        log_dir.is_online().then_some(log_dir)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use milena_records::BatchHeader;
 
-use super::{Log, LogOpen};
+use super::{Damage, Log, LogOpen};
 use crate::config::LogConfig;
 use crate::disk::Disk;
 use crate::error::{At, Result, corrupt};
@@ -11,14 +11,14 @@ use crate::files::Files;
 use crate::scan::ValidBatches;
 use crate::segment::Segment;
 
-/// Passes over a damaged batch that was durable; the offset after it. A log whose batches cannot be told apart any more is
+/// Passes over a damaged batch that was durable; which offsets it had. A log whose batches cannot be told apart any more is
 /// not opened, and nothing of it is changed.
 pub(super) fn pass_damaged<D: Disk>(
     batches: &mut ValidBatches<'_, D::File>,
     segment: &mut Segment<D>,
     (files, config): (&Files<D>, &LogConfig),
     next: i64,
-) -> Result<i64> {
+) -> Result<Damage> {
     let path = segment.path(files);
     let position = segment.size;
     let place = batches.pass_damaged().at("read", &path)?;
@@ -31,7 +31,7 @@ pub(super) fn pass_damaged<D: Disk>(
     tracing::error!(path = %path.display(), position, %from, %to, "a batch that was durable is damaged; it is left as it is, and who reads it is told by its checksum");
     // Its times may be what is damaged.
     segment.note(files, config, &BatchHeader { max_timestamp: -1, ..place.header })?;
-    Ok(place.header.next_offset().0)
+    Ok(Damage::new(segment.base_offset, position, (next, place.header.next_offset().0)))
 }
 
 impl<D: Disk> Log<D> {

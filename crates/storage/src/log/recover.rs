@@ -11,7 +11,6 @@ use milena_types::{Offset, Timestamp};
 
 use super::damage::pass_damaged;
 use super::plan::marker_of;
-use super::scrub::Damage;
 use super::{Log, LogOpen, RecoveryReport};
 use crate::disk::{Disk, DiskFile, read_whole};
 use crate::error::{At, Result, corrupt};
@@ -138,9 +137,8 @@ impl<D: Disk> Log<D> {
                 if segment.size == file_size || next >= durable_end {
                     break;
                 }
-                let (from, position) = (next, segment.size);
-                next = pass_damaged(&mut batches, segment, (&files, &config), next)?;
-                self.damaged.push(Damage::new(segment.base_offset, position, (from, next)));
+                self.damaged.push(pass_damaged(&mut batches, segment, (&files, &config), next)?);
+                next = self.damaged.last().map_or(next, |damage| damage.to.0);
                 report.batches_damaged += 1;
                 continue;
             };
@@ -226,7 +224,6 @@ impl<D: Disk> Log<D> {
     }
 
     pub(super) fn remove_segment_files(&self, base_offset: i64) -> Result<()> {
-        // The log last: an index without it would tell that it was lost.
         for suffix in ["index", "timeindex", "txnindex", "log"] {
             self.remove_file(&file_name(base_offset, suffix))?;
         }

@@ -218,10 +218,14 @@ impl Run {
             Op::Flush => self.log.flush(),
             Op::Round => self.round(),
             Op::TruncateTo(offset) => {
+                self.log.lower_recovery_point(Offset(offset));
+                self.save()?;
                 self.log.truncate_to(Offset(offset), NOW)?;
                 self.save()
             }
             Op::StartAt(offset) => {
+                self.log.lower_recovery_point(Offset(0));
+                self.save()?;
                 self.log.truncate_fully_and_start_at(Offset(offset), NOW)?;
                 self.save()
             }
