@@ -68,8 +68,7 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    /// Whether the next segment does not begin at this one's end. Beyond it: a tail is lost, exactly at the end of a
-    /// batch. Before it: an old segment came back. Kafka does not look and would serve either.
+    /// Whether the next segment does not begin where this one ends: a tail is lost, or an old segment came back.
     fn gap_follows(&self, at: usize) -> Result<bool> {
         let (Some(segment), Some(next)) = (self.segments.get(at), self.segments.get(at + 1)) else { return Ok(false) };
         let end = segment.next_offset(&self.files)?;
