@@ -45,8 +45,6 @@ pub struct Broker {
     quarantine: Arc<Quarantine>,
     deadlines: Arc<Deadlines>,
     flush_queue: FlushQueue,
-    /// Held while a checkpoint is gathered and written.
-    checkpoints: Mutex<()>,
     fetch_sessions: Mutex<FetchSessionCache>,
     /// The epoch of this process's registration; -1 before it.
     epoch: AtomicI64,
@@ -97,7 +95,6 @@ impl Broker {
             quarantine,
             deadlines: Arc::default(),
             flush_queue: FlushQueue::default(),
-            checkpoints: Mutex::default(),
             fetch_sessions: Mutex::new(FetchSessionCache::new(limits)),
             epoch: AtomicI64::new(-1),
             following: Following::default(),
@@ -184,11 +181,7 @@ impl Broker {
         }
         if delta.is_none_or(|delta| delta.has_topics() || !delta.configs.is_empty()) {
             let node_id = self.settings.node_id;
-            let mut is_any_gone = assigner.set_damaged_aside(&self.partitions, node_id, &image, self.now());
-            is_any_gone |= delta.is_some_and(|delta| assigner.remove_deleted(&self.partitions, delta, self.now()));
-            if is_any_gone {
-                Checkpoints::default().write_recovery_points(self);
-            }
+            assigner.set_damaged_aside(&self.partitions, node_id, &image, self.now());
             assigner.apply(&self.partitions, &self.settings, &image, delta, self.now());
             for (partition, log, log_dir) in assigner.take_resumed() {
                 self.resume_move(&partition, log, log_dir);
@@ -223,9 +216,7 @@ impl Broker {
     pub(crate) fn place_missing(&self) {
         let mut assigner = self.assigner.lock().unwrap_or_else(PoisonError::into_inner);
         let image = self.image.load_full();
-        if assigner.set_damaged_aside(&self.partitions, self.settings.node_id, &image, self.now()) {
-            Checkpoints::default().write_recovery_points(self);
-        }
+        assigner.set_damaged_aside(&self.partitions, self.settings.node_id, &image, self.now());
         assigner.place_missing(&self.partitions, &self.settings, &image, self.now());
         self.follow_image(&image, None);
         drop(assigner);
@@ -313,10 +304,6 @@ impl Broker {
 
     pub(crate) fn flush_queue(&self) -> &FlushQueue {
         &self.flush_queue
-    }
-
-    pub(crate) fn checkpoints(&self) -> MutexGuard<'_, ()> {
-        self.checkpoints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn fetch_sessions(&self) -> MutexGuard<'_, FetchSessionCache> {

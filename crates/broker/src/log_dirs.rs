@@ -6,6 +6,9 @@
 //! directory go offline in `Broker::settle_failed_log_dirs`, and only then the controller is told, so that another
 //! leader is not elected while this one still serves.
 
+use milena_storage::checkpoint::{
+    CLEANER_OFFSET_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, OffsetCheckpoint, RECOVERY_POINT_CHECKPOINT,
+};
 use milena_storage::disk::RealDisk;
 use milena_storage::{Error, FileCache, LogDir, TopicPartition};
 use milena_types::Uuid;
@@ -14,6 +17,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
+
+/// Checkpoint files that must not speak of a log which has only the name of the one they meant. A high watermark ends with its
+/// log.
+const OF_ONE_LOG: [&str; 3] = [RECOVERY_POINT_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, CLEANER_OFFSET_CHECKPOINT];
 
 /// What the controller is to know of the directories.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +41,8 @@ pub struct Directory {
     is_online: AtomicBool,
     is_cordoned: AtomicBool,
     room: Room,
+    /// The logs of which each checkpoint file says something, where that must not be said of another log of the same name.
+    spoken_of: Mutex<BTreeMap<&'static str, BTreeSet<TopicPartition>>>,
     failures: Arc<Failures>,
 }
 
@@ -83,6 +92,31 @@ impl Directory {
     #[must_use]
     pub fn files(&self) -> &LogDir<RealDisk> {
         &self.locked
+    }
+
+    fn spoken_of(&self) -> MutexGuard<'_, BTreeMap<&'static str, BTreeSet<TopicPartition>>> {
+        self.spoken_of.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what a checkpoint file says, as it was read or written.
+    pub(crate) fn note_checkpoint(&self, file: &'static str, offsets: &OffsetCheckpoint) {
+        if OF_ONE_LOG.contains(&file) {
+            self.spoken_of().insert(file, offsets.keys().cloned().collect());
+        }
+    }
+
+    /// A log is about to be made: the checkpoints of an earlier one of this name would say of it that it lost its end, that it
+    /// begins where it does not, that it was cleaned.
+    pub(crate) fn disown(&self, name: &TopicPartition, _alone: &MutexGuard<'_, ()>) -> Result<(), Error> {
+        for file in OF_ONE_LOG {
+            if self.spoken_of().get(file).is_some_and(|names| names.contains(name)) {
+                let mut offsets = self.files().read_checkpoint(file)?;
+                offsets.remove(name);
+                self.files().write_checkpoint(file, &offsets)?;
+                self.note_checkpoint(file, &offsets);
+            }
+        }
+        Ok(())
     }
 
     /// Whether nothing of it failed.
@@ -163,6 +197,8 @@ pub struct LogDirs {
     metadata_dir: PathBuf,
     /// Where partitions that are not here yet shall go.
     preferred: Mutex<BTreeMap<TopicPartition, Uuid>>,
+    /// Held while a checkpoint is gathered and written.
+    checkpoints: Mutex<()>,
     failures: Arc<Failures>,
     news: watch::Sender<DirectoryNews>,
 }
@@ -180,13 +216,19 @@ impl LogDirs {
                 is_online: AtomicBool::new(true),
                 is_cordoned: AtomicBool::new(false),
                 room: Room::default(),
+                spoken_of: Mutex::default(),
                 failures: Arc::clone(&failures),
             })
         };
         let directories = usable.into_iter().map(directory).collect();
         let preferred = Mutex::default();
         let news = watch::channel(DirectoryNews::default()).0;
-        Self { directories, unusable, metadata_dir, preferred, failures, news }
+        Self { directories, unusable, metadata_dir, preferred, checkpoints: Mutex::default(), failures, news }
+    }
+
+    /// Whoever holds this is alone with the checkpoint files.
+    pub(crate) fn checkpoints(&self) -> MutexGuard<'_, ()> {
+        self.checkpoints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Those that can be used.

@@ -7,6 +7,7 @@ mod checkpoints;
 mod cleaner;
 mod cleaner_settings;
 mod coordinated;
+mod cutting;
 mod directories;
 mod disk_space;
 mod durability;

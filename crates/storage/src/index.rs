@@ -102,19 +102,22 @@ pub(crate) struct Index<E, D: Disk> {
     persisted: AtomicI64,
     /// The file was made.
     is_made: bool,
+    /// All entries are in memory because there was no room for the file.
+    is_held: bool,
     tail: Vec<E>,
 }
 
 impl<E: IndexEntry, D: Disk> Index<E, D> {
     /// The index of a segment that is new: there is no file and none is made until there are entries.
     pub(crate) fn empty(base_offset: i64) -> Self {
-        Index { base_offset, slot: Arc::default(), persisted: AtomicI64::new(0), is_made: false, tail: Vec::new() }
+        let persisted = AtomicI64::new(0);
+        Index { base_offset, slot: Arc::default(), persisted, is_made: false, is_held: false, tail: Vec::new() }
     }
 
     /// The index of a segment that exists; its file, if there is one, is looked at when first needed.
     pub(crate) fn existing(base_offset: i64, is_made: bool) -> Self {
         let persisted = AtomicI64::new(if is_made { -1 } else { 0 });
-        Index { base_offset, slot: Arc::default(), persisted, is_made, tail: Vec::new() }
+        Index { base_offset, slot: Arc::default(), persisted, is_made, is_held: false, tail: Vec::new() }
     }
 
     /// Where the file is.
@@ -181,6 +184,7 @@ impl<E: IndexEntry, D: Disk> Index<E, D> {
             files.disk().open(&path, OpenMode::Create).at("create", &path)?;
             self.is_made = true;
         }
+        self.is_held &= !self.tail.is_empty();
         Ok(())
     }
 
@@ -200,7 +204,34 @@ impl<E: IndexEntry, D: Disk> Index<E, D> {
         file.write_vectored_at(&[IoSlice::new(&bytes)], u64::from(persisted) * E::SIZE as u64).at("write", &path)?;
         self.persisted.store(i64::from(persisted) + self.tail.len() as i64, Ordering::Relaxed);
         self.tail = Vec::new();
+        self.is_held = false;
         Ok(())
+    }
+
+    /// Keeps all entries in memory, without a file: there was no room for all of them, and a part would be believed by the next
+    /// start.
+    pub(crate) fn hold(&mut self, files: &Files<D>) -> Result<()> {
+        let persisted = self.persisted(files)?;
+        let mut bytes = vec![0; persisted as usize * E::SIZE];
+        let read = if persisted == 0 { 0 } else { self.read(files, &mut bytes, 0)? };
+        let mut entries: Vec<E> =
+            bytes.get(..read).unwrap_or_default().chunks_exact(E::SIZE).filter_map(E::decode).collect();
+        entries.append(&mut self.tail);
+        self.slot.close();
+        let path = self.path(files);
+        match files.disk().remove(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).at("remove", &path),
+            _ => {}
+        }
+        self.tail = entries;
+        self.persisted.store(0, Ordering::Relaxed);
+        (self.is_made, self.is_held) = (false, true);
+        Ok(())
+    }
+
+    /// Whether all entries are in memory for want of room.
+    pub(crate) fn is_held(&self) -> bool {
+        self.is_held
     }
 
     /// The open file, if there is one on disk, to sync it.

@@ -82,6 +82,8 @@ pub struct Log<D: Disk> {
     deleted: Vec<(i64, PathBuf)>,
     /// What is known to be damaged.
     damaged: Vec<Damage>,
+    /// There was no room for indexes that were made anew: they are in memory.
+    holds_indexes: bool,
     /// Up to where compaction came, if it ever did.
     cleaned_to: Option<Offset>,
 }
@@ -118,12 +120,24 @@ impl<D: Disk> Log<D> {
         Offset(self.recovery_point)
     }
 
-    /// Vouches for nothing from `offset` on, which is about to be cut off. The caller saves the recovery points before it cuts:
-    /// a log that ends below its own has lost records.
-    pub fn lower_recovery_point(&mut self, offset: Offset) {
+    /// Vouches for nothing from `offset` on, which is about to be cut off. Whether the recovery point on disk says more: the
+    /// caller saves it before it cuts, for a log that ends below its own has lost records.
+    pub fn lower_recovery_point(&mut self, offset: Offset) -> bool {
+        if offset.0 >= self.log_end_offset {
+            return false;
+        }
         // A batch that holds the offset goes whole.
         let base_offset = self.segments.get(self.segment_index(offset.0)).map_or(0, |segment| segment.base_offset);
-        self.recovery_point = self.recovery_point.min(base_offset).min(offset.0);
+        let lowest = base_offset.min(offset.0);
+        self.recovery_point = self.recovery_point.min(lowest);
+        self.saved_recovery_point > lowest
+    }
+
+    /// The first segment whose files a flush has to look at: the one that ends at the recovery point may have been closed since,
+    /// and its indexes written.
+    fn first_to_flush(&mut self) -> usize {
+        self.holds_indexes &= self.segments.iter().any(Segment::has_held);
+        if self.holds_indexes { 0 } else { self.segment_index((self.recovery_point - 1).max(0)) }
     }
 
     /// Bytes of all segments.

@@ -275,15 +275,43 @@ impl<D: Disk> Segment<D> {
         Ok(false)
     }
 
-    /// Ends appending: the indexes are completed and written.
+    /// Ends appending: the indexes are completed and written. Those that have had no room may go on without.
     pub(crate) fn seal(&mut self, files: &Files<D>) -> Result<()> {
+        if self.has_held() {
+            return self.seal_or_hold(files);
+        }
         self.push_time(files)?;
+        self.persist_indexes(files)
+    }
+
+    /// `seal`, or both indexes stay in memory as long as there is no room for them.
+    pub(crate) fn seal_or_hold(&mut self, files: &Files<D>) -> Result<()> {
+        self.push_time(files)?;
+        match self.persist_indexes(files) {
+            Err(error) if error.is_out_of_space() => {
+                tracing::warn!(%error, "an index has no room and stays in memory");
+                self.time_index.hold(files)?;
+                self.offset_index.hold(files)
+            }
+            persisted => persisted,
+        }
+    }
+
+    fn persist_indexes(&mut self, files: &Files<D>) -> Result<()> {
         self.offset_index.persist(files)?;
         self.time_index.persist(files)
     }
 
+    /// Whether an index has had no room.
+    pub(crate) fn has_held(&self) -> bool {
+        self.offset_index.is_held() || self.time_index.is_held()
+    }
+
     /// Makes the index files if they are not there.
     pub(crate) fn make_indexes(&mut self, files: &Files<D>) -> Result<()> {
+        if self.has_held() {
+            return self.seal_or_hold(files);
+        }
         self.offset_index.make(files)?;
         self.time_index.make(files)
     }

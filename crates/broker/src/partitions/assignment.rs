@@ -82,6 +82,14 @@ impl Assigner {
         let texts = broker_texts(settings, image);
         let threads = texts.get("num.recovery.threads.per.data.dir").and_then(|text| text.trim().parse().ok());
         self.recovery_threads = threads.unwrap_or(settings.num_recovery_threads_per_data_dir);
+        if let Some(delta) = delta {
+            for id in delta.deleted_topics.keys() {
+                self.quarantine.forget_topic(*id);
+                if let Some(topic) = partitions.remove(*id) {
+                    topic.partitions.iter().flatten().for_each(|partition| self.delete(partition, now));
+                }
+            }
+        }
         let changed: Vec<&Arc<Topic>> = match delta {
             None => image.topics.iter_by_id().collect(),
             Some(delta) => delta.changed_partitions.keys().filter_map(|id| image.topics.get(*id)).collect(),
@@ -92,20 +100,6 @@ impl Assigner {
             self.is_settled = true;
             self.set_strays_aside();
         }
-    }
-
-    /// Takes the partitions of deleted topics out of service. Whether there were any: before others are made the recovery
-    /// points are to be written, lest they vouch for what is in a new log of the same name.
-    pub(crate) fn remove_deleted(&mut self, partitions: &Partitions, delta: &Delta, now: Timestamp) -> bool {
-        let mut is_any = false;
-        for id in delta.deleted_topics.keys() {
-            self.quarantine.forget_topic(*id);
-            if let Some(topic) = partitions.remove(*id) {
-                is_any = true;
-                topic.partitions.iter().flatten().for_each(|partition| self.delete(partition, now));
-            }
-        }
-        is_any
     }
 
     /// Makes and updates the partitions of `topics`.
@@ -144,10 +138,14 @@ impl Assigner {
                             self.delete(&partition, now);
                         }
                     }
-                    Some(_) if is_here && !self.quarantine.is_unopened((topic.id, index)) => {
+                    Some(_) if is_here => {
                         let assigned = assigned.directory(settings.node_id).unwrap_or(DIRECTORY_UNASSIGNED);
                         let name = directories::directory_name(&local.name, index);
-                        let Some((found, log_dir)) = self.find_place(&name, assigned, &mut counts) else { continue };
+                        let place = match self.quarantine.unopened((topic.id, index)) {
+                            Some((found, again)) => again.then(|| (Some(found.clone()), found.log_dir)),
+                            None => self.find_place(&name, assigned, &mut counts),
+                        };
+                        let Some((found, log_dir)) = place else { continue };
                         openings.push(Opening { topic: locals.len(), index, name, assigned, found, log_dir });
                     }
                     _ => {}
@@ -158,9 +156,7 @@ impl Assigner {
         let summary = Summary::of(&openings);
         let mut opened = Vec::new();
         while !openings.is_empty() {
-            let some = self.open_all(settings, &locals, &openings, now);
-            self.remember_unopened(&locals, &openings, &some);
-            opened.extend(some);
+            opened.extend(self.open_all(settings, &locals, &openings, now));
             openings = self.place_again(openings, &mut counts);
         }
         summary.log(opened.len());
@@ -206,23 +202,6 @@ impl Assigner {
         let log_dir = log_dir?;
         *counts.entry(log_dir.id()).or_default() += 1;
         Some((found, log_dir))
-    }
-
-    /// Logs that are there and could not be opened stay so until the next start: another attempt must not take them for
-    /// absent, nor for whole.
-    fn remember_unopened(
-        &self,
-        locals: &[(LocalTopic, TopicSettings)],
-        openings: &[Opening],
-        opened: &[(usize, PartitionIndex, Partition)],
-    ) {
-        for opening in openings {
-            let Some(found) = &opening.found else { continue };
-            let is_open = opened.iter().any(|(topic, index, _)| (*topic, *index) == (opening.topic, opening.index));
-            if let (false, Some((local, _))) = (is_open, locals.get(opening.topic)) {
-                self.quarantine.add_unopened((local.id, opening.index), opening.name.clone(), found.clone());
-            }
-        }
     }
 
     /// Makes what could not be made before, such as partitions that came while there was no room.
@@ -299,11 +278,20 @@ impl Assigner {
     ) -> Vec<(usize, PartitionIndex, Partition)> {
         let open = |opening: &Opening| {
             let (local, topic_settings) = locals.get(opening.topic)?;
-            match open_one(&self.files, settings, local, topic_settings, opening, now) {
-                Ok(partition) => Some((opening.topic, opening.index, partition)),
+            let key = (local.id, opening.index);
+            match open_one(&self.log_dirs, &self.files, settings, local, topic_settings, opening, now) {
+                Ok(partition) => {
+                    if opening.found.is_some() {
+                        self.quarantine.remove_opened(key);
+                    }
+                    Some((opening.topic, opening.index, partition))
+                }
                 Err(error) => {
                     tracing::error!(partition = %opening.name, %error, "the log cannot be opened; the partition is offline");
                     opening.log_dir.fail(&error);
+                    if let Some(found) = opening.found.clone() {
+                        self.quarantine.add_unopened(key, opening.name.clone(), found, &error);
+                    }
                     None
                 }
             }

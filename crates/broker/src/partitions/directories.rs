@@ -75,14 +75,17 @@ pub(super) fn counts(partitions: &Partitions) -> BTreeMap<Uuid, usize> {
 
 fn look_into(directory: &Arc<Directory>, found: &mut Found) -> Result<(), Error> {
     let (log_dir, path) = (directory.files(), directory.path());
-    let read = |name| match log_dir.read_checkpoint(name) {
+    let read = |name: &'static str| match log_dir.read_checkpoint(name) {
         Err(error @ Error::Io { .. }) => Err(error),
         // Without its checkpoints a log is recovered from its beginning.
         Err(error) => {
             tracing::error!(path = %path.display(), name, %error, "a checkpoint cannot be read");
             Ok(OffsetCheckpoint::new())
         }
-        Ok(offsets) => Ok(offsets),
+        Ok(offsets) => {
+            directory.note_checkpoint(name, &offsets);
+            Ok(offsets)
+        }
     };
     let recovery_points = read(RECOVERY_POINT_CHECKPOINT)?;
     let log_starts = read(LOG_START_OFFSET_CHECKPOINT)?;

@@ -1,7 +1,6 @@
 //! A partition as a follower: where its log ends, appending what the leader sent, cutting what the leader does not have
 //! (`Partition.appendRecordsToFollowerOrFutureReplica`, `ReplicaFetcherThread.processPartitionData` and `truncate`).
 
-use super::checkpoints::Checkpoints;
 use super::maintenance;
 use super::partition::{Inner, Partition};
 use crate::broker::Broker;
@@ -9,8 +8,8 @@ use bytes::Bytes;
 use milena_records::Batches;
 use milena_replication::{Durability, EpochEnd, OutOfRange, Role, truncation_offset};
 use milena_storage::AppendError;
-use milena_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, Timestamp};
-use std::sync::{Arc, MutexGuard};
+use milena_types::{BrokerId, LeaderEpoch, Offset, Timestamp};
+use std::sync::Arc;
 
 /// Where a follower goes on.
 #[derive(Clone, Copy, Debug)]
@@ -63,18 +62,26 @@ impl Partition {
     /// The log failed.
     pub(crate) fn follower_end(
         &self,
+        broker: &Broker,
         leader: BrokerId,
         leader_epoch: LeaderEpoch,
-        now: Timestamp,
     ) -> Result<Option<FollowerEnd>, FollowerProblem> {
+        let follows = |inner: &Inner| inner.follows(leader, leader_epoch);
         let mut inner = self.lock();
-        if !inner.follows(leader, leader_epoch) {
+        if !follows(&inner) {
             return Ok(None);
         }
         // A log that knows no epochs can only be trusted up to the high watermark.
         let high_watermark = inner.state.high_watermark();
         if inner.log.latest_epoch().is_none() && inner.log.log_end_offset() > high_watermark {
-            self.truncate(&mut inner, high_watermark, now)?;
+            drop(inner);
+            let is_asked = |inner: &Inner| follows(inner) && inner.log.latest_epoch().is_none();
+            let cut = |inner: &mut Inner| self.truncate(inner, high_watermark, broker.now());
+            self.cut_log(broker, high_watermark, is_asked, cut)?;
+            inner = self.lock();
+            if !follows(&inner) {
+                return Ok(None);
+            }
         }
         Ok(Some(FollowerEnd {
             end: inner.log.log_end_offset(),
@@ -103,14 +110,21 @@ impl Partition {
         if let Some(leader) = fetched.diverging {
             let own = inner.log.epoch_end_offset(leader.epoch).map(|(epoch, end)| EpochEnd { epoch, end });
             let to = truncation_offset(leader, own, inner.log.log_end_offset());
-            let mut inner = self.vouch_below(broker, inner, to);
-            if !is_current(&inner) {
+            drop(inner);
+            return self.cut_log(broker, to, is_current, |inner| self.truncate(inner, to, now));
+        }
+        // The leader's log starts within its first batch: so does ours, from the batch's own first offset.
+        let start = inner.log.log_start_offset();
+        let begins_at = (inner.log.log_end_offset() == start).then(|| first_offset_around(&fetched.records, start));
+        if let Some(first) = begins_at.flatten() {
+            drop(inner);
+            if self.cut_log(broker, first, is_current, |inner| self.start_at(inner, first, now))? == Taken::Stale {
                 return Ok(Taken::Stale);
             }
-            self.truncate(&mut inner, to, now)?;
-            drop(inner);
-            Checkpoints::default().write_after_truncation(broker);
-            return Ok(Taken::Done);
+            inner = self.lock();
+            if inner.log.log_end_offset() != first || !inner.follows(fetched.leader, fetched.leader_epoch) {
+                return Ok(Taken::Stale);
+            }
         }
         // Without room the leader's log start is still followed: it is what makes room here.
         let has_room = inner.log_dir.take_room(fetched.records.len());
@@ -118,6 +132,9 @@ impl Partition {
         if appended {
             let bytes = fetched.records.len() as u64;
             self.append_fetched(&mut inner, fetched.records, now)?;
+            if let Err(error) = inner.log.advance_log_start(start) {
+                inner.storage_failed(&error, "the log start cannot be raised");
+            }
             self.traffic.replication_bytes_in.add(bytes);
         }
         let end = inner.log.log_end_offset();
@@ -140,22 +157,7 @@ impl Partition {
     }
 
     fn append_fetched(&self, inner: &mut Inner, records: Bytes, now: Timestamp) -> Result<(), FollowerProblem> {
-        let mut outcome = inner.log.append_as_follower(records.clone(), now);
-        if let Err(AppendError::Rejected(rejected)) = &outcome
-            && rejected.error == ErrorCode::OFFSET_OUT_OF_RANGE
-            && let Some(first) = first_offset_around(&records, inner.log.log_end_offset())
-            && inner.log.log_end_offset() == inner.log.log_start_offset()
-        {
-            // The leader's log starts within its first batch: so does ours, from the batch's own first offset.
-            let start = inner.log.log_start_offset();
-            inner.log.truncate_fully_and_start_at(first, now).map_err(|error| self.lost(inner, &error))?;
-            inner.state.on_truncate(first);
-            outcome = inner.log.append_as_follower(records, now);
-            if let Err(error) = inner.log.advance_log_start(start) {
-                inner.storage_failed(&error, "the log start cannot be raised");
-            }
-        }
-        match outcome {
+        match inner.log.append_as_follower(records, now) {
             Ok(_) => Ok(()),
             Err(AppendError::Rejected(rejected)) => {
                 tracing::warn!(partition = %self, error = %rejected.error, why = rejected.message, "fetched records are refused");
@@ -181,51 +183,27 @@ impl Partition {
         action: OutOfRange,
     ) -> Result<Taken, FollowerProblem> {
         let now = broker.now();
-        let mut inner = self.lock();
-        if !inner.follows(leader, leader_epoch) || inner.log.log_end_offset() != expected_end {
-            return Ok(Taken::Stale);
-        }
-        let to = match action {
-            OutOfRange::FetchAgain => return Ok(Taken::Done),
-            OutOfRange::TruncateTo(to) => to,
-            OutOfRange::StartAt(_) => Offset(0),
-        };
-        inner = self.vouch_below(broker, inner, to);
-        if !inner.follows(leader, leader_epoch) || inner.log.log_end_offset() != expected_end {
-            return Ok(Taken::Stale);
-        }
+        let is_asked =
+            |inner: &Inner| inner.follows(leader, leader_epoch) && inner.log.log_end_offset() == expected_end;
         match action {
-            OutOfRange::FetchAgain => {}
-            OutOfRange::TruncateTo(end) => {
+            OutOfRange::FetchAgain => Ok(if is_asked(&self.lock()) { Taken::Done } else { Taken::Stale }),
+            OutOfRange::TruncateTo(end) => self.cut_log(broker, end, is_asked, |inner| {
                 tracing::warn!(partition = %self, from = %expected_end, to = %end, "the leader's log ends before this one");
-                self.truncate(&mut inner, end, now)?;
-            }
-            OutOfRange::StartAt(start) => {
+                self.truncate(inner, end, now)
+            }),
+            // Between two files that are removed the log may begin and end anywhere.
+            OutOfRange::StartAt(start) => self.cut_log(broker, Offset(0), is_asked, |inner| {
                 tracing::warn!(partition = %self, from = %expected_end, to = %start, "the leader's log begins after this one");
-                inner.log.truncate_fully_and_start_at(start, now).map_err(|error| self.lost(&mut inner, &error))?;
-                inner.state.on_truncate(start);
-            }
+                self.start_at(inner, start, now)
+            }),
         }
-        drop(inner);
-        Checkpoints::default().write_after_truncation(broker);
-        Ok(Taken::Done)
     }
 
-    /// Sees to it that the recovery point on disk is not above `to`, where the log is about to be cut: a log that ends below it
-    /// has lost records, for all that the next start knows. Gives the lock up meanwhile.
-    fn vouch_below<'a>(
-        &'a self,
-        broker: &Broker,
-        mut inner: MutexGuard<'a, Inner>,
-        to: Offset,
-    ) -> MutexGuard<'a, Inner> {
-        if inner.log.recovery_point() <= to {
-            return inner;
-        }
-        inner.log.lower_recovery_point(to);
-        drop(inner);
-        Checkpoints::default().write_recovery_points(broker);
-        self.lock()
+    /// Removes everything; the next record gets `start`.
+    fn start_at(&self, inner: &mut Inner, start: Offset, now: Timestamp) -> Result<(), FollowerProblem> {
+        inner.log.truncate_fully_and_start_at(start, now).map_err(|error| self.lost(inner, &error))?;
+        inner.state.on_truncate(start);
+        Ok(())
     }
 
     fn truncate(&self, inner: &mut Inner, to: Offset, now: Timestamp) -> Result<(), FollowerProblem> {

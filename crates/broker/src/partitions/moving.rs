@@ -308,6 +308,12 @@ impl Partition {
             future.log_dir.fail(&error);
             return None;
         }
+        // It may have been there before.
+        let name = directory_name(&self.topic, self.index);
+        if let Err(error) = future.log_dir.disown(&name, &broker.log_dirs().checkpoints()) {
+            future.log_dir.fail(&error);
+            return None;
+        }
         let now = broker.now();
         let mut inner = self.lock();
         let is_cleaning = self.is_cleaning.load(Ordering::SeqCst);
@@ -323,7 +329,7 @@ impl Partition {
                 return None;
             }
         }
-        let to = future.log_dir.path().join(directory_name(&self.topic, self.index).to_string());
+        let to = future.log_dir.path().join(name.to_string());
         if let Err(source) = RealDisk.rename(future.log.directory(), &to) {
             future.log_dir.fail(&Error::Io { operation: "rename", path: to, source });
             return None;

@@ -4,7 +4,7 @@ use super::LocalTopic;
 use super::directories::{self, FoundLog};
 use super::partition::Partition;
 use super::settings::TopicSettings;
-use crate::log_dirs::Directory;
+use crate::log_dirs::{Directory, LogDirs};
 use crate::settings::BrokerSettings;
 use milena_replication::{Assignment, PartitionState};
 use milena_storage::checkpoint::{is_damaged_id, read_topic_id, write_topic_id};
@@ -58,6 +58,7 @@ impl Summary {
 
 /// Opens or makes one partition's log.
 pub(super) fn open_one(
+    log_dirs: &LogDirs,
     files: &Arc<FileCache<RealDisk>>,
     settings: &BrokerSettings,
     local: &LocalTopic,
@@ -84,7 +85,10 @@ pub(super) fn open_one(
         directories::set_aside(&opening.name, &opening.log_dir, "the log of a new topic takes its place");
     }
     let (log, high_watermark) = match found {
-        None => (Log::create(files, &directory, &topic_settings.log, Some(local.id), now)?, Offset(0)),
+        None => {
+            opening.log_dir.disown(&opening.name, &log_dirs.checkpoints())?;
+            (Log::create(files, &directory, &topic_settings.log, Some(local.id), now)?, Offset(0))
+        }
         Some(found) => {
             let open = LogOpen {
                 recovery_point: found.recovery_point,

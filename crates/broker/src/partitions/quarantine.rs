@@ -16,11 +16,11 @@ use crate::log_dirs::Directory;
 use milena_metadata::Image;
 use milena_metrics::Counter;
 use milena_replication::PartitionKey;
-use milena_storage::TopicPartition;
 use milena_storage::checkpoint::{
     CLEANER_OFFSET_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, OffsetCheckpoint, RECOVERY_POINT_CHECKPOINT,
     REPLICATION_OFFSET_CHECKPOINT,
 };
+use milena_storage::{Error, TopicPartition};
 use milena_types::{BrokerId, Offset, Timestamp, TopicId, Uuid};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,6 +32,8 @@ struct Damaged {
     name: TopicPartition,
     /// What was found of a log that could not be opened.
     unopened: Option<FoundLog>,
+    /// It is not damaged: it could not be opened for want of room, or its device failed.
+    is_whole: bool,
 }
 
 /// The damaged logs of a broker.
@@ -52,15 +54,23 @@ impl Quarantine {
         self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A log is there and could not be opened. Another attempt must not take it for absent, nor for whole.
-    pub(super) fn add_unopened(&self, key: PartitionKey, name: TopicPartition, found: FoundLog) {
-        self.damaged().insert(key, Damaged { name, unopened: Some(found) });
-        self.added.notify_one();
+    /// A log is there and could not be opened. Another attempt must not take it for absent, nor a damaged one for whole.
+    pub(super) fn add_unopened(&self, key: PartitionKey, name: TopicPartition, found: FoundLog, error: &Error) {
+        let is_whole = matches!(error, Error::Io { .. });
+        self.damaged().insert(key, Damaged { name, unopened: Some(found), is_whole });
+        if !is_whole {
+            self.added.notify_one();
+        }
+    }
+
+    /// It could be opened after all.
+    pub(super) fn remove_opened(&self, key: PartitionKey) {
+        self.damaged().remove(&key);
     }
 
     /// Something of a log that is open is damaged.
     pub(super) fn add_open(&self, key: PartitionKey, name: &TopicPartition) {
-        self.damaged().entry(key).or_insert_with(|| Damaged { name: name.clone(), unopened: None });
+        self.damaged().entry(key).or_insert_with(|| Damaged { name: name.clone(), unopened: None, is_whole: false });
         self.added.notify_one();
     }
 
@@ -74,7 +84,7 @@ impl Quarantine {
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.damaged().len()
+        self.damaged().values().filter(|damaged| !damaged.is_whole).count()
     }
 
     /// Whether something of the log is damaged.
@@ -82,9 +92,13 @@ impl Quarantine {
         self.damaged().contains_key(&key)
     }
 
-    /// Whether the log is there and could not be opened.
-    pub(super) fn is_unopened(&self, key: PartitionKey) -> bool {
-        self.damaged().get(&key).is_some_and(|damaged| damaged.unopened.is_some())
+    /// The log that is there and could not be opened, and whether it is worth another attempt.
+    pub(super) fn unopened(&self, key: PartitionKey) -> Option<(FoundLog, bool)> {
+        let damaged = self.damaged();
+        let damaged = damaged.get(&key)?;
+        let found = damaged.unopened.clone()?;
+        let again = damaged.is_whole && found.log_dir.is_online();
+        Some((found, again))
     }
 
     /// A topic is deleted.
@@ -132,23 +146,23 @@ fn can_begin_anew(assigned: &milena_metadata::Partition, broker: BrokerId) -> bo
 }
 
 impl Assigner {
-    /// Sets those damaged logs aside that their leaders have. Whether there were any: before they are made anew the recovery
-    /// points are to be written.
+    /// Sets those damaged logs aside that their leaders have.
     pub(crate) fn set_damaged_aside(
         &mut self,
         partitions: &Partitions,
         broker: BrokerId,
         image: &Image,
         now: Timestamp,
-    ) -> bool {
+    ) {
         let damaged = self.quarantine.damaged().clone();
-        let mut is_any = false;
-        for (key, Damaged { name, unopened }) in damaged {
+        for (key, Damaged { name, unopened, is_whole }) in damaged {
             let Some(assigned) = image.topics.partition(key.0, key.1).filter(|it| it.has_replica(broker)) else {
                 self.quarantine.damaged().remove(&key);
                 continue;
             };
-            if !can_begin_anew(assigned, broker) {
+            // In a directory that failed nothing is touched: a person may still mend it.
+            let is_offline = unopened.as_ref().is_some_and(|found| !found.log_dir.is_online());
+            if is_whole || is_offline || !can_begin_anew(assigned, broker) {
                 continue;
             }
             let log_dir = match unopened {
@@ -162,9 +176,7 @@ impl Assigner {
             self.log_dirs.prefer(name, log_dir.id());
             self.quarantine.damaged().remove(&key);
             self.quarantine.set_aside.add(1);
-            is_any = true;
         }
-        is_any
     }
 
     /// Takes a damaged partition out of service; where its log is.

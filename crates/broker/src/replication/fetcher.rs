@@ -150,7 +150,6 @@ impl Fetcher {
     /// Where each due partition goes on.
     fn wanted(&mut self, targets: &Targets, due: &[(PartitionKey, LeaderEpoch)]) -> Wanted {
         let max_bytes = self.broker.settings.replication.fetch_max_bytes;
-        let now = self.broker.now();
         let is_throttled = self.broker.throttles().follower.is_exceeded(self.broker.steady());
         let mut wanted = Wanted::new();
         for (key, leader_epoch) in due {
@@ -160,7 +159,7 @@ impl Fetcher {
                 self.plan.delay(*key, until);
                 continue;
             }
-            match target.partition.follower_end(self.leader, *leader_epoch, now) {
+            match target.partition.follower_end(&self.broker, self.leader, *leader_epoch) {
                 Ok(Some(at)) => drop(wanted.insert(*key, requested(key.0, key.1.0, &at, max_bytes))),
                 // The metadata went on; the next look at what is followed tells.
                 Ok(None) => {}

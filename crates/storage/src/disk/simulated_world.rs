@@ -118,7 +118,8 @@ impl World {
         self.calls += 1;
         let at = self.faults.fail_call;
         if at != 0 && (self.calls == at || self.faults.fail_all_after && self.calls > at) {
-            return Err(io::Error::other(format!("injected failure of call {}", self.calls)));
+            // EIO, as a failing device says.
+            return Err(io::Error::from_raw_os_error(5));
         }
         Ok(())
     }

@@ -64,11 +64,11 @@ impl<D: Disk> Log<D> {
 
     fn needs_flush(&self) -> bool {
         let behind = self.recovery_point < self.log_end_offset || self.needs_checkpoint();
-        behind || self.unsynced.directory || self.unsynced.epochs
+        behind || self.unsynced.directory || self.unsynced.epochs || self.holds_indexes
     }
 
     fn write_for_sync(&mut self, checkpoint: bool) -> Result<Flushed> {
-        let from = self.segment_index((self.recovery_point - 1).max(0));
+        let from = self.first_to_flush();
         let last = self.segments.len().saturating_sub(1);
         let Log { files, segments, .. } = self;
         for (at, segment) in segments.iter_mut().enumerate().skip(from) {

@@ -42,7 +42,8 @@ impl<D: Disk> Log<D> {
         // Of what was compacted the last records may be gone, and with the power the empty segment behind them.
         let last = self.segments.last().map_or(0, |segment| segment.base_offset);
         let is_compacted = open.cleaned_to.is_some_and(|cleaned_to| cleaned_to.0 > last);
-        if end >= durable_end || is_compacted {
+        // What lay before the log's start was deleted, and need not be there.
+        if end >= durable_end || durable_end <= open.log_start_offset.0 || is_compacted {
             return Ok(());
         }
         let was = if open.clean_shutdown { "when it was closed" } else { "on disk" };

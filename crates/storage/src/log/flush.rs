@@ -158,8 +158,7 @@ impl<D: Disk> Log<D> {
             let path = self.files.directory.join(PARTITION_METADATA);
             synced.extend(open_existing(&self.files, &path)?.map(|file| (path, file)));
         }
-        // The segment that ends at the recovery point may have been closed since, and its indexes written.
-        let from = self.segment_index((self.recovery_point - 1).max(0));
+        let from = self.first_to_flush();
         let last = self.segments.len().saturating_sub(1);
         for (at, segment) in self.segments.iter_mut().enumerate().skip(from) {
             if segment.size == 0 {

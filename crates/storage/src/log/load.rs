@@ -168,6 +168,7 @@ impl<D: Disk> Log<D> {
             failed: false,
             deleted: Vec::new(),
             damaged: Vec::new(),
+            holds_indexes: false,
             cleaned_to: None,
         }
     }

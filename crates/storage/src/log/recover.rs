@@ -169,7 +169,8 @@ impl<D: Disk> Log<D> {
             file.sync_data().at("sync", &path)?;
             tracing::warn!(path = %path.display(), bytes = truncated, "cut off a torn or damaged tail");
         }
-        segment.seal(&files)?;
+        segment.seal_or_hold(&files)?;
+        self.holds_indexes |= segment.has_held();
         Ok(truncated > 0)
     }
 

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use milena_records::BatchHeader;
 use milena_types::Offset;
 
 use super::Log;
@@ -45,8 +46,6 @@ pub struct ClosedSegment<D: Disk> {
     /// Where the next one begins.
     end_offset: i64,
     size: u64,
-    /// Compaction may have taken offsets out.
-    has_gaps: bool,
 }
 
 impl<D: Disk> ClosedSegment<D> {
@@ -56,7 +55,9 @@ impl<D: Disk> ClosedSegment<D> {
         self.files.path(self.base_offset, "log")
     }
 
-    /// Reads everything and checks it. `pace` is told of bytes that were read and says whether to go on.
+    /// Reads everything and checks it. `pace` is told of bytes that were read and says whether to go on. What the device
+    /// cannot read is damaged, up to the end. Offsets that are missing between two whole batches are not: compaction
+    /// took them out, perhaps on the broker that the log was copied from, and long ago.
     ///
     /// # Errors
     /// IO, among it that the segment was deleted meanwhile.
@@ -65,6 +66,8 @@ impl<D: Disk> ClosedSegment<D> {
         let file = self.files.cache.get(&self.log, &path, OpenMode::ReadWrite).at("open", &path)?;
         let mut batches = ValidBatches::new(&*file, 0, self.size);
         let (mut next, mut told) = (self.base_offset, 0);
+        // Where offsets are missing, and the first of them.
+        let mut gap = None;
         let mut found = Vec::new();
         loop {
             if batches.position() - told >= PACE_BYTES {
@@ -74,32 +77,48 @@ impl<D: Disk> ClosedSegment<D> {
                 told = batches.position();
             }
             let position = batches.position();
-            let header = batches.next().at("read", &path)?.map(|(place, _)| place.header);
-            let follows = |base: i64| base == next || self.has_gaps && base > next;
-            if let Some(header) = header.filter(|header| follows(header.base_offset.0)) {
+            let header = match batches.next() {
+                Ok(found) => found.map(|(place, _)| place.header),
+                Err(error) if is_unreadable(&error) => {
+                    found.push(Damage::new(self.base_offset, position, (next, self.end_offset)));
+                    break;
+                }
+                Err(error) => return Err(error).at("read", &path),
+            };
+            let follows =
+                |header: &BatchHeader| header.base_offset.0 >= next && header.next_offset().0 <= self.end_offset;
+            if let Some(header) = header.filter(follows) {
+                if header.base_offset.0 > next {
+                    gap = Some((position, next));
+                }
                 next = header.next_offset().0;
                 continue;
             }
             if header.is_none() && position >= self.size {
                 break;
             }
-            let passed = if header.is_none() { batches.pass_damaged().at("read", &path)? } else { None };
+            // Behind it the device may fail.
+            let passed = if header.is_none() { batches.pass_damaged().ok().flatten() } else { None };
             let passed = passed.map(|place| place.header);
-            let passed =
-                passed.filter(|header| header.base_offset.0 >= next && header.next_offset().0 <= self.end_offset);
+            let passed = passed.filter(follows);
             let to = passed.map_or(self.end_offset, |header| header.next_offset().0);
-            found.push(Damage::new(self.base_offset, position, (next, to)));
+            // Whole batches that overlap: a base offset, which no checksum covers, may have become a greater one.
+            let (position, from) = gap.filter(|_| header.is_some()).unwrap_or((position, next));
+            found.push(Damage::new(self.base_offset, position, (from, to)));
             next = to;
             if passed.is_none() {
                 break;
             }
         }
         pace(self.size - told.min(self.size));
-        if next < self.end_offset && !self.has_gaps {
-            found.push(Damage::new(self.base_offset, self.size, (next, self.end_offset)));
-        }
         Ok(found)
     }
+}
+
+/// Whether the device has the bytes and cannot read them.
+fn is_unreadable(error: &std::io::Error) -> bool {
+    // EIO, which has no kind of its own.
+    error.raw_os_error() == Some(5)
 }
 
 impl<D: Disk> Log<D> {
@@ -113,8 +132,6 @@ impl<D: Disk> Log<D> {
             base_offset: segment.base_offset,
             end_offset,
             size: segment.size,
-            has_gaps: self.config.cleanup_compact
-                || self.cleaned_to.is_some_and(|cleaned_to| segment.base_offset < cleaned_to.0),
         });
         closed.collect()
     }

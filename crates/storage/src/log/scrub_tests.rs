@@ -66,8 +66,8 @@ fn a_byte_that_changed_in_a_closed_segment_is_found_and_what_lies_around_it_can_
     assert_eq!(check(&log), []);
     let base = log.segments[1].base_offset;
     let place = log.segments[1].find(&log.files, base + 4).unwrap().unwrap();
-    // In the records, in the length, in the base offset.
-    for (byte, whole_rest) in [(70, false), (10, true), (5, true)] {
+    // In the records, in the length, in the base offset, high and low.
+    for (byte, whole_rest) in [(70, false), (10, true), (5, true), (7, true)] {
         let path = directory().join(file_name(base, "log"));
         disk.flip_byte(&path, place.position + byte);
         let found = check(&log);
@@ -86,15 +86,49 @@ fn a_byte_that_changed_in_a_closed_segment_is_found_and_what_lies_around_it_can_
 #[test]
 fn records_missing_at_the_end_of_a_closed_segment_are_found() {
     let disk = SimulatedDisk::new(1);
-    let mut log = filled(&disk);
+    let log = filled(&disk);
     let (base, end) = (log.segments[1].base_offset, log.segments[2].base_offset);
     let place = log.segments[1].find(&log.files, end - 1).unwrap().unwrap();
     let path = directory().join(file_name(base, "log"));
     disk.open(&path, OpenMode::ReadWrite).unwrap().truncate(place.position).unwrap();
     let found = check(&log);
     assert_eq!(found, [Damage::new(base, place.position, (end - 3, end))]);
-    log.segments[1].size = place.position;
-    assert_eq!(check(&log), found, "also after a start, for which the file is as long as it is");
+}
+
+#[test]
+fn offsets_that_compaction_took_out_are_not_damaged_whatever_the_topic_says_now() {
+    let disk = SimulatedDisk::new(1);
+    let config = Arc::new(LogConfig { segment_bytes: 2000, index_interval_bytes: 200, ..LogConfig::default() });
+    let cache = FileCache::new(disk, 100);
+    let mut log = Log::create(&cache, directory(), &config, None, Timestamp(1)).unwrap();
+    // As a follower gets them from a leader that has cleaned them once.
+    for at in 0..100 {
+        let mut builder = BatchBuilder::new(BuilderConfig::default());
+        builder.append(at, None, Some(b"a value of some length"), &[]).unwrap();
+        let bytes = builder.build(Offset(at * 7), LeaderEpoch(1)).unwrap();
+        log.append_as_follower(bytes, Timestamp(at)).unwrap();
+    }
+    assert!(log.segment_count() > 4);
+    assert_eq!(check(&log), []);
+}
+
+#[test]
+fn what_the_device_cannot_read_is_damaged_and_any_other_failure_is_not() {
+    let disk = SimulatedDisk::new(1);
+    let log = filled(&disk);
+    let segment = log.closed_segments().remove(1);
+    let (base, end) = (segment.base_offset, segment.end_offset);
+    let first = disk.calls() + 1;
+    assert_eq!(segment.check(&mut |_| true).unwrap(), []);
+    for call in first..=disk.calls() {
+        disk.fail_call(disk.calls() + 1 + (call - first), false);
+        let found = segment.check(&mut |_| true).unwrap();
+        assert_eq!(found.last().map(|damage| damage.to), Some(Offset(end)), "call {call}: {found:?}");
+        assert!(found.iter().all(|damage| damage.from >= Offset(base)));
+    }
+    disk.remove(&segment.path()).unwrap();
+    log.segments[1].close();
+    assert!(matches!(segment.check(&mut |_| true), Err(Error::Io { .. })));
 }
 
 #[test]
