@@ -247,6 +247,49 @@ fn a_marker_whose_index_entry_has_no_room_is_not_in_the_log() {
 }
 
 #[test]
+fn a_log_whose_indexes_have_no_room_is_opened_and_they_are_written_later() {
+    for room in 0..60 {
+        let disk = SimulatedDisk::new(room);
+        let config = small_config();
+        let mut log = create(&disk, &config);
+        fill(&mut log, 60);
+        let (end, offsets) = (log.log_end_offset().0, all_offsets(&log));
+        let time = log.offset_for_timestamp(Timestamp(1000)).unwrap();
+        let bases: Vec<i64> = log.segments.iter().map(|segment| segment.base_offset).collect();
+        log.close().unwrap();
+        // A closed segment below the recovery point lost its indexes; those of the last one are made anew in any case.
+        for suffix in ["index", "timeindex"] {
+            disk.remove(&directory().join(file_name(bases[1], suffix))).unwrap();
+        }
+        disk.set_capacity(disk.used_bytes() + room);
+        let at = |recovery_point| unclean(recovery_point);
+        let (mut log, _) = open(&disk, &config, at(*bases.last().unwrap()));
+        assert!(room > 40 || log.holds_indexes, "room for {room} bytes");
+        assert_eq!(all_offsets(&log), offsets, "room for {room} bytes");
+        assert_eq!(log.offset_for_timestamp(Timestamp(1000)).unwrap(), time);
+        // Killed, and killed once more, there is no part of an index that the next start believes.
+        drop(log);
+        (log, _) = open(&disk, &config, at(end));
+        assert_eq!((all_offsets(&log), log.log_end_offset().0), (offsets.clone(), end));
+        assert_eq!(log.offset_for_timestamp(Timestamp(1000)).unwrap(), time);
+        assert!(log.roll(NOW).is_ok() || !log.is_failed());
+        disk.set_capacity(0);
+        fill(&mut log, 1);
+        log.flush().unwrap();
+        log.close().unwrap();
+        assert!(!log.segments.iter().any(Segment::has_held) && !log.is_failed());
+        let names: Vec<String> = disk.list(directory()).unwrap().into_iter().map(|entry| entry.name).collect();
+        for suffix in ["index", "timeindex"] {
+            assert!(names.contains(&file_name(bases[1], suffix)), "{names:?}");
+        }
+        let clean = LogOpen { clean_shutdown: true, ..at(log.log_end_offset().0) };
+        let (log, report) = open(&disk, &config, clean);
+        assert_eq!((all_offsets(&log).len(), report.segments_scanned), (offsets.len() + 3, 0));
+        assert_eq!(log.offset_for_timestamp(Timestamp(1000)).unwrap(), time);
+    }
+}
+
+#[test]
 fn a_log_that_could_not_be_made_can_be_made_later() {
     let disk = SimulatedDisk::new(1);
     let cache = FileCache::new(disk.clone(), 100);
