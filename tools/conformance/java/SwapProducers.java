@@ -9,8 +9,8 @@ import org.apache.kafka.common.TopicPartition;
 /**
  * What a server knows of the producers of partitions, remembered when it goes and held against what the next one knows: all of it after a
  * clean end. A killed server leaves no snapshot of the end, and the next one reads the producers out of the log, which no longer has all: of a
- * batch whose newest record was compacted away the time is earlier, and a producer whose batches were all deleted may not be in it. (Milena
- * reads from the log start; Apache Kafka whole segments, `LogLoader.recoverSegment`, and so may know more.)
+ * batch whose newest record was compacted away the time is earlier, and a producer whose batches were all deleted may not be in it: with
+ * their segment goes what only it knew (`LogLoader.recoverSegment`).
  */
 final class SwapProducers {
     private final Admin admin;

@@ -394,6 +394,21 @@ fn a_log_that_was_cut_knows_its_producers_after_a_clean_restart() {
 }
 
 #[test]
+fn a_producer_of_deleted_records_is_known_after_a_kill_as_long_as_their_segment_is_there() {
+    let disk = SimulatedDisk::new(1);
+    let config = Arc::new(LogConfig::default());
+    let mut log = create(&disk, &config);
+    log.append_as_leader(&[batch(0, 4, Some((7, 0, 0)))], EPOCH, NOW).unwrap();
+    log.append_as_leader(&[batch(4, 4, Some((8, 0, 0)))], EPOCH, NOW).unwrap();
+    assert!(log.advance_log_start(Offset(6)).unwrap());
+    drop(log);
+    let (mut log, _) = open(&disk, &config, LogOpen { log_start_offset: Offset(6), ..unclean(0) });
+    assert_eq!(log.log_start_offset().0, 6);
+    let again = log.append_as_leader(&[batch(0, 4, Some((7, 0, 0)))], EPOCH, NOW).unwrap();
+    assert!(again.duplicate, "Apache Kafka recovers whole segments");
+}
+
+#[test]
 fn an_epoch_without_records_goes_when_the_log_is_cut_to_its_end() {
     let disk = SimulatedDisk::new(1);
     let mut log = create(&disk, &small_config());

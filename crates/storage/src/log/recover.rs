@@ -29,7 +29,6 @@ struct Produced {
 
 /// Batches that are looked at together when producers are rebuilt.
 const HEADERS_MAX: usize = 4096;
-
 /// A snapshot's offset and its producers.
 type Snapshot = (i64, Saved);
 
@@ -311,7 +310,10 @@ impl<D: Disk> Log<D> {
             Some((offset, _)) if offset > self.log_end_offset => self.load_snapshot(self.log_end_offset)?,
             snapshot => snapshot,
         };
-        let from = self.load_producers(snapshot, open.now);
+        // Producers of deleted records, too, as long as their segment is there (`LogLoader.recoverSegment`).
+        let first = self.segments.get(self.segment_index(self.log_start_offset));
+        let first = first.filter(|_| snapshot.is_none() && !open.clean_shutdown).map(|first| first.base_offset);
+        let from = first.unwrap_or(self.load_producers(snapshot, open.now));
         self.replay_headers(from, scanned_from.min(self.log_end_offset))?;
         for batch in produced.iter().filter(|batch| batch.header.last_offset().0 >= from) {
             self.replay(&batch.header, batch.marker, true)?;
