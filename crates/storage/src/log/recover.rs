@@ -284,7 +284,7 @@ impl<D: Disk> Log<D> {
         self.remove_file(&file_name(offset, SNAPSHOT_SUFFIX))
     }
 
-    /// Producers from the snapshot and the batches after it.
+    /// Producers from the snapshot and the batches after it; without one after a kill, those of deleted records whose segment is there, too.
     fn rebuild_producers(
         &mut self,
         open: LogOpen,
@@ -310,10 +310,9 @@ impl<D: Disk> Log<D> {
             Some((offset, _)) if offset > self.log_end_offset => self.load_snapshot(self.log_end_offset)?,
             snapshot => snapshot,
         };
-        // Producers of deleted records, too, as long as their segment is there (`LogLoader.recoverSegment`).
-        let first = self.segments.get(self.segment_index(self.log_start_offset));
-        let first = first.filter(|_| snapshot.is_none() && !open.clean_shutdown).map(|first| first.base_offset);
-        let from = first.unwrap_or(self.load_producers(snapshot, open.now));
+        let whole = self.segments.get(self.segment_index(self.log_start_offset)).map(|first| first.base_offset);
+        let whole = whole.filter(|_| snapshot.is_none() && !open.clean_shutdown);
+        let from = self.load_producers(snapshot, open.now).min(whole.unwrap_or(i64::MAX));
         self.replay_headers(from, scanned_from.min(self.log_end_offset))?;
         for batch in produced.iter().filter(|batch| batch.header.last_offset().0 >= from) {
             self.replay(&batch.header, batch.marker, true)?;
