@@ -203,14 +203,6 @@ impl<D: Disk> LogDir<D> {
         Ok(to)
     }
 
-    /// Removes a directory that `delete_log` renamed.
-    ///
-    /// # Errors
-    /// IO.
-    pub fn remove_deleted(&self, directory: &Path) -> Result<()> {
-        remove_deleted(self.cache.disk(), directory).at("remove", directory)
-    }
-
     /// Reads the checkpoint file `name`; empty if there is none.
     ///
     /// # Errors
