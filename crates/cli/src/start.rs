@@ -39,8 +39,10 @@ pub(crate) fn start(arguments: &StartArguments) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the worker threads")?;
-    runtime.block_on(run(&config, &formatted, began))?;
-    Ok(ExitCode::SUCCESS)
+    let ended = runtime.block_on(run(&config, &formatted, began));
+    // A start that was broken off leaves threads that open logs, and nothing waits for them.
+    runtime.shutdown_background();
+    ended.map(|()| ExitCode::SUCCESS)
 }
 
 /// Runs the node until a signal asks it to stop.
@@ -48,7 +50,20 @@ async fn run(config: &ServerConfig, formatted: &Formatted, began: Instant) -> an
     // Both are taken before the node starts, so that a signal during the start is not lost.
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let mut node = Node::start(config, formatted).await?;
+    let started = tokio::select! {
+        biased;
+        started = Node::start(config, formatted) => Ok(started?),
+        _ = terminate.recv() => Err("SIGTERM"),
+        _ = interrupt.recv() => Err("SIGINT"),
+    };
+    let mut node = match started {
+        Ok(node) => node,
+        Err(name) => {
+            // It may wait for a controller, or read logs, for as long as it takes.
+            warn!("{name}: the start is broken off; nothing was served, and the next start checks the logs");
+            return Ok(());
+        }
+    };
     for line in listening(config, node.addresses()) {
         info!("{line}");
     }

@@ -74,3 +74,30 @@ fn mistakes_on_the_command_line_end_with_1_and_questions_with_0() {
     assert_eq!(output.stdout, b"group.version=1 has no dependencies.\n");
     assert_eq!(output.stderr, b"milena: Unknown feature: foo\n");
 }
+
+#[test]
+fn a_start_that_waits_for_a_controller_ends_when_it_is_asked_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    // A port of somebody who says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = format!(
+        "process.roles=broker\nnode.id=1\nlog.dirs=data\nlisteners=PLAINTEXT://127.0.0.1:0\ncontroller.listener.names=CONTROLLER\n\
+         controller.quorum.bootstrap.servers={}\ninitial.broker.registration.timeout.ms=20000\n",
+        silent.local_addr().unwrap()
+    );
+    std::fs::write(here.join("config"), config).unwrap();
+    let formatted = milena(here, &["format", "-t", "MkU3OEVBNTcwNTJENDM2Qk", "-c", "config"]);
+    assert!(formatted.status.success(), "{formatted:?}");
+    let mut server = Command::new(env!("CARGO_BIN_EXE_milena"));
+    let mut server =
+        server.args(["start", "config"]).current_dir(here).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    // Whoever is asked for the quorum: the signals are taken before.
+    drop(silent.accept().unwrap());
+    let status = Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap();
+    assert!(status.success());
+    let ended = server.wait().unwrap();
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut server.stdout.take().unwrap(), &mut text).unwrap();
+    assert!(ended.success() && text.contains("SIGTERM: the start is broken off"), "{ended}: {text}");
+}

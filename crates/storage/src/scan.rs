@@ -65,6 +65,11 @@ impl<'file, F: DiskFile> Headers<'file, F> {
         Ok(Some(place))
     }
 
+    /// Where the next batch begins; after the last one, where they end.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
     fn header_bytes(&self) -> Option<&[u8]> {
         let start = usize::try_from(self.position.checked_sub(self.window_position)?).ok()?;
         self.window.get(start..start.checked_add(BATCH_OVERHEAD_BYTES)?)

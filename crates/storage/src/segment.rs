@@ -8,7 +8,7 @@ use milena_records::BatchHeader;
 
 use crate::config::LogConfig;
 use crate::disk::{Disk, DiskFile, OpenMode};
-use crate::error::{At, Result};
+use crate::error::{At, Result, corrupt};
 use crate::file_cache::Slot;
 use crate::files::Files;
 use crate::index::{Index, IndexEntry, OffsetEntry, TimeEntry};
@@ -197,17 +197,46 @@ impl<D: Disk> Segment<D> {
         (0..=i64::from(i32::MAX)).contains(&(offset - self.base_offset))
     }
 
-    /// The batch that holds `offset`, or the first one after it.
+    /// The batch that holds `offset`, or the first one after it; `None` if the segment ends before it.
+    ///
+    /// # Errors
+    /// IO; `Error::Corrupt` if it is not there and the batches do not go on to the segment's end.
     pub(crate) fn find(&self, files: &Files<D>, offset: i64) -> Result<Option<BatchPlace>> {
-        let start = self.offset_index.lookup(files, offset - self.base_offset)?;
-        let start = start.map_or(0, |entry| u64::from(entry.position));
-        let file = self.file(files)?;
-        let mut headers = Headers::new(&*file, start, self.size);
         let path = || self.path(files);
+        let file = self.file(files)?;
+        let entry = self.offset_index.lookup(files, offset - self.base_offset)?;
+        if let Some(entry) = entry {
+            let mut headers = Headers::new(&*file, u64::from(entry.position), self.size);
+            let mut is_first = true;
+            while let Some(place) = headers.next().map_err(|error| io_at(error, path()))? {
+                let last_offset = place.header.last_offset().0;
+                // An entry that points behind its batch is damaged, and must not hide those before.
+                if is_first && last_offset > self.base_offset + i64::from(entry.relative_offset) {
+                    break;
+                }
+                is_first = false;
+                if last_offset >= offset {
+                    return Ok(Some(place));
+                }
+            }
+            if headers.position() == self.size && !is_first {
+                return Ok(None);
+            }
+        }
+        // The log is the truth, whatever the index says.
+        let mut headers = Headers::new(&*file, 0, self.size);
         while let Some(place) = headers.next().map_err(|error| io_at(error, path()))? {
             if place.header.last_offset().0 >= offset {
                 return Ok(Some(place));
             }
+        }
+        let is_cut_to_nothing = self.size == 0 && self.offset_index.count(files)? > 0;
+        if headers.position() < self.size || is_cut_to_nothing {
+            return Err(corrupt(
+                &path(),
+                headers.position(),
+                "no whole batch follows, and the segment does not end here",
+            ));
         }
         Ok(None)
     }
@@ -217,12 +246,20 @@ impl<D: Disk> Segment<D> {
         if self.size == 0 {
             return Ok(self.base_offset);
         }
-        let start = self.offset_index.last(files)?.map_or(0, |entry| u64::from(entry.position));
+        let entry = self.offset_index.last(files)?.map_or(0, |entry| u64::from(entry.position));
         let file = self.file(files)?;
-        let mut headers = Headers::new(&*file, start, self.size);
+        // From the beginning, if the last entry of the index leads nowhere.
+        let starts = if entry == 0 { &[0][..] } else { &[entry, 0] };
         let mut next = None;
-        while let Some(place) = headers.next().at("read", &self.path(files))? {
-            next = Some(place.header.next_offset().0);
+        for start in starts {
+            let mut headers = Headers::new(&*file, *start, self.size);
+            next = None;
+            while let Some(place) = headers.next().at("read", &self.path(files))? {
+                next = Some(place.header.next_offset().0);
+            }
+            if headers.position() == self.size {
+                break;
+            }
         }
         Ok(next.unwrap_or(self.base_offset))
     }

@@ -276,6 +276,9 @@ impl FetchWork {
         for (wanted, outcome) in self.wanted.iter().zip(&pass.outcomes) {
             let Ok(partition) = &wanted.partition else { continue };
             partition.traffic.fetched(outcome.records.len(), outcome.error, is_follower);
+            if outcome.error == ErrorCode::CORRUPT_MESSAGE {
+                broker.quarantine().suspect(partition);
+            }
             if is_follower && partition.settings().throttled_leaders.has(partition.index) {
                 throttled_bytes += outcome.records.len();
             }

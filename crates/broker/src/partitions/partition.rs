@@ -320,7 +320,7 @@ impl Inner {
                 Ok(read)
             }
             Err(ReadError::OutOfRange { .. }) => Err(ErrorCode::OFFSET_OUT_OF_RANGE),
-            // Known, and said when it was found.
+            // Whoever answers a client with it has the log looked through, which says what is damaged.
             Err(ReadError::Storage(milena_storage::Error::Corrupt { .. })) => Err(ErrorCode::CORRUPT_MESSAGE),
             Err(ReadError::Storage(error)) => {
                 self.storage_failed(&error, "a read failed");

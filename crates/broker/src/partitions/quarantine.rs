@@ -10,7 +10,7 @@
 use super::assignment::Assigner;
 use super::directories::{self, FoundLog};
 use super::partition::Partition;
-use super::{LocalTopic, Partitions};
+use super::{LocalTopic, Partitions, scrub};
 use crate::broker::Broker;
 use crate::log_dirs::Directory;
 use milena_metadata::Image;
@@ -40,6 +40,8 @@ struct Damaged {
 #[derive(Debug, Default)]
 pub(crate) struct Quarantine {
     damaged: Mutex<BTreeMap<PartitionKey, Damaged>>,
+    /// Somebody could not read them.
+    suspects: Mutex<BTreeMap<PartitionKey, Arc<Partition>>>,
     added: Notify,
     /// Bytes that the scrub read.
     pub(crate) scrubbed_bytes: Counter,
@@ -72,6 +74,15 @@ impl Quarantine {
     pub(super) fn add_open(&self, key: PartitionKey, name: &TopicPartition) {
         self.damaged().entry(key).or_insert_with(|| Damaged { name: name.clone(), unopened: None, is_whole: false });
         self.added.notify_one();
+    }
+
+    /// A read met damage that may not be known yet.
+    pub(super) fn suspect(&self, partition: &Arc<Partition>) {
+        let key = (partition.topic_id, partition.index);
+        if !self.is_damaged(key) {
+            self.suspects.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::clone(partition));
+            self.added.notify_one();
+        }
     }
 
     /// Notes a partition whose log turned out to be damaged as it was opened.
@@ -199,6 +210,14 @@ impl Assigner {
 impl Broker {
     /// Does what can be done for damaged logs as the cluster is now; the rest follows when the image changes.
     fn heal_damaged(self: &Arc<Self>) {
+        let suspects = std::mem::take(&mut *self.quarantine().suspects.lock().unwrap_or_else(PoisonError::into_inner));
+        for (key, partition) in suspects {
+            scrub::check_whole(self, &partition);
+            if !self.quarantine().is_damaged(key) {
+                tracing::error!(%partition, "the log is damaged where it is appended to");
+                self.quarantine().add_open(key, &directories::directory_name(&partition.topic, partition.index));
+            }
+        }
         self.place_missing();
         self.tell_directories(&self.image(), None);
     }

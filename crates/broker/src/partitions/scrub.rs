@@ -49,6 +49,17 @@ fn round(broker: &Arc<Broker>, stopping: &AtomicBool) {
     }
 }
 
+/// Looks at once for what is damaged in a partition somebody could not read.
+pub(super) fn check_whole(broker: &Broker, partition: &Arc<Partition>) {
+    let segments = partition.lock().log.closed_segments();
+    for segment in segments {
+        check(broker, partition, &segment, &mut |bytes| {
+            broker.quarantine().scrubbed_bytes.add(bytes);
+            true
+        });
+    }
+}
+
 fn check(
     broker: &Broker,
     partition: &Arc<Partition>,

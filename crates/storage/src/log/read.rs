@@ -47,7 +47,7 @@ impl<D: Disk> Log<D> {
     /// of a batch.
     ///
     /// # Errors
-    /// `ReadError`; `Error::Corrupt` for an offset in what is known to be damaged.
+    /// `ReadError`; `Error::Corrupt` for an offset in what is known to be damaged, or turns out to be.
     pub fn read(
         &self,
         from: Offset,
@@ -87,7 +87,7 @@ impl<D: Disk> Log<D> {
         min_one_batch: bool,
     ) -> Result<Option<ReadResult>> {
         let Some(segment) = self.segments.get(at) else { return Ok(None) };
-        if segment.size == 0 || segment.base_offset >= bound.0 {
+        if segment.base_offset >= bound.0 {
             return Ok(None);
         }
         let Some(first) = segment.find(&self.files, from.0)? else { return Ok(None) };

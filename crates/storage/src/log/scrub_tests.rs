@@ -95,6 +95,78 @@ fn records_missing_at_the_end_of_a_closed_segment_are_found() {
     assert_eq!(found, [Damage::new(base, place.position, (end - 3, end))]);
 }
 
+/// The log of a closed segment, opened again.
+fn reopened(disk: &SimulatedDisk, mut log: Log<SimulatedDisk>) -> Log<SimulatedDisk> {
+    let end = log.log_end_offset();
+    let config = Arc::clone(log.config());
+    log.close().unwrap();
+    drop(log);
+    let cache = FileCache::new(disk.clone(), 100);
+    let open = crate::LogOpen {
+        recovery_point: end,
+        log_start_offset: Offset(0),
+        clean_shutdown: true,
+        cleaned_to: None,
+        now: Timestamp(1),
+    };
+    Log::open(&cache, directory(), &config, open).unwrap().0
+}
+
+#[test]
+fn a_closed_segment_cut_in_its_midst_is_not_passed_over_by_readers() {
+    for (cut, unreadable) in [(1, 3), (-1, 0), (i64::MIN, i64::MAX)] {
+        let disk = SimulatedDisk::new(1);
+        let mut log = filled(&disk);
+        log.flush().unwrap();
+        let (base, end) = (log.segments[1].base_offset, log.segments[2].base_offset);
+        let place = log.segments[1].find(&log.files, end - 4).unwrap().unwrap();
+        let path = directory().join(file_name(base, "log"));
+        log.close().unwrap();
+        let length = place.position.saturating_add_signed(cut);
+        disk.open(&path, OpenMode::ReadWrite).unwrap().truncate(length).unwrap();
+        let log = reopened(&disk, log);
+        let (good, bad) = readable(&log);
+        let first = match unreadable {
+            3 => end - 6,
+            0 => end - 9,
+            _ => base,
+        };
+        assert_eq!(bad, (first..end).collect::<Vec<_>>(), "cut to {length}");
+        assert_eq!(good.len() + bad.len(), 300);
+    }
+}
+
+#[test]
+fn what_an_index_says_is_not_believed_where_the_log_says_otherwise() {
+    let whole = SimulatedDisk::new(1);
+    let mut log = filled(&whole);
+    log.flush().unwrap();
+    log.close().unwrap();
+    let (base, last) = (log.segments[1].base_offset, log.segments.last().unwrap().base_offset);
+    for base in [base, last] {
+        let path = directory().join(file_name(base, "index"));
+        let length = whole.metadata(&path).unwrap().unwrap().len;
+        assert!(length >= 32);
+        for byte in 0..length {
+            let disk = SimulatedDisk::new(1);
+            let mut log = filled(&disk);
+            log.flush().unwrap();
+            log.close().unwrap();
+            disk.flip_byte(&path, byte);
+            let log = reopened(&disk, log);
+            assert_eq!(log.log_end_offset(), Offset(300), "byte {byte} of {length}");
+            for offset in 0..300 {
+                let read = log.read(Offset(offset), 1 << 20, Offset(300), true).unwrap();
+                let milena_protocol::Records::File(slice) = &read.records else { panic!("{read:?}") };
+                let mut bytes = vec![0; slice.len as usize];
+                slice.source.read_exact_at(&mut bytes, slice.position).unwrap();
+                let first = milena_records::Batches::new(bytes.into()).next().unwrap().unwrap().header;
+                assert!(first.base_offset.0 <= offset, "byte {byte}, offset {offset}: {first:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn offsets_that_compaction_took_out_are_not_damaged_whatever_the_topic_says_now() {
     let disk = SimulatedDisk::new(1);
