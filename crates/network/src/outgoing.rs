@@ -197,7 +197,16 @@ impl Outgoing {
 
 fn send_file(stream: &TcpStream, slice: &FileSlice, sent: usize) -> io::Result<usize> {
     let (position, len) = (slice.position + sent as u64, slice.len as usize - sent);
-    stream.try_io(Interest::WRITABLE, || {
+    let sent = stream.try_io(Interest::WRITABLE, || {
         sys::send_file(stream, &slice.source, position, len).unwrap_or_else(|| Err(io::ErrorKind::Unsupported.into()))
-    })
+    });
+    // EIO is the device's, never a socket's.
+    let is_unreadable = match &sent {
+        Ok(sent) => *sent == 0 && len > 0,
+        Err(error) => error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()),
+    };
+    if is_unreadable {
+        slice.source.note_failed_read();
+    }
+    sent
 }

@@ -16,6 +16,10 @@ pub trait FileSource: Any + Debug + Send + Sync {
 
     /// The descriptor, for sendfile and pread; `None` when there is no real file.
     fn raw_fd(&self) -> Option<i32>;
+
+    /// Whoever sent from it through `raw_fd` was told that the device cannot read what was asked for, or found it shorter than it
+    /// was: the log looks through it.
+    fn note_failed_read(&self) {}
 }
 
 /// `len` bytes of a file from `position` on. Keeps the file alive.

@@ -58,6 +58,11 @@ pub trait DiskFile: FileSource + 'static {
     /// What the system says.
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
 
+    /// Whether somebody met bytes of it that cannot be read (`FileSource::note_failed_read`) since this was last asked.
+    fn take_failed_read(&self) -> bool {
+        false
+    }
+
     /// Writes all of `slices` from `position` on, in one system call where the system takes it in one.
     ///
     /// # Errors

@@ -55,10 +55,21 @@ impl Error {
         matches!(self, Error::Io { operation, source, .. } if *operation != "sync"
             && matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
     }
+
+    /// Whether the device has the bytes and cannot read them: those bytes are lost here, others need not be.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self, Error::Io { operation: "read", source, .. } if is_unreadable(source))
+    }
 }
 
 /// The room's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// EIO, which has no kind of its own.
+pub(crate) fn is_unreadable(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(5)
+}
 
 /// Adds operation and path to a plain IO error.
 pub(crate) trait At<T> {

@@ -57,6 +57,8 @@ pub(crate) struct FetchWork {
 /// What one partition's read gave.
 struct ReadOutcome {
     error: ErrorCode,
+    /// What was asked for cannot be read.
+    is_damaged: bool,
     bound: Option<ReadBound>,
     log_start: Offset,
     records: Records,
@@ -78,6 +80,7 @@ impl ReadOutcome {
     fn failed(error: ErrorCode) -> Self {
         Self {
             error,
+            is_damaged: false,
             bound: None,
             log_start: Offset(-1),
             records: Records::EMPTY,
@@ -235,6 +238,7 @@ impl FetchWork {
         }
         let mut outcome = ReadOutcome {
             error: ErrorCode::NONE,
+            is_damaged: false,
             bound: Some(bound),
             log_start,
             records: Records::EMPTY,
@@ -253,7 +257,13 @@ impl FetchWork {
                     }
                     outcome.records = read.records;
                 }
-                Err(error) => return ReadOutcome::failed(error),
+                Err(error) => {
+                    let is_damaged = error == ErrorCode::CORRUPT_MESSAGE;
+                    // Others have it, and one of them will lead: the client shall ask again, and not give up.
+                    let has_peers = is_damaged && inner.state.isr().committed().len() > 1;
+                    let error = if has_peers { ErrorCode::KAFKA_STORAGE_ERROR } else { error };
+                    return ReadOutcome { is_damaged, ..ReadOutcome::failed(error) };
+                }
             }
         }
         if let Some(parked) = parked {
@@ -276,7 +286,7 @@ impl FetchWork {
         for (wanted, outcome) in self.wanted.iter().zip(&pass.outcomes) {
             let Ok(partition) = &wanted.partition else { continue };
             partition.traffic.fetched(outcome.records.len(), outcome.error, is_follower);
-            if outcome.error == ErrorCode::CORRUPT_MESSAGE {
+            if outcome.is_damaged {
                 broker.quarantine().suspect(partition);
             }
             if is_follower && partition.settings().throttled_leaders.has(partition.index) {

@@ -322,6 +322,7 @@ impl Inner {
             Err(ReadError::OutOfRange { .. }) => Err(ErrorCode::OFFSET_OUT_OF_RANGE),
             // Whoever answers a client with it has the log looked through, which says what is damaged.
             Err(ReadError::Storage(milena_storage::Error::Corrupt { .. })) => Err(ErrorCode::CORRUPT_MESSAGE),
+            Err(ReadError::Storage(error)) if error.is_unreadable() => Err(ErrorCode::CORRUPT_MESSAGE),
             Err(ReadError::Storage(error)) => {
                 self.storage_failed(&error, "a read failed");
                 Err(ErrorCode::KAFKA_STORAGE_ERROR)

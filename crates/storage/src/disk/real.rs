@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use milena_protocol::FileSource;
@@ -38,9 +39,9 @@ impl RealDisk {
     }
 }
 
-/// An open file of the machine.
+/// An open file of the machine, and whether bytes of it could not be sent.
 #[derive(Debug)]
-pub struct RealFile(fs::File);
+pub struct RealFile(fs::File, AtomicBool);
 
 impl AsFd for RealFile {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -56,12 +57,21 @@ impl FileSource for RealFile {
     fn raw_fd(&self) -> Option<i32> {
         Some(self.0.as_raw_fd())
     }
+
+    fn note_failed_read(&self) {
+        self.1.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The most pieces Linux takes in one call (`UIO_MAXIOV`).
 const PIECES_MAX: usize = 1024;
 
 impl DiskFile for RealFile {
+    fn take_failed_read(&self) -> bool {
+        // Nearly always only looked at.
+        self.1.load(Ordering::Relaxed) && self.1.swap(false, Ordering::Relaxed)
+    }
+
     fn read_at(&self, mut buffer: &mut [u8], mut position: u64) -> io::Result<usize> {
         let mut total = 0;
         while !buffer.is_empty() {
@@ -143,7 +153,7 @@ impl Disk for RealDisk {
                 options.write(true).create(true).truncate(true);
             }
         }
-        Ok(Arc::new(RealFile(options.open(path)?)))
+        Ok(Arc::new(RealFile(options.open(path)?, AtomicBool::new(false))))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

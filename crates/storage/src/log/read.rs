@@ -5,8 +5,8 @@ use milena_protocol::{FileSlice, Records};
 use milena_types::Offset;
 
 use super::Log;
-use crate::disk::Disk;
-use crate::error::{Error, Result};
+use crate::disk::{Disk, DiskFile};
+use crate::error::{Error, Result, corrupt};
 use crate::scan::BatchPlace;
 use crate::transactions::{self, AbortedTransaction};
 
@@ -104,7 +104,15 @@ impl<D: Disk> Log<D> {
             Records::default()
         } else {
             let len = u32::try_from(len).unwrap_or(u32::MAX);
-            Records::File(FileSlice { source: segment.file(&self.files)?, position: first.position, len })
+            let source = segment.file(&self.files)?;
+            if source.take_failed_read() {
+                return Err(corrupt(
+                    &segment.path(&self.files),
+                    first.position,
+                    "from here on something could not be sent",
+                ));
+            }
+            Records::File(FileSlice { source, position: first.position, len })
         };
         Ok(Some(ReadResult {
             records,

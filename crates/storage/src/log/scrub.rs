@@ -10,7 +10,7 @@ use milena_types::Offset;
 
 use super::Log;
 use crate::disk::{Disk, OpenMode};
-use crate::error::{At, Error, Result, corrupt};
+use crate::error::{At, Error, Result, corrupt, is_unreadable};
 use crate::file_cache::Slot;
 use crate::files::Files;
 use crate::scan::ValidBatches;
@@ -113,12 +113,6 @@ impl<D: Disk> ClosedSegment<D> {
         pace(self.size - told.min(self.size));
         Ok(found)
     }
-}
-
-/// Whether the device has the bytes and cannot read them.
-fn is_unreadable(error: &std::io::Error) -> bool {
-    // EIO, which has no kind of its own.
-    error.raw_os_error() == Some(5)
 }
 
 impl<D: Disk> Log<D> {
