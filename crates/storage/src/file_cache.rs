@@ -3,7 +3,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::disk::{Disk, OpenMode};
@@ -13,18 +13,28 @@ use crate::disk::{Disk, OpenMode};
 pub(crate) struct Slot<F> {
     file: Mutex<Option<Arc<F>>>,
     last_used: AtomicU64,
+    /// It stays open: its name is changing.
+    is_pinned: AtomicBool,
 }
 
 impl<F> Default for Slot<F> {
     fn default() -> Self {
-        Slot { file: Mutex::new(None), last_used: AtomicU64::new(0) }
+        Slot { file: Mutex::new(None), last_used: AtomicU64::new(0), is_pinned: AtomicBool::new(false) }
     }
 }
 
 impl<F> Slot<F> {
     /// Closes the file for this slot; the next use opens it again.
     pub(crate) fn close(&self) -> bool {
+        if self.is_pinned.load(Ordering::Acquire) {
+            return false;
+        }
         self.file.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()
+    }
+
+    /// The file has its name, and may be closed.
+    pub(crate) fn unpin(&self) {
+        self.is_pinned.store(false, Ordering::Release);
     }
 
     fn is_open(&self) -> bool {
@@ -77,6 +87,16 @@ impl<D: Disk> FileCache<D> {
         };
         self.register(slot);
         Ok(file)
+    }
+
+    /// Opens the file of `slot`, which is at `path` now, until it is unpinned.
+    pub(crate) fn pin(&self, slot: &Arc<Slot<D::File>>, path: &Path) -> io::Result<()> {
+        slot.is_pinned.store(true, Ordering::Release);
+        let opened = self.get(slot, path, OpenMode::ReadWrite);
+        if opened.is_err() {
+            slot.unpin();
+        }
+        opened.map(drop)
     }
 
     /// The open file of `slot` without touching the disk, if it is open.

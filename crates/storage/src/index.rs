@@ -295,6 +295,20 @@ impl<E: IndexEntry, D: Disk> Index<E, D> {
         Ok(true)
     }
 
+    /// Opens the file, if there is one, and keeps it open whatever it is called.
+    pub(crate) fn pin(&self, files: &Files<D>) -> Result<()> {
+        let path = self.path(files);
+        match files.cache.pin(&self.slot, &path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            pinned => pinned.at("open", &path),
+        }
+    }
+
+    /// It has its name.
+    pub(crate) fn unpin(&self) {
+        self.slot.unpin();
+    }
+
     /// Closes the descriptor.
     pub(crate) fn close(&self) {
         self.slot.close();

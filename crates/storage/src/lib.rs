@@ -30,8 +30,8 @@ pub use epochs::{EpochCache, EpochEntry};
 pub use error::{Error, Result};
 pub use file_cache::FileCache;
 pub use log::{
-    AppendContext, AppendError, Appended, ClosedSegment, Damage, FlushHandle, Flushed, Log, LogOpen, ReadError,
-    ReadResult, RecoveryReport, TimestampOffset,
+    AppendContext, AppendError, Appended, ClosedSegment, Damage, Exchange, FileWork, FlushHandle, Flushed, Log,
+    LogOpen, ReadError, ReadResult, RecoveryReport, TimestampOffset,
 };
 pub use log_dir::{LoadedLog, LogDir, remove_deleted};
 pub use names::{DirectoryKind, TopicPartition};

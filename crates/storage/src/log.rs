@@ -8,6 +8,7 @@
 mod append;
 mod close;
 mod damage;
+mod file_work;
 mod flush;
 mod load;
 mod lookup;
@@ -23,11 +24,14 @@ mod truncate;
 mod write;
 
 pub use append::{AppendContext, AppendError, Appended};
+pub use file_work::FileWork;
+use file_work::Turn;
 use flush::Unsynced;
 pub use flush::{FlushHandle, Flushed};
 pub use load::{LogOpen, RecoveryReport};
 pub use lookup::TimestampOffset;
 pub use read::{ReadError, ReadResult};
+pub use replace::Exchange;
 pub use scrub::{ClosedSegment, Damage};
 
 use std::path::{Path, PathBuf};
@@ -80,6 +84,8 @@ pub struct Log<D: Disk> {
     failed: bool,
     /// Renamed files and when they may go, in milliseconds since 1970.
     deleted: Vec<(i64, PathBuf)>,
+    /// Whose turn it is to rename files of old segments.
+    turn: Turn,
     /// What is known to be damaged.
     damaged: Vec<Damage>,
     /// There was no room for indexes that were made anew: they are in memory.
@@ -105,7 +111,9 @@ impl<D: Disk> Log<D> {
     #[must_use]
     pub fn log_start_to_checkpoint(&self) -> Option<Offset> {
         let first = self.segments.first().map_or(0, |first| first.base_offset);
-        (self.log_start_offset > first).then_some(self.log_start_offset())
+        // As long as old segments are on their way out a crash brings them back.
+        (self.log_start_offset > first || self.log_start_offset > 0 && self.turn.is_taken())
+            .then_some(self.log_start_offset())
     }
 
     /// The offset the next record gets.

@@ -353,6 +353,21 @@ impl<D: Disk> Segment<D> {
         self.time_index.make(files)
     }
 
+    /// Opens the files and keeps them open whatever they are called.
+    pub(crate) fn pin(&self, files: &Files<D>) -> Result<()> {
+        let path = self.path(files);
+        files.cache.pin(&self.log, &path).at("open", &path)?;
+        self.offset_index.pin(files)?;
+        self.time_index.pin(files)
+    }
+
+    /// They have their names.
+    pub(crate) fn unpin(&self) {
+        self.log.unpin();
+        self.offset_index.unpin();
+        self.time_index.unpin();
+    }
+
     /// Closes the descriptors.
     pub(crate) fn close(&self) {
         self.log.close();

@@ -8,11 +8,11 @@
 
 use super::checkpoints::Checkpoints;
 use super::cleaner_settings::{CleanerSettings, Throttle};
-use super::maintenance::retain;
+use super::maintenance::{change_files, retain};
 use super::partition::Partition;
 use crate::broker::Broker;
 use milena_storage::disk::RealDisk;
-use milena_storage::{CleanError, CleanPlan, CleanStats, CleanView, Cleaner, Error};
+use milena_storage::{CleanError, CleanPlan, CleanStats, CleanView, CleanedGroup, Cleaner, Error, Exchange};
 use milena_types::{Offset, PartitionIndex, Timestamp, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -231,10 +231,7 @@ impl LogCleaner {
         };
         let mut cleaning = Cleaner::new(settings.limits, self.key).begin(view, plan, producers, now, &mut pace)?;
         while let Some(group) = cleaning.next_group(&mut pace)? {
-            let mut inner = partition.lock();
-            let replaced = inner.log.replace_segments(group, now);
-            let is_failed = inner.log.is_failed();
-            drop(inner);
+            let (replaced, is_failed) = exchange(&partition, group, now);
             match replaced {
                 Ok(None) => {}
                 Ok(Some(group)) => {
@@ -300,6 +297,33 @@ impl LogCleaner {
             }
         }
     }
+}
+
+/// Puts a group into the log; whether the log failed with it.
+fn exchange(
+    partition: &Partition,
+    group: CleanedGroup<RealDisk>,
+    now: Timestamp,
+) -> (Result<Option<CleanedGroup<RealDisk>>, Error>, bool) {
+    let mut inner = partition.lock();
+    if inner.is_leaving {
+        return (Ok(Some(group)), false);
+    }
+    let replaced = if group.has_aborted() {
+        inner.log.replace_segments(group, now)
+    } else {
+        match inner.log.begin_exchange(group) {
+            Ok(Exchange::Refused(group)) => Ok(Some(group)),
+            Ok(Exchange::Begun(work)) => {
+                drop(inner);
+                let changed = change_files(partition, work, now);
+                inner = partition.lock();
+                changed.map(|()| None)
+            }
+            Err(error) => Err(error),
+        }
+    };
+    (replaced, inner.log.is_failed())
 }
 
 /// Nothing is known of the log's files any more.

@@ -89,6 +89,13 @@ impl ReadOutcome {
             preferred: None,
         }
     }
+
+    /// What was asked for is damaged. Where others have it one of them will lead: the client shall ask again, and not give up.
+    fn damaged(inner: &Inner) -> Self {
+        let has_peers = inner.state.isr().committed().len() > 1;
+        let error = if has_peers { ErrorCode::KAFKA_STORAGE_ERROR } else { ErrorCode::CORRUPT_MESSAGE };
+        Self { is_damaged: true, ..Self::failed(error) }
+    }
 }
 
 impl FetchWork {
@@ -257,13 +264,8 @@ impl FetchWork {
                     }
                     outcome.records = read.records;
                 }
-                Err(error) => {
-                    let is_damaged = error == ErrorCode::CORRUPT_MESSAGE;
-                    // Others have it, and one of them will lead: the client shall ask again, and not give up.
-                    let has_peers = is_damaged && inner.state.isr().committed().len() > 1;
-                    let error = if has_peers { ErrorCode::KAFKA_STORAGE_ERROR } else { error };
-                    return ReadOutcome { is_damaged, ..ReadOutcome::failed(error) };
-                }
+                Err(ErrorCode::CORRUPT_MESSAGE) => return ReadOutcome::damaged(&inner),
+                Err(error) => return ReadOutcome::failed(error),
             }
         }
         if let Some(parked) = parked {

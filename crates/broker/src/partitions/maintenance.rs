@@ -9,8 +9,8 @@ use super::partition::Partition;
 use super::{quarantine, scrub};
 use crate::broker::Broker;
 use milena_metrics::Stopwatch;
-use milena_storage::disk::RealDisk;
-use milena_storage::remove_deleted;
+use milena_storage::disk::{Disk as _, RealDisk};
+use milena_storage::{FileWork, remove_deleted};
 use milena_types::Timestamp;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -253,14 +253,34 @@ fn flush_overdue(broker: &Broker) {
 
 /// Deletes segments past retention.
 pub(super) fn retain(broker: &Broker, partition: &Partition) {
+    const WHAT: &str = "old segments cannot be deleted";
     let now = broker.now();
     let mut inner = partition.lock();
-    let high_watermark = inner.state.high_watermark();
-    match inner.log.delete_old_segments(high_watermark, now) {
-        Ok(0) => {}
-        Ok(count) => tracing::info!(%partition, count, "old segments were deleted"),
-        Err(error) => inner.storage_failed(&error, "old segments cannot be deleted"),
+    if inner.is_leaving {
+        return;
     }
+    let high_watermark = inner.state.high_watermark();
+    let work = match inner.log.begin_deletion(high_watermark, now) {
+        Ok(None) => return,
+        Ok(Some(work)) => work,
+        Err(error) => return inner.storage_failed(&error, WHAT),
+    };
+    drop(inner);
+    let count = work.deleted_segments();
+    match change_files(partition, work, now) {
+        Ok(()) => tracing::info!(%partition, count, "old segments were deleted"),
+        Err(error) => partition.lock().storage_failed(&error, WHAT),
+    }
+}
+
+/// Does to a log's files, without its lock, what was begun under it.
+pub(super) fn change_files(
+    partition: &Partition,
+    mut work: FileWork<RealDisk>,
+    now: Timestamp,
+) -> Result<(), milena_storage::Error> {
+    work.run();
+    partition.lock().log.end_work(work, now)
 }
 
 /// Removes renamed files and directories whose time has come. Where there is no room they do not wait: who still reads
@@ -276,10 +296,20 @@ pub(super) fn remove_files(broker: &Broker) {
     }
     for partition in broker.partitions.all() {
         let mut inner = partition.lock();
-        if inner.log.next_file_deletion().is_some_and(|at| at <= now)
-            && let Err(error) = inner.log.remove_deleted_files(now)
-        {
-            inner.storage_failed(&error, "deleted segments cannot be removed");
+        let is_due = inner.log.next_file_deletion().is_some_and(|at| at <= now);
+        let doomed = if is_due { inner.log.take_deleted_files(now) } else { Vec::new() };
+        drop(inner);
+        // Removing a large file takes long, and nobody shall wait for it.
+        for path in doomed {
+            match RealDisk.remove(&path) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    let error = milena_storage::Error::Io { operation: "remove", path: path.clone(), source };
+                    let mut inner = partition.lock();
+                    inner.log.put_back_deleted_file(path, now);
+                    inner.storage_failed(&error, "deleted segments cannot be removed");
+                }
+                _ => {}
+            }
         }
     }
 }

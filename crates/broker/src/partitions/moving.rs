@@ -320,6 +320,10 @@ impl Partition {
         if is_cleaning || inner.is_leaving || inner.state.role() == Role::Offline {
             return None;
         }
+        if let Err(error) = inner.log.await_work() {
+            inner.storage_failed(&error, "the log cannot be moved");
+            return None;
+        }
         let outcome = future.finish(&inner, broker.settings.durability, now);
         match outcome {
             Ok(true) => {}

@@ -186,6 +186,10 @@ impl Partition {
     pub(crate) fn leave(&self) -> Wakes {
         let mut inner = self.lock();
         inner.is_leaving = true;
+        // Its directory is about to be another's.
+        if let Err(error) = inner.log.await_work() {
+            tracing::debug!(partition = %self, %error, "the log of a partition that goes away");
+        }
         inner.state.go_offline();
         inner.wakes()
     }

@@ -92,7 +92,13 @@ impl<D: Disk> Target<D> {
             let modified_ms = last.modified_ms(&view.files)?;
             self.file.set_modified(modified_ms).at("set the time of", &path)?;
         }
+        let aborted_before = group.iter().map(|segment| view.files.path(segment.base_offset, TXN_INDEX_SUFFIX));
+        let mut has_aborted = self.aborted > 0;
+        for path in aborted_before {
+            has_aborted |= view.files.disk().metadata(&path).at("look at", &path)?.is_some_and(|file| file.len > 0);
+        }
         Ok(CleanedGroup {
+            has_aborted,
             segment: self.segment,
             replaced: group.iter().map(|segment| segment.base_offset).collect(),
             truncations: view.truncations,
@@ -117,9 +123,18 @@ pub struct CleanedGroup<D: Disk> {
     pub(crate) truncations: u64,
     /// Where its files are for now.
     pub(crate) files: Files<D>,
+    /// It, or a segment it replaces, has aborted transactions.
+    pub(crate) has_aborted: bool,
 }
 
 impl<D: Disk> CleanedGroup<D> {
+    /// Whether the segments are to be exchanged under the log's lock (`Log::replace_segments`): a reader must not find the
+    /// aborted transactions of the one in the name of the other.
+    #[must_use]
+    pub fn has_aborted(&self) -> bool {
+        self.has_aborted
+    }
+
     /// Removes its files: the log has changed meanwhile.
     pub fn discard(self) {
         discard(&self.files, &self.segment);

@@ -167,6 +167,7 @@ impl<D: Disk> Log<D> {
             active_ready: false,
             failed: false,
             deleted: Vec::new(),
+            turn: super::Turn::default(),
             damaged: Vec::new(),
             holds_indexes: false,
             cleaned_to: None,

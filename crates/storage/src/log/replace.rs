@@ -1,15 +1,16 @@
 //! Compaction's two moments under the log's lock: a view of the segments, and the exchange of those that were cleaned
-//! (`LocalLog.replaceSegments`). The exchange is a few renames and no sync. The new log file becoming `.swap` decides: a
+//! (`LocalLog.replaceSegments`). The renames follow without the lock (`file_work.rs`); until they are done the new files stay
+//! open, since their names change, and the old ones are found by nobody. The new log file becoming `.swap` decides: a
 //! start before that removes the new files, a start after it completes the exchange (`load.rs`). Names of one directory
 //! reach the disk in the order of their changes.
 
 use milena_types::{Offset, Timestamp};
 
 use super::Log;
+use super::file_work::{FileWork, Step};
 use crate::cleaner::{CleanView, CleanedGroup, INDEX_SUFFIXES, LastRecord, LastRecords, SegmentView};
 use crate::disk::Disk;
-use crate::error::{At, Result};
-use crate::files::{SWAP, file_name};
+use crate::error::Result;
 
 impl<D: Disk> Log<D> {
     /// What a cleaning needs to know; nothing at or after `last_stable_offset` will be cleaned.
@@ -66,32 +67,50 @@ impl<D: Disk> Log<D> {
     /// # Errors
     /// IO. The log is as before unless `Log::is_failed`.
     pub fn replace_segments(&mut self, group: CleanedGroup<D>, now: Timestamp) -> Result<Option<CleanedGroup<D>>> {
+        match self.begin_exchange(group)? {
+            Exchange::Refused(group) => Ok(Some(group)),
+            Exchange::Begun(mut work) => {
+                work.run();
+                self.end_work(work, now).map(|()| None)
+            }
+        }
+    }
+
+    /// As `replace_segments`, in memory only: what is left is done to the files. Not for a group with aborted transactions,
+    /// whose index is found by its name.
+    ///
+    /// # Errors
+    /// IO; the log is as before.
+    pub fn begin_exchange(&mut self, group: CleanedGroup<D>) -> Result<Exchange<D>> {
         if self.failed {
             return Err(self.failure());
         }
-        let Some(at) = self.position_of_group(&group) else { return Ok(Some(group)) };
-        if let Err(error) = self.stage(&group) {
-            group.discard();
-            return Err(error);
+        let Some(at) = self.position_of_group(&group).filter(|_| self.turn.take()) else {
+            return Ok(Exchange::Refused(group));
+        };
+        let CleanedGroup { segment, replaced, files, .. } = group;
+        let base_offset = segment.base_offset;
+        let pinned = segment.pin(&files);
+        let stage = INDEX_SUFFIXES.into_iter().chain(["log"]).map(|kind| Step::Stage(base_offset, kind));
+        let delete = replaced.iter().flat_map(|base_offset| {
+            ["log"].into_iter().chain(INDEX_SUFFIXES).map(|kind| Step::Delete(*base_offset, kind))
+        });
+        let swap = ["log"].into_iter().chain(INDEX_SUFFIXES).map(|kind| Step::Swap(base_offset, kind));
+        let mut steps: Vec<Step> = stage.chain(delete).chain(swap).collect();
+        let old: Vec<_> = self.segments.splice(at..at + replaced.len(), [segment]).collect();
+        if pinned.is_ok() {
+            steps.extend(self.superseded_snapshots().into_iter().map(Step::RemoveSnapshot));
+        } else {
+            // Nothing is done, and the segments are put back.
+            steps.clear();
         }
-        // From here on a start would complete the exchange: so must this process, or touch the log no more.
-        self.failed = true;
-        for base_offset in &group.replaced {
-            for suffix in ["log"].into_iter().chain(INDEX_SUFFIXES) {
-                self.rename_deleted(*base_offset, suffix, now)?;
-            }
-        }
-        let base_offset = group.segment.base_offset;
-        for suffix in ["log"].into_iter().chain(INDEX_SUFFIXES) {
-            self.rename(base_offset, (suffix, SWAP), (suffix, ""))?;
-        }
-        self.failed = false;
-        for old in self.segments.splice(at..at + group.replaced.len(), [group.segment]) {
-            old.close();
+        let mut work = FileWork::new(self, steps, 0, old);
+        if let Err(error) = pinned {
+            work.fail(error);
+            return Err(self.end_work(work, Timestamp(0)).err().unwrap_or_else(|| self.failure()));
         }
         self.unsynced.directory_changed();
-        self.remove_superseded_snapshots();
-        Ok(None)
+        Ok(Exchange::Begun(work))
     }
 
     /// Where the segments of the group are, if they are there and none is appended to.
@@ -103,33 +122,13 @@ impl<D: Disk> Log<D> {
         let is_active = at + group.replaced.len() >= self.segments.len();
         (is_same && !is_active && group.truncations == self.truncations).then_some(at)
     }
+}
 
-    /// Renames the cleaned files to `.swap`, the log last.
-    fn stage(&self, group: &CleanedGroup<D>) -> Result<()> {
-        let base_offset = group.segment.base_offset;
-        let mut outcome = Ok(());
-        for suffix in INDEX_SUFFIXES.into_iter().chain(["log"]) {
-            outcome = outcome.and_then(|()| self.rename(base_offset, (suffix, group.files.suffix), (suffix, SWAP)));
-        }
-        if outcome.is_err() {
-            for suffix in INDEX_SUFFIXES {
-                // Left alone they are removed by the next start, with the log file that is still `.cleaned`.
-                if let Err(error) = self.remove_file(&(file_name(base_offset, suffix) + SWAP)) {
-                    tracing::warn!(%error, "a file of an abandoned exchange stays");
-                }
-            }
-        }
-        outcome
-    }
-
-    /// Renames a file of a segment, if it is there.
-    fn rename(&self, base_offset: i64, from: (&str, &str), to: (&str, &str)) -> Result<()> {
-        let kind = from.0;
-        let name = |(kind, end): (&str, &str)| self.files.directory.join(file_name(base_offset, kind) + end);
-        let (from, to) = (name(from), name(to));
-        match self.files.disk().rename(&from, &to) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && kind != "log" => Ok(()),
-            renamed => renamed.at("rename", &from),
-        }
-    }
+/// What became of an exchange.
+#[derive(Debug)]
+pub enum Exchange<D: Disk> {
+    /// The files are to be renamed.
+    Begun(FileWork<D>),
+    /// The log is not what it was when the cleaning began, or other work on its files runs.
+    Refused(CleanedGroup<D>),
 }

@@ -4,10 +4,9 @@
 use milena_types::{Offset, Timestamp};
 
 use super::Log;
+use super::file_work::{FileWork, Step};
 use crate::disk::Disk;
 use crate::error::{At, Result};
-use crate::files::{DELETED, file_name};
-use crate::segment::Segment;
 
 impl<D: Disk> Log<D> {
     /// Raises the log start to `offset` (`DeleteRecords`, a leader's log start); lower ones change nothing. Whether it
@@ -32,6 +31,19 @@ impl<D: Disk> Log<D> {
     /// # Errors
     /// IO.
     pub fn delete_old_segments(&mut self, high_watermark: Offset, now: Timestamp) -> Result<usize> {
+        let Some(mut work) = self.begin_deletion(high_watermark, now)? else { return Ok(0) };
+        work.run();
+        let count = work.deleted_segments();
+        self.end_work(work, now)?;
+        Ok(count)
+    }
+
+    /// Takes segments out of the log that are wholly below `high_watermark` and past retention; what is left is done to their
+    /// files. `None` if there are none, or while other work of this kind runs.
+    ///
+    /// # Errors
+    /// IO.
+    pub fn begin_deletion(&mut self, high_watermark: Offset, now: Timestamp) -> Result<Option<FileWork<D>>> {
         let mut count = self.below_log_start();
         if self.config.cleanup_delete {
             count = count.max(self.past_retention_time(now)?).max(self.past_retention_size());
@@ -46,10 +58,26 @@ impl<D: Disk> Log<D> {
                 self.roll(now)?;
             }
         }
-        for _ in 0..count {
-            self.delete_first(now)?;
+        if count == 0 || !self.turn.take() {
+            return Ok(None);
         }
-        Ok(count)
+        // Once the log file has its new name the segment is gone; what then still lies there without it is removed by the next
+        // start.
+        let mut steps = Vec::new();
+        for segment in self.segments.drain(..count) {
+            segment.close();
+            let kinds = ["log", "index", "timeindex", "txnindex"];
+            steps.extend(kinds.map(|kind| Step::Delete(segment.base_offset, kind)));
+            if let Ok(at) = self.snapshots.binary_search(&segment.base_offset) {
+                self.snapshots.remove(at);
+                steps.push(Step::RemoveSnapshot(segment.base_offset));
+            }
+        }
+        let work = FileWork::new(self, steps, count, Vec::new());
+        let next = self.segments.first().map_or(0, |first| first.base_offset);
+        self.advance_log_start(Offset(next))?;
+        self.unsynced.directory_changed();
+        Ok(Some(work))
     }
 
     /// Segments at the beginning that end at or below the log start.
@@ -90,62 +118,5 @@ impl<D: Disk> Log<D> {
             count += 1;
         }
         count
-    }
-
-    /// Takes the first segment, which is not the last, out of the log. Once its log file has its new name it is gone;
-    /// what then still lies there without it is removed by the next start.
-    fn delete_first(&mut self, now: Timestamp) -> Result<()> {
-        let Some(first) = self.segments.first() else { return Ok(()) };
-        let base_offset = first.base_offset;
-        self.rename_deleted(base_offset, "log", now)?;
-        first_closed(&mut self.segments);
-        let next = self.segments.first().map_or(0, |first| first.base_offset);
-        self.advance_log_start(Offset(next))?;
-        self.unsynced.directory_changed();
-        for suffix in ["index", "timeindex", "txnindex"] {
-            if let Err(error) = self.rename_deleted(base_offset, suffix, now) {
-                tracing::warn!(%error, "a file of a deleted segment stays");
-            }
-        }
-        if self.snapshots.contains(&base_offset)
-            && let Err(error) = self.remove_snapshot(base_offset)
-        {
-            tracing::warn!(%error, "a producer snapshot of a deleted segment stays");
-        }
-        Ok(())
-    }
-
-    pub(super) fn rename_deleted(&mut self, base_offset: i64, suffix: &str, now: Timestamp) -> Result<()> {
-        let when = now.0.saturating_add(self.config.file_delete_delay_ms);
-        let from = self.files.path(base_offset, suffix);
-        let to = self.files.directory.join(file_name(base_offset, suffix) + DELETED);
-        match self.files.disk().rename(&from, &to) {
-            Ok(()) => self.deleted.push((when, to)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error).at("rename", &from),
-        }
-        Ok(())
-    }
-
-    /// Removes renamed files whose time has come. How many.
-    ///
-    /// # Errors
-    /// IO.
-    pub fn remove_deleted_files(&mut self, now: Timestamp) -> Result<usize> {
-        let before = self.deleted.len();
-        while let Some(at) = self.deleted.iter().position(|(when, _)| *when <= now.0) {
-            let path = self.deleted.get(at).map(|(_, path)| path.clone()).unwrap_or_default();
-            match self.files.disk().remove(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).at("remove", &path),
-                _ => _ = self.deleted.swap_remove(at),
-            }
-        }
-        Ok(before - self.deleted.len())
-    }
-}
-
-fn first_closed<D: Disk>(segments: &mut Vec<Segment<D>>) {
-    for segment in segments.drain(..1) {
-        segment.close();
     }
 }

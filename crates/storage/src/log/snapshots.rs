@@ -38,21 +38,25 @@ impl<D: Disk> Log<D> {
     }
 
     pub(super) fn remove_superseded_snapshots(&mut self) {
-        let begins = self.snapshots.iter().rev().find(|known| **known <= self.saved_recovery_point).copied();
-        let newest = self.snapshots.last().copied();
-        let Log { files, segments, snapshots, .. } = self;
-        snapshots.retain(|known| {
-            let at_base = segments.binary_search_by_key(known, |segment| segment.base_offset).is_ok();
-            if at_base || Some(*known) == begins || Some(*known) == newest {
-                return true;
-            }
-            let path = files.path(*known, SNAPSHOT_SUFFIX);
+        for offset in self.superseded_snapshots() {
+            let path = self.files.path(offset, SNAPSHOT_SUFFIX);
             // One too many does no harm: the next start removes it.
-            if let Err(error) = files.disk().remove(&path) {
+            if let Err(error) = self.files.disk().remove(&path) {
                 tracing::debug!(%error, path = %path.display(), "an old producer snapshot stays");
             }
-            false
-        });
+        }
+    }
+
+    /// Forgets those that are not kept; the files are to be removed.
+    pub(super) fn superseded_snapshots(&mut self) -> Vec<i64> {
+        let begins = self.snapshots.iter().rev().find(|known| **known <= self.saved_recovery_point).copied();
+        let newest = self.snapshots.last().copied();
+        let Log { segments, snapshots, .. } = self;
+        let is_kept = |known: &i64| {
+            let at_base = segments.binary_search_by_key(known, |segment| segment.base_offset).is_ok();
+            at_base || Some(*known) == begins || Some(*known) == newest
+        };
+        snapshots.extract_if(.., |known| !is_kept(known)).collect()
     }
 
     /// Keeps snapshots at segment bases and the newest of the others if it is after the last base.

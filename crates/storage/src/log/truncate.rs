@@ -32,6 +32,7 @@ impl<D: Disk> Log<D> {
     }
 
     fn truncate_within(&mut self, offset: Offset, now: Timestamp) -> Result<()> {
+        self.await_work()?;
         self.truncations += 1;
         self.forget_damage_from(offset.0);
         // What is written in the place of what is cut off was not cleaned.
@@ -92,6 +93,9 @@ impl<D: Disk> Log<D> {
     }
 
     fn restart(&mut self, offset: Offset, now: Timestamp) -> Result<()> {
+        self.await_work()?;
+        // Of files that could not be renamed the names are free for others now.
+        self.deleted.retain(|(_, path)| path.extension().is_some_and(|end| end == "deleted"));
         self.truncations += 1;
         self.damaged.clear();
         self.cleaned_to = None;

@@ -5,10 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use milena_records::{BatchBuilder, BuilderConfig, ValidBatch, end_transaction_marker};
+use milena_protocol::Records;
+use milena_records::{BatchBuilder, Batches, BuilderConfig, ValidBatch, end_transaction_marker};
 use milena_storage::disk::RealDisk;
 use milena_storage::{
-    AppendContext, AppendOrigin, CleanError, Cleaner, CleanerLimits, Error, FileCache, Log, LogConfig,
+    AppendContext, AppendOrigin, CleanError, Cleaner, CleanerLimits, Error, Exchange, FileCache, Log, LogConfig,
+    LogOpen,
 };
 use milena_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 
@@ -117,6 +119,121 @@ fn a_log_that_was_cut_meanwhile_keeps_its_segments() {
         name.ends_with(".cleaned") || name.ends_with(".swap")
     };
     assert!(!fs::read_dir(&directory).unwrap().any(is_leftover));
+}
+
+/// The first offset each read from an offset on gives.
+fn readable(log: &Log<RealDisk>) -> Vec<i64> {
+    let end = log.log_end_offset();
+    let read = |from: i64| {
+        let read = log.read(Offset(from), 1 << 20, end, true).unwrap();
+        let Records::File(slice) = &read.records else { panic!("{read:?}") };
+        let mut bytes = vec![0; slice.len as usize];
+        slice.source.read_exact_at(&mut bytes, slice.position).unwrap();
+        let batches: Vec<_> = Batches::new(bytes.into()).map(Result::unwrap).collect();
+        batches.iter().for_each(|batch| batch.verify_crc().unwrap());
+        batches.iter().map(|batch| batch.header.last_offset().0).find(|last| *last >= from).unwrap()
+    };
+    (log.log_start_offset().0..end.0).map(read).collect()
+}
+
+#[test]
+fn an_exchange_is_read_from_before_and_after_its_files_are_renamed_though_few_may_be_open() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = root.path().join("t-0");
+    let config = LogConfig {
+        segment_bytes: 2000,
+        index_interval_bytes: 100,
+        cleanup_compact: true,
+        delete_retention_ms: 0,
+        ..LogConfig::default()
+    };
+    let mut log = Log::create(&FileCache::new(RealDisk, 0), &directory, &Arc::new(config), None, NOW).unwrap();
+    for at in 0..200 {
+        records(&mut log, BuilderConfig::default(), &[(&format!("key {}", at % 50), Some(&format!("value {at}")))]);
+    }
+    assert!(log.segment_count() > 6);
+    let view = log.clean_view(log.log_end_offset());
+    let plan = view.plan(NOW).unwrap();
+    let mut cleaning =
+        Cleaner::new(limits(100), [1, 2]).begin(view, plan, log.last_records(), NOW, &mut |_| true).unwrap();
+    let mut exchanges = 0;
+    while let Some(group) = cleaning.next_group(&mut |_| true).unwrap() {
+        assert!(!group.has_aborted());
+        let Exchange::Begun(mut work) = log.begin_exchange(group).unwrap() else { panic!("refused") };
+        let before = readable(&log);
+        // One at a time.
+        assert!(log.begin_deletion(log.log_end_offset(), Timestamp(i64::MAX)).unwrap().is_none());
+        work.run();
+        assert_eq!(readable(&log), before);
+        log.end_work(work, NOW).unwrap();
+        assert_eq!(readable(&log), before);
+        exchanges += 1;
+    }
+    assert!(exchanges > 0);
+    let after = readable(&log);
+    assert!(after.iter().enumerate().any(|(at, offset)| at as i64 != *offset), "something was removed");
+    log.close().unwrap();
+    let open = LogOpen {
+        recovery_point: log.log_end_offset(),
+        log_start_offset: Offset(0),
+        clean_shutdown: true,
+        cleaned_to: None,
+        now: NOW,
+    };
+    let (log, _) = Log::open(&FileCache::new(RealDisk, 64), &directory, log.config(), open).unwrap();
+    assert_eq!(readable(&log), after);
+}
+
+#[test]
+fn who_cuts_a_log_waits_until_the_files_of_an_exchange_have_their_names() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = root.path().join("t-0");
+    let mut log = log(&directory, 200);
+    for at in 0..20 {
+        records(&mut log, BuilderConfig::default(), &[("key", Some(&format!("value {at}")))]);
+    }
+    let view = log.clean_view(log.log_end_offset());
+    let plan = view.plan(NOW).unwrap();
+    let mut cleaning =
+        Cleaner::new(limits(100), [1, 2]).begin(view, plan, log.last_records(), NOW, &mut |_| true).unwrap();
+    let group = cleaning.next_group(&mut |_| true).unwrap().unwrap();
+    let Exchange::Begun(mut work) = log.begin_exchange(group).unwrap() else { panic!("refused") };
+    let log = std::sync::Mutex::new(log);
+    std::thread::scope(|scope| {
+        let (log, (cutting, begun)) = (&log, std::sync::mpsc::channel());
+        scope.spawn(move || {
+            let mut log = log.lock().unwrap();
+            cutting.send(()).unwrap();
+            log.truncate_fully_and_start_at(Offset(0), NOW).unwrap();
+        });
+        begun.recv().unwrap();
+        work.run();
+        log.lock().unwrap().end_work(work, NOW).unwrap();
+    });
+    let mut log = log.into_inner().unwrap();
+    assert_eq!((log.log_end_offset(), log.segment_count()), (Offset(0), 1));
+    for at in 0..20 {
+        records(&mut log, BuilderConfig::default(), &[("key", Some(&format!("other {at}")))]);
+    }
+    assert_eq!(readable(&log), (0..20).collect::<Vec<_>>());
+    assert_eq!(offsets(&directory), (0..20).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_log_start_is_remembered_until_what_lies_before_it_is_out_of_the_way() {
+    let root = tempfile::tempdir().unwrap();
+    let mut log = log(&root.path().join("t-0"), 200);
+    for at in 0..20 {
+        records(&mut log, BuilderConfig::default(), &[("key", Some(&format!("value {at}")))]);
+    }
+    let start = Offset(log.closed_segments().len() as i64 / 2 * 2);
+    log.advance_log_start(start).unwrap();
+    let mut work = log.begin_deletion(log.log_end_offset(), NOW).unwrap().unwrap();
+    assert!(work.deleted_segments() > 0);
+    assert_eq!(log.log_start_to_checkpoint(), Some(log.log_start_offset()));
+    work.run();
+    log.end_work(work, NOW).unwrap();
+    assert_eq!(readable(&log).first(), Some(&log.log_start_offset().0));
 }
 
 #[test]
