@@ -16,11 +16,10 @@ const KILL_ROUNDS: &str = "10";
 const CHAOS: [&str; 7] = ["chaos-groups", "--seconds", "20", "--members", "6", "--partitions", "12"];
 
 /// How many rounds of each kind of fault CI runs.
-const FAULTS: [(&str, &str); 2] = [("kill-calls", "20"), ("fail-syncs", "8")];
+const FAULTS: [(&str, &str); 3] = [("kill-calls", "20"), ("fail-syncs", "8"), ("corrupt", "40")];
 
-/// How many cycles of a full disk CI runs, half of them without a reserve; `cargo xtask full-disk` runs more. From the third of a
-/// kind on some fail: recovery on a disk that is still full, and 5 s until records are taken again, are open.
-const FULL_DISK_CYCLES: &str = "4";
+/// How many cycles of a full disk CI runs, half of them without a reserve; `cargo xtask full-disk` runs more.
+const FULL_DISK_CYCLES: &str = "10";
 
 /// How long CI fuzzes each target; `cargo xtask fuzz` runs longer.
 const FUZZ_SECONDS: u32 = 5;
@@ -112,12 +111,13 @@ fn unit_tests(log: &Path) -> anyhow::Result<Counts> {
     counted(ended, count_cargo_test(&read(log)))
 }
 
-/// The parts of the conformance run, in lanes beside each other: most of each part's time is waiting. What the second lane
-/// does not do is the last one's.
-const LANES: [[&str; 2]; 3] = [
+/// The parts of the conformance run, in lanes beside each other: most of each part's time is waiting. What the others
+/// do not do is the last one's.
+const LANES: [[&str; 2]; 4] = [
     ["--parts", "scripts"],
     ["--parts", "separate,mixed,cluster,failover,members"],
-    ["--without", "scripts,separate,mixed,cluster,failover,members"],
+    ["--parts", "elections,swap"],
+    ["--without", "scripts,separate,mixed,cluster,failover,members,elections,swap"],
 ];
 
 /// The conformance run in lanes. The logs of all but the first have names of their own.

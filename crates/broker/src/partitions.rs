@@ -24,6 +24,7 @@ mod parked_fetch;
 mod partition;
 mod pending_produce;
 mod quarantine;
+mod read_outcome;
 mod read_replica;
 mod rebuilding;
 mod refusal;

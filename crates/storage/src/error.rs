@@ -56,10 +56,14 @@ impl Error {
             && matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
     }
 
-    /// Whether the device has the bytes and cannot read them: those bytes are lost here, others need not be.
+    /// Whether bytes are lost here, others need not be: they are not what they were, or the device cannot read them.
     #[must_use]
-    pub fn is_unreadable(&self) -> bool {
-        matches!(self, Error::Io { operation: "read", source, .. } if is_unreadable(source))
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Error::Corrupt { .. } => true,
+            Error::Io { operation: "read", source, .. } => is_unreadable(source),
+            _ => false,
+        }
     }
 }
 

@@ -123,10 +123,10 @@ impl<D: Disk> FileCache<D> {
         // A slot reopened since it was listed is there twice.
         live.dedup_by_key(|(_, slot)| Arc::as_ptr(slot));
         let closing = if live.len() > self.open_max * 3 / 4 { live.len() - self.open_max * 3 / 4 } else { 0 };
-        for (_, slot) in live.drain(..closing) {
-            slot.close();
-        }
-        open.extend(live.iter().map(|(_, slot)| Arc::downgrade(slot)));
+        let (used_least, used) = live.split_at(closing);
+        // Those that are pinned stay open.
+        let kept = used_least.iter().filter(|(_, slot)| !slot.close()).chain(used);
+        open.extend(kept.map(|(_, slot)| Arc::downgrade(slot)));
     }
 }
 
@@ -150,5 +150,22 @@ mod tests {
         assert!(cache.get_open(&slots[0]).is_some(), "always in use");
         assert!(cache.get_open(&slots[1]).is_none());
         assert!(cache.get_open(&slots[99]).is_some());
+    }
+
+    #[test]
+    fn a_pinned_file_is_not_closed_until_it_is_unpinned() {
+        let cache = FileCache::new(SimulatedDisk::new(1), 16);
+        let open = |at: usize| {
+            let slot = Arc::new(Slot::default());
+            cache.get(&slot, &PathBuf::from(format!("/{at}")), OpenMode::Create).unwrap();
+            slot
+        };
+        let pinned = open(0);
+        cache.pin(&pinned, Path::new("/0")).unwrap();
+        let others: Vec<_> = (1..100).map(open).collect();
+        assert!(!pinned.close() && cache.get_open(&pinned).is_some() && cache.get_open(&others[0]).is_none());
+        pinned.unpin();
+        let _more: Vec<_> = (100..200).map(open).collect();
+        assert!(cache.get_open(&pinned).is_none());
     }
 }

@@ -81,9 +81,14 @@ pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
     let rounds = flags.rounds.unwrap_or(1000);
     for round in 1..=rounds {
         let from = if random.below(2) == 0 { "clean" } else { "killed" };
-        let (kind, in_metadata, role) = *pick(&KINDS, &mut random).context("a kind")?;
         restore(&node, &stopped.join(from))?;
-        let Some(path) = choose(&node.data(), kind, in_metadata, &mut random)? else { continue };
+        // Some kinds are not there after either end.
+        let (kind, role, path) = loop {
+            let (kind, in_metadata, role) = *pick(&KINDS, &mut random).context("a kind")?;
+            if let Some(path) = choose(&node.data(), kind, in_metadata, &mut random)? {
+                break (kind, role, path);
+            }
+        };
         let damage = damage(&path, &mut random)?;
         let file = path.strip_prefix(node.data())?.display().to_string();
         let outcome = judge(&node, role, &path, ledger.clone());

@@ -4,18 +4,15 @@
 
 use super::parked_fetch::ParkedFetch;
 use super::partition::{Inner, Partition};
+use super::read_outcome::ReadOutcome;
 use super::read_replica::nearer_replica;
 use super::waiting::Wakes;
 use crate::broker::Broker;
 use crate::partitions::Lookup;
 use milena_protocol::messages::FetchResponse;
-use milena_protocol::messages::fetch_response::{
-    AbortedTransaction, EpochEndOffset, FetchableTopicResponse, PartitionData,
-};
+use milena_protocol::messages::fetch_response::FetchableTopicResponse;
 use milena_protocol::{Records, Text};
-use milena_replication::{
-    FetchContext, Isolation, PartitionOutcome, ReadBound, ReadRequest, ReplicaFetch, RequestedPartition, TopicKey,
-};
+use milena_replication::{FetchContext, Isolation, ReadRequest, ReplicaFetch, RequestedPartition, TopicKey};
 use milena_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionIndex, Uuid};
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,48 +51,12 @@ pub(crate) struct FetchWork {
     wanted: Vec<Wanted>,
 }
 
-/// What one partition's read gave.
-struct ReadOutcome {
-    error: ErrorCode,
-    /// What was asked for cannot be read.
-    is_damaged: bool,
-    bound: Option<ReadBound>,
-    log_start: Offset,
-    records: Records,
-    aborted: Option<Vec<AbortedTransaction>>,
-    diverging: Option<(LeaderEpoch, Offset)>,
-    /// Where the consumer had better read.
-    preferred: Option<BrokerId>,
-}
-
 /// What a pass over all partitions gave.
 pub(crate) struct Pass {
     /// Who may go on because followers came further.
     wakes: Vec<Wakes>,
     outcomes: Vec<ReadOutcome>,
     is_enough: bool,
-}
-
-impl ReadOutcome {
-    fn failed(error: ErrorCode) -> Self {
-        Self {
-            error,
-            is_damaged: false,
-            bound: None,
-            log_start: Offset(-1),
-            records: Records::EMPTY,
-            aborted: None,
-            diverging: None,
-            preferred: None,
-        }
-    }
-
-    /// What was asked for is damaged. Where others have it one of them will lead: the client shall ask again, and not give up.
-    fn damaged(inner: &Inner) -> Self {
-        let has_peers = inner.state.isr().committed().len() > 1;
-        let error = if has_peers { ErrorCode::KAFKA_STORAGE_ERROR } else { ErrorCode::CORRUPT_MESSAGE };
-        Self { is_damaged: true, ..Self::failed(error) }
-    }
 }
 
 impl FetchWork {
@@ -369,41 +330,6 @@ impl FetchWork {
                 ..Default::default()
             }),
         }
-    }
-}
-
-impl ReadOutcome {
-    /// Whether the reader is to go elsewhere, or back: it is told at once.
-    fn is_redirect(&self) -> bool {
-        self.diverging.is_some() || self.preferred.is_some()
-    }
-
-    fn for_session(&self) -> PartitionOutcome {
-        PartitionOutcome {
-            records_size: self.records.len(),
-            high_watermark: self.bound.map_or(Offset(-1), |bound| bound.high_watermark),
-            log_start_offset: self.log_start,
-            error: self.error,
-            has_redirect: self.is_redirect(),
-        }
-    }
-
-    fn into_data(self, index: i32) -> PartitionData {
-        let mut data = PartitionData {
-            partition_index: index,
-            error_code: self.error.0,
-            high_watermark: self.bound.map_or(-1, |bound| bound.high_watermark.0),
-            last_stable_offset: self.bound.map_or(-1, |bound| bound.last_stable_offset.0),
-            log_start_offset: self.log_start.0,
-            aborted_transactions: self.aborted,
-            preferred_read_replica: self.preferred.map_or(-1, |id| id.0),
-            records: Some(self.records),
-            ..Default::default()
-        };
-        if let Some((epoch, end)) = self.diverging {
-            data.diverging_epoch = EpochEndOffset { epoch: epoch.0, end_offset: end.0, ..Default::default() };
-        }
-        data
     }
 }
 

@@ -295,21 +295,33 @@ pub(super) fn remove_files(broker: &Broker) {
         }
     }
     for partition in broker.partitions.all() {
-        let mut inner = partition.lock();
-        let is_due = inner.log.next_file_deletion().is_some_and(|at| at <= now);
-        let doomed = if is_due { inner.log.take_deleted_files(now) } else { Vec::new() };
+        remove_segments(broker, &partition, now);
+    }
+}
+
+/// Removing a large file takes long, and nobody shall wait for it.
+fn remove_segments(broker: &Broker, partition: &Partition, now: Timestamp) {
+    let mut inner = partition.lock();
+    let is_due = inner.log.next_file_deletion().is_some_and(|at| at <= now);
+    let mut doomed = if is_due { inner.log.take_deleted_files(now) } else { Vec::new() }.into_iter();
+    drop(inner);
+    while let Some(path) = doomed.next() {
+        // One that could not be renamed has a name that may be another log's soon.
+        let is_renamed = path.extension().is_some_and(|end| end == "deleted");
+        let inner = (!is_renamed).then(|| partition.lock());
+        if inner.as_ref().is_some_and(|inner| inner.is_leaving) {
+            return;
+        }
+        let removed = RealDisk.remove(&path);
         drop(inner);
-        // Removing a large file takes long, and nobody shall wait for it.
-        for path in doomed {
-            match RealDisk.remove(&path) {
-                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                    let error = milena_storage::Error::Io { operation: "remove", path: path.clone(), source };
-                    let mut inner = partition.lock();
-                    inner.log.put_back_deleted_file(path, now);
-                    inner.storage_failed(&error, "deleted segments cannot be removed");
-                }
-                _ => {}
+        match removed {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                let error = milena_storage::Error::Io { operation: "remove", path: path.clone(), source };
+                let mut inner = partition.lock();
+                inner.log.put_back_deleted_files(std::iter::once(path).chain(doomed), broker.now());
+                return inner.storage_failed(&error, "deleted segments cannot be removed");
             }
+            _ => {}
         }
     }
 }

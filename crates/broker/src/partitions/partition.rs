@@ -10,9 +10,8 @@ use crate::broker::Broker;
 use crate::log_dirs::Directory;
 use crate::settings::BrokerSettings;
 use arc_swap::ArcSwap;
-use milena_protocol::Records;
-use milena_protocol::Text;
 use milena_protocol::messages::fetch_response::AbortedTransaction;
+use milena_protocol::{Records, Text};
 use milena_records::ValidBatch;
 use milena_replication::{AckState, Assignment, Durability, Isolation, PartitionConfig, PartitionState};
 use milena_storage::disk::RealDisk;
@@ -186,10 +185,8 @@ impl Partition {
     pub(crate) fn leave(&self) -> Wakes {
         let mut inner = self.lock();
         inner.is_leaving = true;
-        // Its directory is about to be another's.
-        if let Err(error) = inner.log.await_work() {
-            tracing::debug!(partition = %self, %error, "the log of a partition that goes away");
-        }
+        // Its directory is about to be another's. What went wrong with its files matters no more.
+        let _ = inner.log.await_work();
         inner.state.go_offline();
         inner.wakes()
     }
@@ -307,7 +304,7 @@ impl Inner {
     /// Reads below `bound`.
     ///
     /// # Errors
-    /// `OFFSET_OUT_OF_RANGE`, `KAFKA_STORAGE_ERROR`, `CORRUPT_MESSAGE`.
+    /// `OFFSET_OUT_OF_RANGE`, `KAFKA_STORAGE_ERROR`; `CORRUPT_MESSAGE`, upon which the log is to be looked through.
     pub(crate) fn read(
         &self,
         from: Offset,
@@ -324,9 +321,7 @@ impl Inner {
                 Ok(read)
             }
             Err(ReadError::OutOfRange { .. }) => Err(ErrorCode::OFFSET_OUT_OF_RANGE),
-            // Whoever answers a client with it has the log looked through, which says what is damaged.
-            Err(ReadError::Storage(milena_storage::Error::Corrupt { .. })) => Err(ErrorCode::CORRUPT_MESSAGE),
-            Err(ReadError::Storage(error)) if error.is_unreadable() => Err(ErrorCode::CORRUPT_MESSAGE),
+            Err(ReadError::Storage(error)) if error.is_damage() => Err(ErrorCode::CORRUPT_MESSAGE),
             Err(ReadError::Storage(error)) => {
                 self.storage_failed(&error, "a read failed");
                 Err(ErrorCode::KAFKA_STORAGE_ERROR)

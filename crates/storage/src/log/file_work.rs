@@ -126,6 +126,8 @@ impl<D: Disk> FileWork<D> {
         if outcome.is_err() && !self.is_staged {
             self.take_stage_back(&steps);
         }
+        // Log files last: an index without its log would tell that the log was lost.
+        self.deleted.sort_by_key(|path| path.extension().is_some_and(|end| end == "log"));
         // Who waits for the turn has the lock that `end_work` needs.
         self.turn.end(if outcome.is_ok() { State::Idle } else { State::Failed });
         self.outcome = Some(outcome);
@@ -159,8 +161,11 @@ impl<D: Disk> FileWork<D> {
         match self.files.disk().rename(&from, &to).at("rename", &from) {
             Ok(()) => self.deleted.push(to),
             Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
-            // It is removed under the name it has.
-            Err(error) if error.is_out_of_space() && self.replaced.is_empty() => self.deleted.push(from),
+            // Without room for the new name it is removed under the one it has. A crash before brings it back.
+            Err(error) if self.replaced.is_empty() => {
+                tracing::warn!(%error, "a deleted segment keeps its name until it is removed");
+                self.deleted.push(from);
+            }
             Err(error) => return Err(error),
         }
         Ok(())
@@ -204,8 +209,7 @@ impl<D: Disk> Log<D> {
     /// Takes work back that ran.
     ///
     /// # Errors
-    /// Those the work met. The log is as before it unless `Log::is_failed`, or it was a deletion: its files come back with the
-    /// next start.
+    /// Those an exchange met. The log is as before it unless `Log::is_failed`.
     pub fn end_work(&mut self, mut work: FileWork<D>, now: Timestamp) -> Result<()> {
         let outcome = work.outcome.take().unwrap_or_else(|| Err(self.failure()));
         // Another log has taken its place, or its files were given up.
@@ -254,9 +258,9 @@ impl<D: Disk> Log<D> {
         self.deleted.extract_if(.., |(when, _)| *when <= now.0).map(|(_, path)| path).collect()
     }
 
-    /// Could not be removed.
-    pub fn put_back_deleted_file(&mut self, path: PathBuf, now: Timestamp) {
-        self.deleted.push((now.0, path));
+    /// Could not be removed, in the order in which they were to be.
+    pub fn put_back_deleted_files(&mut self, paths: impl IntoIterator<Item = PathBuf>, now: Timestamp) {
+        self.deleted.extend(paths.into_iter().map(|path| (now.0, path)));
     }
 
     /// Removes renamed files whose time has come. How many.
@@ -269,8 +273,7 @@ impl<D: Disk> Log<D> {
         while let Some(path) = paths.next() {
             match self.files.disk().remove(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    self.deleted.extend(paths.map(|path| (now.0, path)));
-                    self.put_back_deleted_file(path.clone(), now);
+                    self.put_back_deleted_files(std::iter::once(path.clone()).chain(paths), now);
                     return Err(error).at("remove", &path);
                 }
                 _ => count += 1,

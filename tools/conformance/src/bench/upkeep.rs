@@ -48,12 +48,8 @@ struct Subject {
 }
 
 const SUBJECTS: [Subject; 2] = [
-    Subject { topic: "events", has_keys: false, upkeep: &[("retention.bytes", "16777216")] },
-    Subject {
-        topic: "tables",
-        has_keys: true,
-        upkeep: &[("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0.2")],
-    },
+    Subject { topic: "events", has_keys: false, upkeep: &[("retention.bytes", "33554432")] },
+    Subject { topic: "tables", has_keys: true, upkeep: &[("cleanup.policy", "compact")] },
 ];
 
 /// The task.
@@ -93,7 +89,7 @@ pub(crate) fn run(flags: &Flags, report: &mut Report) -> anyhow::Result<()> {
 fn load(node: &Node, has_upkeep: bool, seconds: f64) -> anyhow::Result<Vec<(&'static str, Vec<Figure>)>> {
     for subject in &SUBJECTS {
         let upkeep = subject.upkeep.iter().filter(|_| has_upkeep);
-        let configs: Vec<(&str, &str)> = upkeep.chain([&("segment.bytes", "4194304")]).copied().collect();
+        let configs: Vec<(&str, &str)> = upkeep.chain([&("segment.bytes", "16777216")]).copied().collect();
         Wire::connect(node.port)?.create_topic(subject.topic, PARTITIONS, &configs)?;
     }
     let writers: Vec<_> = SUBJECTS
