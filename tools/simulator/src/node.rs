@@ -32,6 +32,8 @@ const OPEN_FILES: usize = 40;
 #[derive(Default)]
 pub(crate) struct Told {
     pub(crate) published: Vec<(Arc<Image>, Delta)>,
+    /// As of when that is everything.
+    pub(crate) caught_up: Option<Timestamp>,
     pub(crate) sent: Vec<(Destination, Outbound)>,
     pub(crate) leader: Option<BrokerId>,
     pub(crate) probes: Vec<Probe>,
@@ -55,6 +57,10 @@ impl MetadataListener for Ear {
     }
 
     fn kraft_version(&mut self, _level: i16) {}
+
+    fn caught_up(&mut self, as_of: Timestamp) {
+        self.told().caught_up = Some(as_of);
+    }
 }
 
 impl RaftSender for Ear {

@@ -33,6 +33,7 @@ impl World {
         act(process, local, &mut out);
         let mut turned = process.metadata.turn().is_ok();
         let published = std::mem::take(&mut process.ear.told().published);
+        let caught_up = process.ear.told().caught_up.take();
         // What the leader has committed is looked at before news tell it that it leads no more.
         let mut verdict = watch(&mut self.checkers, at, process);
         if let Some(broker) = &mut process.broker {
@@ -41,6 +42,7 @@ impl World {
                 verdict = verdict.and_then(|()| watch_broker(&mut self.checkers, at, broker));
             }
             if turned {
+                caught_up.into_iter().for_each(|as_of| broker.lease.note_caught_up(as_of));
                 broker.pump(local, &mut out);
             }
         }

@@ -16,7 +16,7 @@ use milena_protocol::messages::{
     BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
 };
 use milena_replication::Blessing;
-use milena_types::{BrokerId, ErrorCode, Offset, Uuid};
+use milena_types::{BrokerId, ErrorCode, Uuid};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
@@ -232,11 +232,11 @@ impl BrokerLifecycle {
 
     async fn heartbeat(&self, want_shut_down: bool) -> Result<BrokerHeartbeatResponse, ErrorCode> {
         let news = self.broker.log_dirs().news().borrow().clone();
-        let (sent, metadata_offset) = (self.broker.steady(), Offset(self.offset.get()));
+        let sent = self.broker.steady();
         let request = BrokerHeartbeatRequest {
             broker_id: self.identity.id.0,
             broker_epoch: self.broker.epoch(),
-            current_metadata_offset: metadata_offset.0,
+            current_metadata_offset: self.offset.get(),
             want_fence: false,
             want_shut_down,
             offline_log_dirs: news.offline,
@@ -245,7 +245,7 @@ impl BrokerLifecycle {
         };
         let response = ask(&*self.controller, request).await?;
         if response.error_code == 0 && !response.is_fenced {
-            self.broker.lease().renew(Blessing { sent, metadata_offset, answered: self.broker.steady() });
+            self.broker.lease().renew(Blessing { sent, answered: self.broker.steady() });
         }
         Ok(response)
     }

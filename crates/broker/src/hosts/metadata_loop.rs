@@ -76,6 +76,10 @@ pub(crate) struct MetadataLoop<D: Disk> {
     activating: Option<Offset>,
     in_flight: Option<InFlight>,
     retry_fetch_at: Timestamp,
+    /// When the fetch under way was sent.
+    fetch_sent: Timestamp,
+    /// When a fetch was sent that the leader has answered, and the high watermark it told.
+    told: Option<(Timestamp, Offset)>,
     fetched: Option<(bytes::Bytes, Offset)>,
     /// Callers that wait for a change of the voters.
     voter_changes: BTreeMap<Ticket, VoterChange>,
@@ -153,6 +157,8 @@ impl<D: Disk> MetadataLoop<D> {
             activating: None,
             in_flight: None,
             retry_fetch_at: now,
+            fetch_sent: now,
+            told: None,
             fetched: None,
             voter_changes: BTreeMap::new(),
             next_ticket: 0,
@@ -222,6 +228,7 @@ impl<D: Disk> MetadataLoop<D> {
         self.quorum.tick(now, &mut self.fx);
         self.tick_controller();
         self.settle()?;
+        self.tell_caught_up(now);
         self.expire_parked(now);
         self.fetch_if_due(now);
         self.settle()?;

@@ -7,7 +7,7 @@ use milena_metadata::{Delta, Image};
 use milena_raft::{KRaftState, SnapshotPolicy, VoterSet};
 use milena_storage::FileCache;
 use milena_storage::disk::RealDisk;
-use milena_types::Uuid;
+use milena_types::{Timestamp, Uuid};
 
 use super::{NodeError, bootstrap};
 use crate::broker::Broker;
@@ -53,6 +53,12 @@ impl MetadataListener for Publisher {
     fn kraft_version(&mut self, level: i16) {
         if let Some(broker) = &self.broker {
             broker.set_kraft_version(level);
+        }
+    }
+
+    fn caught_up(&mut self, as_of: Timestamp) {
+        if let Some(broker) = &self.broker {
+            broker.lease().note_caught_up(as_of);
         }
     }
 }

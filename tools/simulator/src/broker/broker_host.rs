@@ -127,8 +127,8 @@ pub(crate) struct BrokerHost {
     pub(super) is_asking: bool,
     /// Until when it may acknowledge alone.
     pub(crate) lease: Lease,
-    /// When the last heartbeat was sent, and with which metadata.
-    pub(super) beat: (Timestamp, Offset),
+    /// When the last heartbeat was sent.
+    pub(super) beat: Timestamp,
     pub(super) due: Due,
     pub(super) random: Random,
     /// Something changed that parked fetches and waiting producers may wait for.
@@ -199,7 +199,7 @@ impl BrokerHost {
                 if settings.has(Planted::LeaseTooLong) { SESSION_MS * 2 } else { SESSION_MS },
                 FETCH_TIMEOUT_MS,
             ),
-            beat: (now, Offset::NONE),
+            beat: now,
             due: Due { heartbeat: now, in_sync: now, checkpoints: now, sync: now, alter: now },
             random,
             dirty: false,

@@ -93,8 +93,9 @@ impl BrokerHost {
         // A log that knows no epochs can only be trusted up to the high watermark.
         let high_watermark = replica.state.high_watermark();
         if replica.log.latest_epoch().is_none() && replica.log.log_end_offset() > high_watermark {
-            truncate(replica, high_watermark, now, out)?;
+            self.cut(key, high_watermark, now, out)?;
         }
+        let replica = self.replicas.get(&key)?;
         Some(RequestedPartition {
             topic: TopicKey::Id(key.0),
             partition: key.1.0,
@@ -205,14 +206,7 @@ impl BrokerHost {
         if let Some(theirs) = data.diverging.filter(|_| !never_truncates) {
             let own = replica.log.epoch_end_offset(theirs.epoch).map(|(epoch, end)| EpochEnd { epoch, end });
             let to = truncation_offset(theirs, own, replica.log.log_end_offset());
-            if truncate(replica, to, now, out).is_none() {
-                return Taken::Lost;
-            }
-            if self.write_recovery_points().is_err() {
-                out.notes.push(Note::LogFailed);
-                return Taken::Lost;
-            }
-            return Taken::Done;
+            return if self.cut(key, to, now, out).is_some() { Taken::Done } else { Taken::Lost };
         }
         let appended = !data.records.is_empty();
         if appended {
@@ -252,19 +246,12 @@ impl BrokerHost {
         match after_out_of_range(expected, start, end) {
             OutOfRange::FetchAgain => {}
             OutOfRange::TruncateTo(to) => {
-                if truncate(replica, to, now, out).is_none() {
-                    return;
-                }
-                if self.write_recovery_points().is_err() {
-                    out.notes.push(Note::LogFailed);
+                if self.cut(key, to, now, out).is_none() {
                     return;
                 }
             }
             OutOfRange::StartAt(start) => {
-                let started = replica.log.truncate_fully_and_start_at(start, now);
-                replica.state.on_truncate(start);
-                replica.note_truncated();
-                if started.is_err() || self.write_recovery_points().is_err() {
+                if self.start_at(key, start, now).is_none() {
                     out.notes.push(Note::LogFailed);
                     return;
                 }
@@ -273,6 +260,43 @@ impl BrokerHost {
         if let Some(fetcher) = self.fetchers.get_mut(&leader) {
             fetcher.plan.ready(key);
         }
+    }
+
+    /// Cuts a log as the product does (INV-8): the recovery point on disk is lowered before. `None` if that failed, or the log.
+    fn cut(&mut self, key: PartitionKey, to: Offset, now: Timestamp, out: &mut Outbox) -> Option<()> {
+        let done = self.lower_recovery_point(key, to).and_then(|()| {
+            let replica = self.replicas.get_mut(&key)?;
+            let (from, high_watermark) = (replica.log.log_end_offset(), replica.state.high_watermark());
+            if replica.log.truncate_to(to, now).is_err() {
+                replica.state.go_offline();
+                return None;
+            }
+            replica.state.on_truncate(replica.log.log_end_offset());
+            replica.note_truncated();
+            let to = replica.log.log_end_offset().0;
+            out.notes.push(Note::Truncated { key, from: from.0, to, high_watermark: high_watermark.0 });
+            self.write_recovery_points().ok()
+        });
+        if done.is_none() {
+            out.notes.push(Note::LogFailed);
+        }
+        done
+    }
+
+    /// Begins a log anew; `None` if that failed.
+    fn start_at(&mut self, key: PartitionKey, start: Offset, now: Timestamp) -> Option<()> {
+        self.lower_recovery_point(key, Offset(0))?;
+        let replica = self.replicas.get_mut(&key)?;
+        let started = replica.log.truncate_fully_and_start_at(start, now);
+        replica.state.on_truncate(start);
+        replica.note_truncated();
+        started.ok()?;
+        self.write_recovery_points().ok()
+    }
+
+    fn lower_recovery_point(&mut self, key: PartitionKey, to: Offset) -> Option<()> {
+        let is_on_disk = self.replicas.get_mut(&key)?.log.lower_recovery_point(to);
+        if is_on_disk { self.write_recovery_points().ok() } else { Some(()) }
     }
 }
 
@@ -293,21 +317,6 @@ fn append_fetched(replica: &mut Replica, records: Bytes, now: Timestamp, out: &m
     replica.note_appended(&entries);
     out.notes.push(Note::Appended { key: replica.key, base, entries });
     Taken::Done
-}
-
-/// `None` if the log failed.
-fn truncate(replica: &mut Replica, to: Offset, now: Timestamp, out: &mut Outbox) -> Option<()> {
-    let (from, high_watermark) = (replica.log.log_end_offset(), replica.state.high_watermark());
-    if replica.log.truncate_to(to, now).is_err() {
-        replica.state.go_offline();
-        out.notes.push(Note::LogFailed);
-        return None;
-    }
-    replica.state.on_truncate(replica.log.log_end_offset());
-    replica.note_truncated();
-    let to = replica.log.log_end_offset().0;
-    out.notes.push(Note::Truncated { key: replica.key, from: from.0, to, high_watermark: high_watermark.0 });
-    Some(())
 }
 
 /// Makes everything appended durable before anything else is done.

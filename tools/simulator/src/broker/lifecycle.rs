@@ -51,7 +51,7 @@ impl BrokerHost {
 
     fn heartbeat(&mut self, now: Timestamp) -> BrokerHeartbeatRequest {
         let published = if self.is_first_image { Offset::NONE } else { self.image.offset };
-        self.beat = (now, published);
+        self.beat = now;
         BrokerHeartbeatRequest {
             broker_id: self.id().0,
             broker_epoch: self.epoch,
@@ -152,14 +152,13 @@ impl BrokerHost {
         if response.error_code != 0 || response.is_fenced {
             return;
         }
-        let (sent, metadata_offset) = self.beat;
-        let mut blessing = Blessing { sent, metadata_offset, answered: now };
+        let mut blessing = Blessing { sent: self.beat, answered: now };
         if self.settings.has(Planted::LeaseFromAnswer) {
             blessing.sent = now;
         }
         self.lease.renew(blessing);
         if self.settings.has(Planted::LeaseAtOnce) {
-            self.lease.renew(Blessing { metadata_offset: Offset(i64::MAX), ..blessing });
+            self.lease.note_caught_up(now);
         }
     }
 

@@ -26,6 +26,7 @@ impl<D: Disk> MetadataLoop<D> {
         {
             if let Effect::Send { request: Outbound::Fetch(asked), .. } = &effect {
                 self.in_flight = Some(InFlight::Fetch(*asked));
+                self.fetch_sent = now;
             }
             self.fx.push(effect);
         }
@@ -49,7 +50,9 @@ impl<D: Disk> MetadataLoop<D> {
         if let milena_protocol::Records::Bytes(bytes) = records {
             self.fetched = Some((bytes, answer.high_watermark));
         }
-        if !answer.error.is_none() {
+        if answer.error.is_none() {
+            self.told = Some((self.fetch_sent, answer.high_watermark));
+        } else {
             self.retry_fetch(now);
         }
         let before = self.fx.len();
@@ -58,6 +61,22 @@ impl<D: Disk> MetadataLoop<D> {
             Effect::Send { request: Outbound::FetchSnapshot(asked), .. } => Some(InFlight::Snapshot(*asked)),
             _ => None,
         });
+    }
+
+    /// Tells as of when all metadata are published: a leader's answer holds for when it was asked.
+    pub(super) fn tell_caught_up(&mut self, now: Timestamp) {
+        let told = self.told.take();
+        let as_of = match told {
+            // What is not published before the end of a transaction is missing.
+            _ if self.replayer.image.is_in_transaction() => None,
+            // An active controller has seen the first commit of its epoch, and knows all those before.
+            _ if self.controller.is_some() => Some(now),
+            Some((sent, end)) if end.is_some() && self.quorum.high_watermark() >= Some(end) => Some(sent),
+            _ => None,
+        };
+        if let Some(as_of) = as_of {
+            self.listener.caught_up(as_of);
+        }
     }
 
     pub(super) fn append_fetched(&mut self) -> Result<()> {

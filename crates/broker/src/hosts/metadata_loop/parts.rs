@@ -12,7 +12,7 @@ use milena_raft::{
     QuorumConfig, SnapshotFetchOut, SnapshotPolicy, VoteAnswer,
 };
 use milena_storage::disk::Disk;
-use milena_types::{BrokerId, ErrorCode};
+use milena_types::{BrokerId, ErrorCode, Timestamp};
 
 use super::{Beside, Result};
 use crate::clock::Clock;
@@ -27,6 +27,9 @@ pub trait MetadataListener: Send {
 
     /// The quorum's `kraft.version`, which is not in the image: once before the first image, and when it changes.
     fn kraft_version(&mut self, level: i16);
+
+    /// Everything is published that was committed at `as_of`, on the steady clock: the leader said so later, or this node leads.
+    fn caught_up(&mut self, as_of: Timestamp);
 }
 
 /// Sends requests to other members; answers come back as events.

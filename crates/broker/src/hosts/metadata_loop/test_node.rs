@@ -31,6 +31,8 @@ impl MetadataListener for Published {
     }
 
     fn kraft_version(&mut self, _level: i16) {}
+
+    fn caught_up(&mut self, _as_of: Timestamp) {}
 }
 
 #[derive(Clone, Default)]
