@@ -1,7 +1,7 @@
 //! What the quorum wants done. Effects are performed in the order given; each says what must be durable before the next
 //! one may be performed.
 
-use milena_types::{BrokerId, ErrorCode, LeaderEpoch, Offset};
+use milena_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, Timestamp};
 
 use crate::accumulator::LeaderBatch;
 use crate::election_state::ElectionState;
@@ -100,6 +100,8 @@ pub struct FetchOut {
     /// What the fetcher knows as committed (KIP-1166); `Offset::NONE` if nothing.
     pub high_watermark: Offset,
     pub max_wait_ms: i32,
+    /// Set by the host that sends: it tells attempts apart, and since when the answer holds.
+    pub sent: Timestamp,
 }
 
 /// A FetchSnapshot; `position` is set by the host that downloads.

@@ -39,7 +39,7 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  *   remember      notes what the server says of itself, for the next one: `remembered N`
  *   flight        begins to send and does not wait: `flying N`
  *   settle        waits until what flies is acknowledged: `settled N`
- *   compare       what the server says, and every record, beside what is remembered: `same ...` or `broken ...`
+ *   compare [killed]  what the server says, and every record, beside what is remembered (of one that was killed): `same ...` or `broken ...`
  *   members       waits until the living members of groups were given everything that flew: `members N`
  *   starts        where partitions begin of which records were deleted: `TOPIC PARTITION OFFSET,...`
  *   finish        ends the open transactions: `finished N`
@@ -125,7 +125,7 @@ public final class SwapLoad {
             case "settle":
                 return "settled " + settle();
             case "compare":
-                view.compare(topics, openIds());
+                view.compare(topics, openIds(), words.length > 1);
                 List<String> differences = new ArrayList<>();
                 var found = SwapRecord.compare(bootstrap, topics.values(), differences);
                 return differences.isEmpty() ? "same " + found : "broken: " + String.join("\n", differences.subList(0, Math.min(30, differences.size())));

@@ -93,7 +93,7 @@ final class SwapView {
      * Waits until the server says what the last one said. What it takes in after its start (metadata, groups) it may not have at once, and
      * does not say so; a difference that stays is one.
      */
-    void compare(Map<String, SwapRecord.Topic> topics, Collection<String> open) throws Exception {
+    void compare(Map<String, SwapRecord.Topic> topics, Collection<String> open, boolean isAfterKill) throws Exception {
         ready.await(open);
         SwapReady.await("what the last server said (-) and this one says (+)", () -> {
             List<String> differences = new ArrayList<>();
@@ -103,7 +103,7 @@ final class SwapView {
                 found.stream().filter(line -> !before.contains(line)).forEach(line -> differences.add(section + " + " + line));
                 expected.compare(section, found, differences);
             });
-            producers.compare(partitions(topics), differences);
+            producers.compare(topics, partitions(topics), isAfterKill, differences);
             return differences.isEmpty() ? null : String.join("\n", differences.subList(0, Math.min(30, differences.size())));
         });
     }

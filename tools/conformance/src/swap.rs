@@ -122,6 +122,7 @@ fn turns(node: &Node, (first, second): (Kind, Kind), plan: &Plan<'_>) -> anyhow:
     let mut random = Random::new(plan.seed);
     node.format(first)?;
     let mut load = None;
+    let mut was_killed = false;
     for turn in 0..plan.turns {
         let kind = if turn % 2 == 0 { first } else { second };
         let is_killed = random.below(2) == 0;
@@ -135,12 +136,13 @@ fn turns(node: &Node, (first, second): (Kind, Kind), plan: &Plan<'_>) -> anyhow:
             none => none.insert(Load::swap(&node.bootstrap(), plan.seed, 1, &node.at("load.err"))?),
         };
         let steps = Steps { actions: plan.actions, is_last: turn + 1 == plan.turns, has_flight };
-        work(load, &steps, &mut told).with_context(name).with_context(|| server.last_words())?;
+        work(load, was_killed, &steps, &mut told).with_context(name).with_context(|| server.last_words())?;
         ensure!(server.is_alive(), "{}: the server ended: {}", name(), server.last_words());
         if is_killed {
             await_log_starts(load, &node.data()).with_context(name)?;
         }
         end(server, is_killed).with_context(name)?;
+        was_killed = is_killed;
         told += &dump(plan.release, is_killed, &node.at("dump"), &[node.data(), node.at("controller-data")])
             .with_context(name)?;
         both_may_start(node, plan.release).with_context(name)?;
@@ -158,11 +160,11 @@ pub(crate) fn ask(load: &mut Load, command: &str) -> anyhow::Result<String> {
     Ok(answer)
 }
 
-/// What is to be seen after an exchange: everything that was there before.
-pub(crate) fn everything_is_there(load: &mut Load) -> anyhow::Result<String> {
+/// What is to be seen after an exchange: everything that was there before, but for what a killed server leaves nowhere.
+pub(crate) fn everything_is_there(load: &mut Load, was_killed: bool) -> anyhow::Result<String> {
     ask(load, "settle").context("what was on its way when a server went")?;
     ask(load, "members").context("what the members of groups were given")?;
-    ask(load, "compare").context("what another server left")
+    ask(load, if was_killed { "compare killed" } else { "compare" }).context("what another server left")
 }
 
 /// What the load does in one turn.
@@ -172,8 +174,8 @@ struct Steps {
     has_flight: bool,
 }
 
-fn work(load: &mut Load, steps: &Steps, told: &mut String) -> anyhow::Result<()> {
-    everything_is_there(load)?;
+fn work(load: &mut Load, was_killed: bool, steps: &Steps, told: &mut String) -> anyhow::Result<()> {
+    everything_is_there(load, was_killed)?;
     ask(load, &format!("step {}", steps.actions))?;
     if steps.is_last {
         ask(load, "finish")?;

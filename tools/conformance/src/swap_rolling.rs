@@ -86,11 +86,11 @@ fn exchange(
     ended.context("its end")?;
     // Leaders change: what another replica knows of producers it has read out of its log, as if the leader had been killed.
     ensure!(stream.ask("flowing")? == "flowing", "nothing is acknowledged without one of three");
-    everything_is_there(load).context("without it")?;
+    everything_is_there(load, true).context("without it")?;
     cluster.members.get_mut(at).context("a member")?.kind = kind;
     cluster.start(at)?;
     cluster.await_in_sync()?;
-    let told = everything_is_there(load).context("with it")?;
+    let told = everything_is_there(load, true).context("with it")?;
     let streamed = verified(&stream.ask("verify")?)?;
     let (node, how) = (at + 1, if is_killed { "killed" } else { "stopped" });
     println!(

@@ -76,8 +76,6 @@ pub(crate) struct MetadataLoop<D: Disk> {
     activating: Option<Offset>,
     in_flight: Option<InFlight>,
     retry_fetch_at: Timestamp,
-    /// When the fetch under way was sent.
-    fetch_sent: Timestamp,
     /// When a fetch was sent that the leader has answered, and the high watermark it told.
     told: Option<(Timestamp, Offset)>,
     fetched: Option<(bytes::Bytes, Offset)>,
@@ -157,7 +155,6 @@ impl<D: Disk> MetadataLoop<D> {
             activating: None,
             in_flight: None,
             retry_fetch_at: now,
-            fetch_sent: now,
             told: None,
             fetched: None,
             voter_changes: BTreeMap::new(),

@@ -39,6 +39,7 @@ impl Quorum {
             from: self.log.end(),
             high_watermark: self.high_watermark.unwrap_or(Offset::NONE),
             max_wait_ms: FETCH_WAIT_MS,
+            sent: Timestamp::NONE,
         };
         Some(Effect::Send { to, request: Outbound::Fetch(fetch) })
     }

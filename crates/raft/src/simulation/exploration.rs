@@ -308,6 +308,7 @@ impl State {
             from: asked.1,
             high_watermark: Offset::NONE,
             max_wait_ms: 0,
+            sent: Timestamp::NONE,
         };
         let leader = LeaderAndEpoch { leader: reply.leader.map(BrokerId), epoch: LeaderEpoch(reply.epoch) };
         let answer = FetchAnswer {

@@ -22,11 +22,11 @@ impl<D: Disk> MetadataLoop<D> {
     pub(super) fn fetch_if_due(&mut self, now: Timestamp) {
         if self.in_flight.is_none()
             && now >= self.retry_fetch_at
-            && let Some(effect) = self.quorum.next_fetch()
+            && let Some(mut effect) = self.quorum.next_fetch()
         {
-            if let Effect::Send { request: Outbound::Fetch(asked), .. } = &effect {
+            if let Effect::Send { request: Outbound::Fetch(asked), .. } = &mut effect {
+                asked.sent = now;
                 self.in_flight = Some(InFlight::Fetch(*asked));
-                self.fetch_sent = now;
             }
             self.fx.push(effect);
         }
@@ -51,7 +51,7 @@ impl<D: Disk> MetadataLoop<D> {
             self.fetched = Some((bytes, answer.high_watermark));
         }
         if answer.error.is_none() {
-            self.told = Some((self.fetch_sent, answer.high_watermark));
+            self.told = Some((asked.sent, answer.high_watermark));
         } else {
             self.retry_fetch(now);
         }
