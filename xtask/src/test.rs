@@ -113,11 +113,10 @@ fn unit_tests(log: &Path) -> anyhow::Result<Counts> {
 
 /// The parts of the conformance run, in lanes beside each other: most of each part's time is waiting. What the others
 /// do not do is the last one's.
-const LANES: [[&str; 2]; 4] = [
+const LANES: [[&str; 2]; 3] = [
     ["--parts", "scripts"],
     ["--parts", "separate,mixed,cluster,failover,members"],
-    ["--parts", "elections,swap"],
-    ["--without", "scripts,separate,mixed,cluster,failover,members,elections,swap"],
+    ["--without", "scripts,separate,mixed,cluster,failover,members"],
 ];
 
 /// The conformance run in lanes. The logs of all but the first have names of their own.

@@ -122,13 +122,13 @@ const PARTS: [Part; 18] = [
     ("metrics", true, metrics::run),
     ("disks", true, disks::run),
     ("failover", true, failover::run),
-    ("swap", true, swap::slice),
+    ("swap", false, swap::slice),
     ("mixed", true, mixed::run),
     ("cluster", true, cluster::run),
     ("damage", true, damage::run),
     ("tour", false, tour::run),
     ("fourth", false, fourth::run),
-    ("elections", true, quorum::slice),
+    ("elections", false, quorum::slice),
     ("quorum", false, quorum::run),
 ];
 

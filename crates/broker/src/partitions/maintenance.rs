@@ -266,7 +266,7 @@ pub(super) fn retain(broker: &Broker, partition: &Partition) {
         Err(error) => return inner.storage_failed(&error, WHAT),
     };
     drop(inner);
-    let count = work.deleted_segments();
+    let count = work.segments_to_delete();
     match change_files(partition, work, now) {
         Ok(()) => tracing::info!(%partition, count, "old segments were deleted"),
         Err(error) => partition.lock().storage_failed(&error, WHAT),
@@ -306,15 +306,7 @@ fn remove_segments(broker: &Broker, partition: &Partition, now: Timestamp) {
     let mut doomed = if is_due { inner.log.take_deleted_files(now) } else { Vec::new() }.into_iter();
     drop(inner);
     while let Some(path) = doomed.next() {
-        // One that could not be renamed has a name that may be another log's soon.
-        let is_renamed = path.extension().is_some_and(|end| end == "deleted");
-        let inner = (!is_renamed).then(|| partition.lock());
-        if inner.as_ref().is_some_and(|inner| inner.is_leaving) {
-            return;
-        }
-        let removed = RealDisk.remove(&path);
-        drop(inner);
-        match removed {
+        match RealDisk.remove(&path) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                 let error = milena_storage::Error::Io { operation: "remove", path: path.clone(), source };
                 let mut inner = partition.lock();

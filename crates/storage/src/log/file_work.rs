@@ -4,6 +4,7 @@
 //!
 //! One such work runs at a time. Whoever makes files anew under the same names, or moves the directory, waits for it.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -82,8 +83,8 @@ pub struct FileWork<D: Disk> {
     files: Files<D>,
     turn: Turn,
     steps: Vec<Step>,
-    /// Segments that retention takes out of the log.
-    deleted_segments: usize,
+    /// Segments that retention takes out of the log, in order: those whose log file keeps its name are put back.
+    removed: VecDeque<Segment<D>>,
     /// Those that an exchange takes out; until its log file is staged they can be put back.
     replaced: Vec<Segment<D>>,
     is_staged: bool,
@@ -94,12 +95,12 @@ pub struct FileWork<D: Disk> {
 
 impl<D: Disk> FileWork<D> {
     /// The turn must have been taken.
-    pub(super) fn new(log: &Log<D>, steps: Vec<Step>, deleted_segments: usize, replaced: Vec<Segment<D>>) -> Self {
+    pub(super) fn new(log: &Log<D>, steps: Vec<Step>, removed: Vec<Segment<D>>, replaced: Vec<Segment<D>>) -> Self {
         Self {
             files: log.files.clone(),
             turn: log.turn.clone(),
             steps,
-            deleted_segments,
+            removed: removed.into(),
             is_staged: false,
             replaced,
             deleted: Vec::new(),
@@ -107,10 +108,10 @@ impl<D: Disk> FileWork<D> {
         }
     }
 
-    /// Segments that retention takes out of the log.
+    /// Segments that retention takes out of the log, before it ran.
     #[must_use]
-    pub fn deleted_segments(&self) -> usize {
-        self.deleted_segments
+    pub fn segments_to_delete(&self) -> usize {
+        self.removed.len()
     }
 
     /// It cannot begin.
@@ -126,8 +127,6 @@ impl<D: Disk> FileWork<D> {
         if outcome.is_err() && !self.is_staged {
             self.take_stage_back(&steps);
         }
-        // Log files last: an index without its log would tell that the log was lost.
-        self.deleted.sort_by_key(|path| path.extension().is_some_and(|end| end == "log"));
         // Who waits for the turn has the lock that `end_work` needs.
         self.turn.end(if outcome.is_ok() { State::Idle } else { State::Failed });
         self.outcome = Some(outcome);
@@ -139,7 +138,10 @@ impl<D: Disk> FileWork<D> {
                 self.rename(base_offset, kind, (CLEANED, SWAP))?;
                 self.is_staged |= kind == "log";
             }
-            Step::Delete(base_offset, kind) => self.delete(base_offset, kind)?,
+            Step::Delete(base_offset, kind) => {
+                self.delete(base_offset, kind)?;
+                self.removed.pop_front_if(|first| kind == "log" && first.base_offset == base_offset);
+            }
             Step::Swap(base_offset, kind) => self.rename(base_offset, kind, (SWAP, ""))?,
             Step::RemoveSnapshot(offset) => {
                 let path = self.files.path(offset, SNAPSHOT_SUFFIX);
@@ -161,10 +163,9 @@ impl<D: Disk> FileWork<D> {
         match self.files.disk().rename(&from, &to).at("rename", &from) {
             Ok(()) => self.deleted.push(to),
             Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
-            // Without room for the new name it is removed under the one it has. A crash before brings it back.
-            Err(error) if self.replaced.is_empty() => {
-                tracing::warn!(%error, "a deleted segment keeps its name until it is removed");
-                self.deleted.push(from);
+            // Once the log file has its new name the segment is gone; what lies there without it is removed by the next start.
+            Err(error) if self.replaced.is_empty() && kind != "log" => {
+                tracing::warn!(%error, "a file of a deleted segment stays");
             }
             Err(error) => return Err(error),
         }
@@ -209,7 +210,7 @@ impl<D: Disk> Log<D> {
     /// Takes work back that ran.
     ///
     /// # Errors
-    /// Those an exchange met. The log is as before it unless `Log::is_failed`.
+    /// Those the work met. The log is as before it unless `Log::is_failed`; what a deletion did not come to is below the log's start.
     pub fn end_work(&mut self, mut work: FileWork<D>, now: Timestamp) -> Result<()> {
         let outcome = work.outcome.take().unwrap_or_else(|| Err(self.failure()));
         // Another log has taken its place, or its files were given up.
@@ -234,6 +235,8 @@ impl<D: Disk> Log<D> {
                 self.failed |= outcome.is_err();
             }
         }
+        // None may be missing between those that are left: they go with the next deletion, below the log's start.
+        self.segments.splice(0..0, work.removed.drain(..));
         if is_undone {
             self.turn.end(State::Idle);
         }

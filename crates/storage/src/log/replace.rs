@@ -104,7 +104,7 @@ impl<D: Disk> Log<D> {
             // Nothing is done, and the segments are put back.
             steps.clear();
         }
-        let mut work = FileWork::new(self, steps, 0, old);
+        let mut work = FileWork::new(self, steps, Vec::new(), old);
         if let Err(error) = pinned {
             work.fail(error);
             return Err(self.end_work(work, Timestamp(0)).err().unwrap_or_else(|| self.failure()));

@@ -32,8 +32,8 @@ impl<D: Disk> Log<D> {
     /// IO.
     pub fn delete_old_segments(&mut self, high_watermark: Offset, now: Timestamp) -> Result<usize> {
         let Some(mut work) = self.begin_deletion(high_watermark, now)? else { return Ok(0) };
+        let count = work.segments_to_delete();
         work.run();
-        let count = work.deleted_segments();
         self.end_work(work, now)?;
         Ok(count)
     }
@@ -61,10 +61,9 @@ impl<D: Disk> Log<D> {
         if count == 0 || !self.turn.take() {
             return Ok(None);
         }
-        // Once the log file has its new name the segment is gone; what then still lies there without it is removed by the next
-        // start.
         let mut steps = Vec::new();
-        for segment in self.segments.drain(..count) {
+        let removed: Vec<_> = self.segments.drain(..count).collect();
+        for segment in &removed {
             segment.close();
             let kinds = ["log", "index", "timeindex", "txnindex"];
             steps.extend(kinds.map(|kind| Step::Delete(segment.base_offset, kind)));
@@ -73,7 +72,7 @@ impl<D: Disk> Log<D> {
                 steps.push(Step::RemoveSnapshot(segment.base_offset));
             }
         }
-        let work = FileWork::new(self, steps, count, Vec::new());
+        let work = FileWork::new(self, steps, removed, Vec::new());
         let next = self.segments.first().map_or(0, |first| first.base_offset);
         self.advance_log_start(Offset(next))?;
         self.unsynced.directory_changed();

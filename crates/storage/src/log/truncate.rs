@@ -94,8 +94,6 @@ impl<D: Disk> Log<D> {
 
     fn restart(&mut self, offset: Offset, now: Timestamp) -> Result<()> {
         self.await_work()?;
-        // Of files that could not be renamed the names are free for others now.
-        self.deleted.retain(|(_, path)| path.extension().is_some_and(|end| end == "deleted"));
         self.truncations += 1;
         self.damaged.clear();
         self.cleaned_to = None;

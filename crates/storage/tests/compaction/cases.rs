@@ -229,7 +229,7 @@ fn a_log_start_is_remembered_until_what_lies_before_it_is_out_of_the_way() {
     let start = Offset(log.closed_segments().len() as i64 / 2 * 2);
     log.advance_log_start(start).unwrap();
     let mut work = log.begin_deletion(log.log_end_offset(), NOW).unwrap().unwrap();
-    assert!(work.deleted_segments() > 0);
+    assert!(work.segments_to_delete() > 0);
     assert_eq!(log.log_start_to_checkpoint(), Some(log.log_start_offset()));
     work.run();
     log.end_work(work, NOW).unwrap();
