@@ -411,7 +411,10 @@ fn peers_that_take_nothing_are_closed_when_memory_is_used_up_and_others_go_on() 
     }
     send(&mut other, b"still here");
     assert_eq!(receive(&mut other), b"still here");
-    assert!(slow.iter().filter(|stream| closed(stream)).count() >= 6);
+    // The news of it may still be on its way.
+    while slow.iter().filter(|stream| closed(stream)).count() < 6 {
+        std::thread::yield_now();
+    }
 }
 
 #[test]
