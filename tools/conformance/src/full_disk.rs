@@ -236,7 +236,7 @@ impl Run<'_> {
                     delete_records(wire, "steady", partition, offset)?;
                     self.ledger.deleted_to("steady", partition, offset);
                 }
-                if kind == 0 { "room given back, records deleted" } else { "records deleted" }
+                if kind == 0 { "topic and records deleted" } else { "records deleted" }
             }
             _ => {
                 retention_bytes(wire, "sized", "1048576")?;

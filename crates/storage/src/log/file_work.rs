@@ -114,12 +114,6 @@ impl<D: Disk> FileWork<D> {
         self.removed.len()
     }
 
-    /// It cannot begin.
-    pub(super) fn fail(&mut self, error: Error) {
-        self.turn.end(State::Failed);
-        self.outcome = Some(Err(error));
-    }
-
     /// Changes the files. Blocks for as long as the file system takes.
     pub fn run(&mut self) {
         let steps = std::mem::take(&mut self.steps);

@@ -85,32 +85,27 @@ impl<D: Disk> Log<D> {
         if self.failed {
             return Err(self.failure());
         }
-        let Some(at) = self.position_of_group(&group).filter(|_| self.turn.take()) else {
+        let Some(at) = self.position_of_group(&group).filter(|_| !self.turn.is_taken()) else {
             return Ok(Exchange::Refused(group));
         };
-        let CleanedGroup { segment, replaced, files, .. } = group;
+        if let Err(error) = group.segment.pin(&group.files) {
+            group.segment.unpin();
+            group.discard();
+            return Err(error);
+        }
+        self.turn.take();
+        let CleanedGroup { segment, replaced, .. } = group;
         let base_offset = segment.base_offset;
-        let pinned = segment.pin(&files);
+        let old = self.segments.splice(at..at + replaced.len(), [segment]).collect();
         let stage = INDEX_SUFFIXES.into_iter().chain(["log"]).map(|kind| Step::Stage(base_offset, kind));
         let delete = replaced.iter().flat_map(|base_offset| {
             ["log"].into_iter().chain(INDEX_SUFFIXES).map(|kind| Step::Delete(*base_offset, kind))
         });
         let swap = ["log"].into_iter().chain(INDEX_SUFFIXES).map(|kind| Step::Swap(base_offset, kind));
-        let mut steps: Vec<Step> = stage.chain(delete).chain(swap).collect();
-        let old: Vec<_> = self.segments.splice(at..at + replaced.len(), [segment]).collect();
-        if pinned.is_ok() {
-            steps.extend(self.superseded_snapshots().into_iter().map(Step::RemoveSnapshot));
-        } else {
-            // Nothing is done, and the segments are put back.
-            steps.clear();
-        }
-        let mut work = FileWork::new(self, steps, Vec::new(), old);
-        if let Err(error) = pinned {
-            work.fail(error);
-            return Err(self.end_work(work, Timestamp(0)).err().unwrap_or_else(|| self.failure()));
-        }
+        let snapshots = self.superseded_snapshots().into_iter().map(Step::RemoveSnapshot);
+        let steps = stage.chain(delete).chain(swap).chain(snapshots).collect();
         self.unsynced.directory_changed();
-        Ok(Exchange::Begun(work))
+        Ok(Exchange::Begun(FileWork::new(self, steps, Vec::new(), old)))
     }
 
     /// Where the segments of the group are, if they are there and none is appended to.

@@ -9,8 +9,8 @@ use milena_protocol::Records;
 use milena_records::{BatchBuilder, Batches, BuilderConfig, ValidBatch, end_transaction_marker};
 use milena_storage::disk::RealDisk;
 use milena_storage::{
-    AppendContext, AppendOrigin, CleanError, Cleaner, CleanerLimits, Error, Exchange, FileCache, Log, LogConfig,
-    LogOpen,
+    AppendContext, AppendOrigin, CleanError, Cleaner, CleanerLimits, Cleaning, Error, Exchange, FileCache, Log,
+    LogConfig, LogOpen,
 };
 use milena_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 
@@ -40,12 +40,29 @@ fn records(log: &mut Log<RealDisk>, config: BuilderConfig, records: &[(&str, Opt
     append(log, &builder.build(Offset(0), LeaderEpoch::NONE).unwrap(), AppendOrigin::Client);
 }
 
-/// Cleans with room for so many keys.
-fn clean(log: &mut Log<RealDisk>, slots: u64, now: Timestamp) {
+/// A log of twenty records of one key in several segments.
+fn filled(directory: &Path, segment_bytes: u32) -> Log<RealDisk> {
+    let mut log = log(directory, segment_bytes);
+    append_values(&mut log, 0..20, "value");
+    log
+}
+
+fn append_values(log: &mut Log<RealDisk>, numbers: std::ops::Range<i64>, value: &str) {
+    for at in numbers {
+        records(log, BuilderConfig::default(), &[("key", Some(&format!("{value} {at}")))]);
+    }
+}
+
+/// Begins to clean with room for so many keys.
+fn cleaning(log: &Log<RealDisk>, slots: u64, now: Timestamp) -> Cleaning<RealDisk> {
     let view = log.clean_view(log.log_end_offset());
     let plan = view.plan(now).unwrap();
-    let producers = log.last_records();
-    let mut cleaning = Cleaner::new(limits(slots), [1, 2]).begin(view, plan, producers, now, &mut |_| true).unwrap();
+    Cleaner::new(limits(slots), [1, 2]).begin(view, plan, log.last_records(), now, &mut |_| true).unwrap()
+}
+
+/// Cleans with room for so many keys.
+fn clean(log: &mut Log<RealDisk>, slots: u64, now: Timestamp) {
+    let mut cleaning = cleaning(log, slots, now);
     while let Some(group) = cleaning.next_group(&mut |_| true).unwrap() {
         assert!(log.replace_segments(group, now).unwrap().is_none());
     }
@@ -99,19 +116,11 @@ fn a_tombstone_counts_though_its_producer_aborted_a_transaction_in_the_same_segm
 fn a_log_that_was_cut_meanwhile_keeps_its_segments() {
     let root = tempfile::tempdir().unwrap();
     let directory = root.path().join("t-0");
-    let mut log = log(&directory, 200);
-    for at in 0..20 {
-        records(&mut log, BuilderConfig::default(), &[("key", Some(&format!("value {at}")))]);
-    }
-    let view = log.clean_view(log.log_end_offset());
-    let plan = view.plan(NOW).unwrap();
-    let mut cleaning =
-        Cleaner::new(limits(100), [1, 2]).begin(view, plan, log.last_records(), NOW, &mut |_| true).unwrap();
+    let mut log = filled(&directory, 200);
+    let mut cleaning = cleaning(&log, 100, NOW);
     let group = cleaning.next_group(&mut |_| true).unwrap().unwrap();
     log.truncate_to(Offset(10), NOW).unwrap();
-    for at in 10..20 {
-        records(&mut log, BuilderConfig::default(), &[("key", Some(&format!("other {at}")))]);
-    }
+    append_values(&mut log, 10..20, "other");
     log.replace_segments(group, NOW).unwrap().expect("it is handed back").discard();
     assert_eq!(offsets(&directory), (0..20).collect::<Vec<_>>());
     let is_leftover = |entry: std::io::Result<fs::DirEntry>| {
@@ -152,10 +161,7 @@ fn an_exchange_is_read_from_before_and_after_its_files_are_renamed_though_few_ma
         records(&mut log, BuilderConfig::default(), &[(&format!("key {}", at % 50), Some(&format!("value {at}")))]);
     }
     assert!(log.segment_count() > 6);
-    let view = log.clean_view(log.log_end_offset());
-    let plan = view.plan(NOW).unwrap();
-    let mut cleaning =
-        Cleaner::new(limits(100), [1, 2]).begin(view, plan, log.last_records(), NOW, &mut |_| true).unwrap();
+    let mut cleaning = cleaning(&log, 100, NOW);
     let mut exchanges = 0;
     while let Some(group) = cleaning.next_group(&mut |_| true).unwrap() {
         assert!(!group.has_aborted());
@@ -188,14 +194,8 @@ fn an_exchange_is_read_from_before_and_after_its_files_are_renamed_though_few_ma
 fn who_cuts_a_log_waits_until_the_files_of_an_exchange_have_their_names() {
     let root = tempfile::tempdir().unwrap();
     let directory = root.path().join("t-0");
-    let mut log = log(&directory, 200);
-    for at in 0..20 {
-        records(&mut log, BuilderConfig::default(), &[("key", Some(&format!("value {at}")))]);
-    }
-    let view = log.clean_view(log.log_end_offset());
-    let plan = view.plan(NOW).unwrap();
-    let mut cleaning =
-        Cleaner::new(limits(100), [1, 2]).begin(view, plan, log.last_records(), NOW, &mut |_| true).unwrap();
+    let mut log = filled(&directory, 200);
+    let mut cleaning = cleaning(&log, 100, NOW);
     let group = cleaning.next_group(&mut |_| true).unwrap().unwrap();
     let Exchange::Begun(mut work) = log.begin_exchange(group).unwrap() else { panic!("refused") };
     let log = std::sync::Mutex::new(log);
@@ -212,9 +212,7 @@ fn who_cuts_a_log_waits_until_the_files_of_an_exchange_have_their_names() {
     });
     let mut log = log.into_inner().unwrap();
     assert_eq!((log.log_end_offset(), log.segment_count()), (Offset(0), 1));
-    for at in 0..20 {
-        records(&mut log, BuilderConfig::default(), &[("key", Some(&format!("other {at}")))]);
-    }
+    append_values(&mut log, 0..20, "other");
     assert_eq!(readable(&log), (0..20).collect::<Vec<_>>());
     assert_eq!(offsets(&directory), (0..20).collect::<Vec<_>>());
 }
@@ -222,10 +220,7 @@ fn who_cuts_a_log_waits_until_the_files_of_an_exchange_have_their_names() {
 #[test]
 fn a_log_start_is_remembered_until_what_lies_before_it_is_out_of_the_way() {
     let root = tempfile::tempdir().unwrap();
-    let mut log = log(&root.path().join("t-0"), 200);
-    for at in 0..20 {
-        records(&mut log, BuilderConfig::default(), &[("key", Some(&format!("value {at}")))]);
-    }
+    let mut log = filled(&root.path().join("t-0"), 200);
     let start = Offset(log.closed_segments().len() as i64 / 2 * 2);
     log.advance_log_start(start).unwrap();
     let mut work = log.begin_deletion(log.log_end_offset(), NOW).unwrap().unwrap();
@@ -239,10 +234,7 @@ fn a_log_start_is_remembered_until_what_lies_before_it_is_out_of_the_way() {
 #[test]
 fn cutting_a_log_makes_what_follows_dirty_again() {
     let root = tempfile::tempdir().unwrap();
-    let mut log = log(&root.path().join("t-0"), 200);
-    for at in 0..20 {
-        records(&mut log, BuilderConfig::default(), &[("key", Some(&format!("value {at}")))]);
-    }
+    let mut log = filled(&root.path().join("t-0"), 200);
     clean(&mut log, 100, NOW);
     let cleaned_to = log.cleaned_to().unwrap();
     assert!(cleaned_to > Offset(10));
@@ -254,10 +246,7 @@ fn cutting_a_log_makes_what_follows_dirty_again() {
 fn a_damaged_batch_ends_the_cleaning_and_changes_nothing() {
     let root = tempfile::tempdir().unwrap();
     let directory = root.path().join("t-0");
-    let mut log = log(&directory, 300);
-    for at in 0..20 {
-        records(&mut log, BuilderConfig::default(), &[("key", Some(&format!("value {at}")))]);
-    }
+    let log = filled(&directory, 300);
     let path = directory.join("00000000000000000000.log");
     let mut bytes = fs::read(&path).unwrap();
     bytes[100] ^= 1;
@@ -277,16 +266,10 @@ fn a_damaged_batch_ends_the_cleaning_and_changes_nothing() {
 fn a_cleaning_that_is_told_to_stop_leaves_no_files() {
     let root = tempfile::tempdir().unwrap();
     let directory = root.path().join("t-0");
-    let mut log = log(&directory, 300);
-    for at in 0..20 {
-        records(&mut log, BuilderConfig::default(), &[("key", Some(&format!("value {at}")))]);
-    }
+    let log = filled(&directory, 300);
     let files = || fs::read_dir(&directory).unwrap().count();
     let before = files();
-    let view = log.clean_view(log.log_end_offset());
-    let plan = view.plan(NOW).unwrap();
-    let mut cleaning =
-        Cleaner::new(limits(100), [1, 2]).begin(view, plan, log.last_records(), NOW, &mut |_| true).unwrap();
+    let mut cleaning = cleaning(&log, 100, NOW);
     assert!(matches!(cleaning.next_group(&mut |_| false), Err(CleanError::Stopped)));
     assert_eq!(files(), before);
 }
