@@ -98,7 +98,25 @@ impl<D: Disk> MetadataLog<D> {
         } else {
             log.advance_log_start(oldest.min(log.log_end_offset()))?;
         }
-        Ok(MetadataLog { disk, directory, log, commit_end, committed, snapshots, settings: settings.clone() })
+        let settings = settings.clone();
+        let mut opened = MetadataLog { disk, directory, log, commit_end, committed, snapshots, settings };
+        opened.keep_what_is_there()?;
+        Ok(opened)
+    }
+
+    /// The quorum counts what is in the log as durable: what a killed process wrote and did not sync is synced now.
+    fn keep_what_is_there(&mut self) -> Result<()> {
+        let Some(flush) = self.log.prepare_flush()? else { return Ok(()) };
+        match flush.run() {
+            Ok(flushed) => self.log.flushed(flushed),
+            // The batches are synced before anything that needs room, and epochs are found in them.
+            Err(error) if error.is_out_of_space() => {
+                self.log.put_back(&flush);
+                self.disk.sync_directory(&self.directory).map_err(|source| io("sync", &self.directory, source))?;
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// `metadata.max.idle.interval.ms`; 0 for never.

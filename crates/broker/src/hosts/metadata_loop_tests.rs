@@ -3,11 +3,13 @@
 
 use std::sync::Mutex;
 
+use bytes::Bytes;
 use milena_metadata::MetadataVersion;
 use milena_protocol::Text;
 use milena_protocol::messages::CreateTopicsRequest;
 use milena_protocol::messages::create_topics_request::CreatableTopic;
-use milena_raft::{OffsetAndEpoch, Outbound};
+use milena_raft::{BatchContent, LeaderBatch, OffsetAndEpoch, Outbound};
+use milena_storage::FileCache;
 use milena_storage::disk::{Disk as _, DiskFile as _, OpenMode, SimulatedDisk};
 use milena_types::{BrokerId, ErrorCode, LeaderEpoch};
 use std::path::Path;
@@ -44,6 +46,25 @@ fn what_was_answered_survives_a_power_cut_and_each_start_is_a_new_epoch() {
         assert!(leaders.iter().all(|leader| *leader == 1), "a lone replica leads again after each crash: {leaders:?}");
         disk = disk.cut_power();
     }
+}
+
+#[test]
+fn what_a_killed_process_had_not_synced_is_durable_once_the_log_is_open() {
+    let disk = SimulatedDisk::new(3);
+    let open = |disk: &SimulatedDisk| {
+        let cache = FileCache::new(disk.clone(), 100);
+        MetadataLog::open(&cache, Path::new("/"), &settings(), Timestamp(0)).unwrap()
+    };
+    let end = |log: &MetadataLog<SimulatedDisk>| log.epoch_cache().end_offset;
+    let mut killed = open(&disk);
+    for base_offset in 0..5 {
+        let content = BatchContent::Records(vec![Bytes::from_static(b"record")]);
+        let (epoch, timestamp) = (LeaderEpoch(1), Timestamp(0));
+        killed.append_batch(&LeaderBatch { base_offset: Offset(base_offset), epoch, timestamp, content }).unwrap();
+    }
+    drop(killed);
+    assert_eq!(end(&open(&disk)), Offset(5));
+    assert_eq!(end(&open(&disk.cut_power())), Offset(5));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use milena_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use milena_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use milena_protocol::messages::{
     DeleteTopicsRequest, DescribeGroupsRequest, FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest,
-    ListGroupsRequest, MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest,
+    MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest,
 };
 use milena_types::ErrorCode;
 use std::time::{Duration, Instant};
@@ -27,7 +27,9 @@ fn find(client: &mut Client, group: &str) -> Coordinator {
 /// Asks until the coordinator is there and has loaded.
 pub(crate) fn await_coordinator(client: &mut Client, group: &str) {
     let end = Instant::now() + Duration::from_secs(20);
-    while find(client, group).error_code != 0 || client.call(5, &ListGroupsRequest::default()).error_code != 0 {
+    let describe = DescribeGroupsRequest { groups: vec![group.into()], ..Default::default() };
+    // Everyone is told who it is before that broker has begun to be it.
+    while find(client, group).error_code != 0 || client.call(5, &describe).groups[0].error_code != 0 {
         assert!(Instant::now() < end, "the coordinator does not come");
         std::thread::yield_now();
     }

@@ -55,10 +55,7 @@ impl<D: Disk> Log<D> {
     /// shutdown, or never.
     fn take_back_flushes(&mut self) {
         if self.flushes_running > 0 {
-            self.unsynced.epochs_changed();
-            self.unsynced.directory_changed();
-            self.unsynced.name = true;
-            self.unsynced.metadata = true;
+            self.unsynced.all_changed();
         }
     }
 

@@ -40,6 +40,14 @@ impl Unsynced {
         self.directory = true;
         self.changes += 1;
     }
+
+    /// Nothing is known of what is on disk.
+    pub(super) fn all_changed(&mut self) {
+        self.epochs_changed();
+        self.directory_changed();
+        self.name = true;
+        self.metadata = true;
+    }
 }
 
 /// The syncs that make a log durable up to an offset.

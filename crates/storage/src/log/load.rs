@@ -15,7 +15,7 @@ use crate::disk::{Disk, OpenMode};
 use crate::epochs::EpochCache;
 use crate::error::{At, Error, Result, corrupt};
 use crate::file_cache::FileCache;
-use crate::files::{CLEANED, DELETED, Files, SWAP, parse_file_name};
+use crate::files::{CLEANED, DELETED, Files, SWAP, file_name, parse_file_name};
 use crate::index::{IndexEntry, OffsetEntry, TimeEntry};
 use crate::producer_snapshot::SNAPSHOT_SUFFIX;
 use crate::producers::Producers;
@@ -293,6 +293,13 @@ impl<D: Disk> Log<D> {
             next = place.header.next_offset().0;
         }
         Ok(next)
+    }
+
+    pub(super) fn remove_segment_files(&self, base_offset: i64) -> Result<()> {
+        for suffix in ["index", "timeindex", "txnindex", "log"] {
+            self.remove_file(&file_name(base_offset, suffix))?;
+        }
+        Ok(())
     }
 
     pub(super) fn remove_file(&self, name: &str) -> Result<()> {

@@ -222,13 +222,6 @@ impl<D: Disk> Log<D> {
         self.files.disk().sync_directory(&self.files.directory).at("sync", &self.files.directory)
     }
 
-    pub(super) fn remove_segment_files(&self, base_offset: i64) -> Result<()> {
-        for suffix in ["index", "timeindex", "txnindex", "log"] {
-            self.remove_file(&file_name(base_offset, suffix))?;
-        }
-        Ok(())
-    }
-
     /// Start and end of the log, the recovery point, and the epochs between.
     fn settle_ends(&mut self, open: LogOpen, report: &mut RecoveryReport) -> Result<()> {
         let checkpoint = open.log_start_offset.0;
@@ -258,6 +251,10 @@ impl<D: Disk> Log<D> {
         let cut = self.epochs.truncate_from_end(Offset(end));
         if self.epochs.truncate_from_start(Offset(checkpoint)) || cut {
             self.unsynced.epochs_changed();
+        }
+        // What a killed process wrote is here, and need not be on disk: neither records nor the names of their files.
+        if self.recovery_point < end || self.segments.last().is_some_and(|active| active.size == 0) {
+            self.unsynced.all_changed();
         }
         Ok(())
     }

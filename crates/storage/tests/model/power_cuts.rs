@@ -1,5 +1,5 @@
-//! Random histories, a power cut, another history on what is left, another cut. What was durable is there, and what is
-//! there is a prefix of what was appended.
+//! Random histories, a power cut, another history on what is left, another cut; in the midst of some the process is killed
+//! and starts again. What was durable is there, and what is there is a prefix of what was appended.
 
 use crate::run::{Op, Run};
 
@@ -36,6 +36,12 @@ fn live(seed: u64) {
     for life in 0..3 {
         let mut history = Vec::new();
         for _ in 0..random.below(25) {
+            if random.below(20) == 0 {
+                let (before, what) = (run.state.clone(), format!("seed {seed}, life {life}, killed after {history:?}"));
+                run = run.after_kill();
+                run.check(&[&before], before.end, &what);
+                history.clear();
+            }
             let op = random.op(&run);
             history.push(op);
             run.apply(op).unwrap();

@@ -149,13 +149,25 @@ impl Run {
     /// The power goes and comes again: the log that is left, with the model cut to its end.
     pub(crate) fn after_power_cut(self) -> Option<Run> {
         let survived = self.disk.cut_power();
-        let mut again = Run::open(&survived).unwrap()?;
-        again.state = self.state;
+        self.opened_again(&survived)
+    }
+
+    /// The process is killed and starts again: what it wrote is there, synced or not.
+    pub(crate) fn after_kill(self) -> Run {
+        let disk = self.disk.clone();
+        self.opened_again(&disk).expect("a kill takes no files")
+    }
+
+    fn opened_again(self, disk: &SimulatedDisk) -> Option<Run> {
+        let Run { log_dir, log, state, durable, next_number, .. } = self;
+        drop((log, log_dir));
+        let mut again = Run::open(disk).unwrap()?;
+        again.state = state;
         again.state.truncate(again.log.log_end_offset().0);
         again.state.start = again.log.log_start_offset().0;
         again.state.end = again.log.log_end_offset().0;
-        again.durable = self.durable.min(again.state.end);
-        again.next_number = self.next_number;
+        again.durable = durable.min(again.state.end);
+        again.next_number = next_number;
         Some(again)
     }
 
