@@ -125,7 +125,7 @@ impl PartitionState {
             self.leader_epoch_start_offset = Some(self.log_end_offset);
             for replica in &mut self.remote {
                 let in_sync = assignment.isr.contains(&replica.id);
-                replica.reset(self.log_end_offset, !led_before, in_sync, now);
+                replica.reset(in_sync, now);
             }
         }
         self.advance_high_watermark(now);

@@ -19,7 +19,7 @@ pub struct ReplicaFetch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replica {
     pub id: BrokerId,
-    /// Where its log ends; `Offset::NONE` before its first fetch in this leadership.
+    /// Where its log ends; `Offset::NONE` before its first fetch in this leader epoch.
     pub log_end_offset: Offset,
     pub log_start_offset: Offset,
     /// The broker epoch of its last fetch; `None` before the first one.
@@ -47,19 +47,16 @@ impl Replica {
         }
     }
 
-    /// Starts a new leader epoch. A member of the ISR counts as caught up from now, another one as never caught up.
-    pub(crate) fn reset(&mut self, leader_end: Offset, new_leader: bool, in_sync: bool, now: Timestamp) {
+    /// Starts a new leader epoch. A member of the ISR counts as caught up from now, another one as never caught up. What it
+    /// fetched in an earlier epoch says nothing, whoever led then: it may have been removed and be back with an empty log, or
+    /// another leader may have cut it. Kafka keeps it where the leader is the same (`Replica.resetReplicaState`).
+    pub(crate) fn reset(&mut self, in_sync: bool, now: Timestamp) {
         self.last_caught_up_time = if in_sync { now } else { Timestamp(0) };
-        if new_leader {
-            self.log_end_offset = Offset::NONE;
-            self.log_start_offset = Offset::NONE;
-            self.broker_epoch = None;
-            self.last_fetch_leader_end = Offset::NONE;
-            self.last_fetch_time = Timestamp(0);
-        } else {
-            self.last_fetch_leader_end = leader_end;
-            self.last_fetch_time = self.last_caught_up_time;
-        }
+        self.log_end_offset = Offset::NONE;
+        self.log_start_offset = Offset::NONE;
+        self.broker_epoch = None;
+        self.last_fetch_leader_end = Offset::NONE;
+        self.last_fetch_time = Timestamp(0);
     }
 
     /// Takes note of a fetch that arrived `now` while the leader's log ended at `leader_end`.

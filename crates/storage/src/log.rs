@@ -19,6 +19,7 @@ mod replace;
 mod retention;
 mod roll;
 mod scrub;
+mod small_files;
 mod snapshots;
 mod truncate;
 mod write;
@@ -33,6 +34,7 @@ pub use lookup::TimestampOffset;
 pub use read::{ReadError, ReadResult};
 pub use replace::Exchange;
 pub use scrub::{ClosedSegment, Damage};
+use small_files::SmallFiles;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -72,6 +74,11 @@ pub struct Log<D: Disk> {
     /// `appended_bytes` when indexes and producers were last made durable.
     checkpointed_bytes: u64,
     unsynced: Unsynced,
+    /// What flushes that did not report back yet are to sync.
+    under_way: Unsynced,
+    /// The snapshot one of them writes.
+    snapshot_under_way: Option<i64>,
+    small_files: SmallFiles,
     /// Flushes of this log that were prepared and did not report back yet.
     flushes_running: u32,
     /// Counts truncations, to see whether there was one while a sync ran.
@@ -180,7 +187,8 @@ impl<D: Disk> Log<D> {
     /// Takes the place of `before`, a log with the same records elsewhere: the directory of this one was renamed to
     /// `directory`. What still runs on `before`, flushes and cleanings, has nothing to say here.
     pub fn succeed(&mut self, before: &Log<D>, directory: &Path) {
-        self.truncations = self.truncations.max(before.truncations) + 1;
+        self.truncations = self.truncations.max(before.truncations);
+        self.count_truncation();
         self.files.directory = directory.into();
         self.config = Arc::clone(&before.config);
         self.unsynced.name = true;

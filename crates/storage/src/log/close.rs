@@ -76,12 +76,15 @@ impl<D: Disk> Log<D> {
             }
         }
         let end_offset = self.log_end_offset;
+        let small_files = self.small_files.clone();
+        let mut written = small_files.lock();
         if checkpoint && !self.snapshots.contains(&end_offset) {
             let bytes = self.producers.snapshot();
             self.write_snapshot(end_offset, &bytes)?;
         }
         if self.unsynced.epochs {
             write_epochs_unsynced(self.files.disk(), &self.files.directory, self.epochs.entries())?;
+            written.epochs_as_of = self.unsynced.changes;
         }
         Ok(Flushed {
             end_offset: Offset(end_offset),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use milena_types::{Offset, Timestamp};
 
-use super::Log;
+use super::{Log, SmallFiles};
 use crate::checkpoint::{PARTITION_METADATA, write_epochs};
 use crate::disk::{Disk, DiskFile, OpenMode, write_atomic};
 use crate::epochs::EpochEntry;
@@ -41,6 +41,15 @@ impl Unsynced {
         self.changes += 1;
     }
 
+    /// What was taken from here to be synced is to be synced again.
+    fn take_back(&mut self, under_way: Unsynced) {
+        self.epochs |= under_way.epochs;
+        self.directory |= under_way.directory;
+        self.name |= under_way.name;
+        self.metadata |= under_way.metadata;
+        self.changes += 1;
+    }
+
     /// Nothing is known of what is on disk.
     pub(super) fn all_changed(&mut self) {
         self.epochs_changed();
@@ -58,7 +67,9 @@ pub struct FlushHandle<D: Disk> {
     files: Vec<(PathBuf, Arc<D::File>)>,
     sync_directory: bool,
     sync_name: bool,
-    epochs: Option<Vec<EpochEntry>>,
+    small_files: SmallFiles,
+    /// With the `Unsynced::changes` they are as of.
+    epochs: Option<(u64, Vec<EpochEntry>)>,
     snapshot: Option<(i64, PathBuf, Vec<u8>)>,
     end_offset: i64,
     appended_bytes: u64,
@@ -98,12 +109,8 @@ impl<D: Disk> FlushHandle<D> {
         if let Some(log_dir) = self.directory.parent().filter(|_| self.sync_name) {
             self.disk.sync_directory(log_dir).at("sync", log_dir)?;
         }
-        if let Some(epochs) = &self.epochs {
-            write_epochs(&self.disk, &self.directory, epochs)?;
-        }
-        // Last: a snapshot says that the log and the indexes below it are on disk.
-        let snapshot = self.write_snapshot()?;
-        if snapshot.is_none() && self.sync_directory && self.epochs.is_none() {
+        let (snapshot, are_names_synced) = self.write_small_files()?;
+        if self.sync_directory && !are_names_synced {
             self.disk.sync_directory(&self.directory).at("sync", &self.directory)?;
         }
         Ok(Flushed {
@@ -115,14 +122,26 @@ impl<D: Disk> FlushHandle<D> {
         })
     }
 
-    /// The snapshot's offset if one was to be written and there was room for it: without it recovery reads more.
-    fn write_snapshot(&self) -> Result<Option<i64>> {
-        let Some((offset, path, bytes)) = &self.snapshot else { return Ok(None) };
+    /// The snapshot's offset if one was to be written and there was room for it: without it recovery reads more. It is the
+    /// last of all, for it says that the log and the indexes below it are on disk. Whether the directory was synced, too.
+    fn write_small_files(&self) -> Result<(Option<i64>, bool)> {
+        if self.epochs.is_none() && self.snapshot.is_none() {
+            return Ok((None, false));
+        }
+        let mut are_names_synced = false;
+        let mut written = self.small_files.lock();
+        if let Some((as_of, epochs)) = self.epochs.as_ref().filter(|(as_of, _)| *as_of >= written.epochs_as_of) {
+            write_epochs(&self.disk, &self.directory, epochs)?;
+            written.epochs_as_of = *as_of;
+            are_names_synced = true;
+        }
+        let snapshot = self.snapshot.as_ref().filter(|_| self.truncations == written.truncations);
+        let Some((offset, path, bytes)) = snapshot else { return Ok((None, are_names_synced)) };
         match write_atomic(&self.disk, path, bytes).at("write", path) {
-            Ok(()) => Ok(Some(*offset)),
+            Ok(()) => Ok((Some(*offset), true)),
             Err(error) if error.is_out_of_space() => {
                 tracing::warn!(%error, "a producer snapshot has no room");
-                Ok(None)
+                Ok((None, are_names_synced))
             }
             Err(error) => Err(error),
         }
@@ -157,6 +176,10 @@ impl<D: Disk> Log<D> {
             return Err(self.failure());
         }
         let behind = self.recovery_point < self.log_end_offset;
+        if self.flushes_running > 0 {
+            // They may end later than this one, or never.
+            self.unsynced.take_back(self.under_way);
+        }
         let checkpoint = checkpoint && self.needs_checkpoint();
         if !behind && !checkpoint && !self.unsynced.directory && !self.unsynced.epochs {
             return Ok(None);
@@ -191,10 +214,12 @@ impl<D: Disk> Log<D> {
             let path = self.files.path(self.log_end_offset, SNAPSHOT_SUFFIX);
             (self.log_end_offset, path, self.producers.snapshot())
         });
-        let epochs = self.unsynced.epochs.then(|| self.epochs.entries().to_vec());
+        let epochs = self.unsynced.epochs.then(|| (self.unsynced.changes, self.epochs.entries().to_vec()));
         let (sync_directory, sync_name) = (self.unsynced.directory, self.unsynced.name);
         // Noted now: what changes while the syncs run belongs to the next flush. A failed flush stops the log.
+        self.under_way = self.unsynced;
         self.unsynced = Unsynced { changes: self.unsynced.changes, ..Unsynced::default() };
+        self.snapshot_under_way = snapshot.as_ref().map(|(offset, ..)| *offset).or(self.snapshot_under_way);
         self.flushes_running += 1;
         Ok(Some(FlushHandle {
             disk: self.files.disk().clone(),
@@ -202,6 +227,7 @@ impl<D: Disk> Log<D> {
             files: synced,
             sync_directory,
             sync_name,
+            small_files: self.small_files.clone(),
             epochs,
             snapshot,
             end_offset: self.log_end_offset,
@@ -213,7 +239,7 @@ impl<D: Disk> Log<D> {
     /// Notes what a flush made durable.
     pub fn flushed(&mut self, flushed: Flushed) {
         match flushed.changes {
-            None => self.flushes_running = self.flushes_running.saturating_sub(1),
+            None => self.one_flush_less(),
             Some(changes) if changes == self.unsynced.changes => {
                 self.unsynced = Unsynced { changes, ..Unsynced::default() };
             }
@@ -234,12 +260,20 @@ impl<D: Disk> Log<D> {
 
     /// A flush found no room for what it had to write: what it was about is left for the next one.
     pub fn put_back(&mut self, flush: &FlushHandle<D>) {
-        self.flushes_running = self.flushes_running.saturating_sub(1);
+        self.one_flush_less();
         if flush.epochs.is_some() {
             self.unsynced.epochs_changed();
         }
         if flush.sync_directory {
             self.unsynced.directory_changed();
+        }
+    }
+
+    fn one_flush_less(&mut self) {
+        self.flushes_running = self.flushes_running.saturating_sub(1);
+        if self.flushes_running == 0 {
+            self.under_way = Unsynced::default();
+            self.snapshot_under_way = None;
         }
     }
 

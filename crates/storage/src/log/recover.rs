@@ -14,7 +14,6 @@ use super::plan::marker_of;
 use super::{Log, LogOpen, RecoveryReport};
 use crate::disk::{Disk, DiskFile, read_whole};
 use crate::error::{At, Result, corrupt};
-use crate::files::file_name;
 use crate::index::TimeEntry;
 use crate::producer_snapshot::{self, SNAPSHOT_SUFFIX, Saved};
 use crate::producers::{AppendOrigin, Marker};
@@ -43,6 +42,10 @@ impl<D: Disk> Log<D> {
         let trusted_end = if open.clean_shutdown { i64::MAX } else { open.recovery_point.0 };
         let snapshot = self.load_snapshot(trusted_end)?;
         let snapshot_offset = snapshot.as_ref().map_or(-1, |(offset, _)| *offset);
+        // Batches say it of what is not durable; the file may speak of some that were cut off.
+        if !open.clean_shutdown && self.epochs.truncate_from_end(open.recovery_point) {
+            self.unsynced.epochs_changed();
+        }
         let mut produced = Vec::new();
         let mut scanned_from = i64::MAX;
         let first_doubtful =
@@ -274,11 +277,6 @@ impl<D: Disk> Log<D> {
             }
         }
         Ok(None)
-    }
-
-    pub(super) fn remove_snapshot(&mut self, offset: i64) -> Result<()> {
-        self.snapshots.retain(|known| *known != offset);
-        self.remove_file(&file_name(offset, SNAPSHOT_SUFFIX))
     }
 
     /// Producers from the snapshot and the batches after it; without one after a kill, those of deleted records whose segment is there, too.

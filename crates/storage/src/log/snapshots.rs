@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use super::Log;
 use crate::disk::{Disk, write_atomic_unsynced};
 use crate::error::{At, Result};
+use crate::files::file_name;
 use crate::producer_snapshot::SNAPSHOT_SUFFIX;
 use crate::producers::Undo;
 
@@ -13,7 +14,8 @@ impl<D: Disk> Log<D> {
     /// Saves the producers at the base of the next segment, without what `unwritten` changed. Not synced: if it is lost,
     /// an older one and the batches after it say the same.
     pub(super) fn take_snapshot(&mut self, offset: i64, unwritten: &[Undo]) -> Result<()> {
-        if self.snapshots.last().is_some_and(|last| *last >= offset) {
+        // A flush that writes it uses the same name for the file that becomes it.
+        if self.snapshots.last().is_some_and(|last| *last >= offset) || self.snapshot_under_way == Some(offset) {
             return Ok(());
         }
         let bytes = self.producers.snapshot_without(unwritten);
@@ -27,6 +29,11 @@ impl<D: Disk> Log<D> {
         write_atomic_unsynced(self.files.disk(), &path, bytes).at("write", &path)?;
         self.unsynced.directory_changed();
         Ok(())
+    }
+
+    pub(super) fn remove_snapshot(&mut self, offset: i64) -> Result<()> {
+        self.snapshots.retain(|known| *known != offset);
+        self.remove_file(&file_name(offset, SNAPSHOT_SUFFIX))
     }
 
     /// A snapshot is there.

@@ -31,9 +31,16 @@ impl<D: Disk> Log<D> {
         outcome.map(|()| true)
     }
 
+    /// Flushes that run know of no truncation after this one; what they write is of before, or they do not write it.
+    pub(super) fn count_truncation(&mut self) {
+        self.truncations += 1;
+        self.snapshot_under_way = None;
+        self.small_files.lock().truncations = self.truncations;
+    }
+
     fn truncate_within(&mut self, offset: Offset, now: Timestamp) -> Result<()> {
         self.await_work()?;
-        self.truncations += 1;
+        self.count_truncation();
         self.forget_damage_from(offset.0);
         // What is written in the place of what is cut off was not cleaned.
         self.cleaned_to = self.cleaned_to.map(|cleaned_to| cleaned_to.min(offset));
@@ -94,7 +101,7 @@ impl<D: Disk> Log<D> {
 
     fn restart(&mut self, offset: Offset, now: Timestamp) -> Result<()> {
         self.await_work()?;
-        self.truncations += 1;
+        self.count_truncation();
         self.damaged.clear();
         self.cleaned_to = None;
         for segment in std::mem::take(&mut self.segments) {

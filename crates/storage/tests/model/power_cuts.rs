@@ -15,7 +15,7 @@ impl Random {
 
     fn op(&mut self, run: &Run) -> Op {
         let (start, end) = (run.state.start, run.state.end);
-        match self.below(24) {
+        match self.below(27) {
             0 | 1 => Op::Flush,
             2 | 3 => Op::Round,
             4 => Op::Roll,
@@ -25,6 +25,9 @@ impl Random {
             7 => Op::DeleteOld,
             8 => Op::RemoveDeleted,
             9 if self.below(6) == 0 => Op::StartAt(end + self.below(20)),
+            10 | 11 => Op::Prepare,
+            12 | 13 => Op::Finish(self.below(3) as usize),
+            14 if self.below(2) == 0 => Op::NewEpoch,
             _ => Op::Append(1 + self.below(6), 1 + self.below(4)),
         }
     }
