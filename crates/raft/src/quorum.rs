@@ -207,16 +207,18 @@ impl Quorum {
 
     /// The leader and its controller listeners, as it or the voters told them.
     #[must_use]
-    pub fn leader_endpoints(&self) -> Option<(BrokerId, Vec<Endpoint>)> {
+    pub fn leader_endpoints(&self) -> Option<(BrokerId, &[Endpoint])> {
         match &self.role {
-            Role::Follower(following) => Some((following.leader, following.endpoints.clone())),
-            Role::Leader(_) => {
-                let own = self.voters().get(self.config.local.id);
-                own.map(|own| (own.key.id, own.endpoints.clone()))
-            }
-            Role::Prospective { leader, .. } => leader.clone(),
+            Role::Follower(following) => Some((following.leader, &following.endpoints)),
+            Role::Leader(_) => Some((self.config.local.id, self.own_endpoints())),
+            Role::Prospective { leader, .. } => leader.as_ref().map(|(id, endpoints)| (*id, endpoints.as_slice())),
             _ => None,
         }
+    }
+
+    /// Who leads until its removal is committed is not among the voters any more.
+    fn own_endpoints(&self) -> &[Endpoint] {
+        self.voters().get(self.config.local.id).map_or(&self.config.endpoints, |own| &own.endpoints)
     }
 
     /// What `quorum-state` must hold now.

@@ -31,17 +31,20 @@ impl World {
         let Some(process) = &mut node.process else { return };
         let mut out = Outbox::default();
         act(process, local, &mut out);
-        let mut turned = process.metadata.turn().is_ok();
+        let mut turned = process.metadata.turn().map_err(|error| error.to_string());
         let published = std::mem::take(&mut process.ear.told().published);
         let caught_up = process.ear.told().caught_up.take();
         // What the leader has committed is looked at before news tell it that it leads no more.
         let mut verdict = watch(&mut self.checkers, at, process);
         if let Some(broker) = &mut process.broker {
             for (image, delta) in &published {
-                turned = turned && broker.apply(image, delta, local, &mut out).is_ok();
+                turned = turned.and_then(|()| {
+                    let applied = broker.apply(image, delta, local, &mut out);
+                    applied.map_err(|error| error.to_string())
+                });
                 verdict = verdict.and_then(|()| watch_broker(&mut self.checkers, at, broker));
             }
-            if turned {
+            if turned.is_ok() {
                 caught_up.into_iter().for_each(|as_of| broker.lease.note_caught_up(as_of));
                 broker.pump(local, &mut out);
             }
@@ -60,8 +63,8 @@ impl World {
             let verdict = self.checkers.metadata.on_published(at, life, image);
             self.judge(verdict);
         }
-        if !turned {
-            self.tell(|| format!("n{at} its disk failed"));
+        if let Err(error) = turned {
+            self.tell(|| format!("n{at} its disk failed: {error}"));
             self.end(at, End::DiskFailed);
             return;
         }

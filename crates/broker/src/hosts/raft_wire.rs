@@ -55,6 +55,8 @@ pub(crate) fn is_other_cluster(named: Option<&Text>, ours: &str) -> bool {
 /// What the leader knows when it answers.
 pub(crate) struct LeaderView<'a> {
     pub(crate) leader: LeaderAndEpoch,
+    /// Where the leader listens; none if only the voters may say.
+    pub(crate) endpoints: &'a [Endpoint],
     pub(crate) voters: &'a VoterSet,
     pub(crate) listener: &'a str,
     pub(crate) log_start_offset: Offset,
@@ -64,8 +66,10 @@ pub(crate) struct LeaderView<'a> {
 impl LeaderView<'_> {
     /// Where the leader listens, by the name of the listener the request came in on.
     fn endpoint(&self) -> Option<(i32, &Endpoint)> {
-        let voter = self.voters.get(self.leader.leader?)?;
-        let named = voter.endpoints.iter().find(|endpoint| endpoint.listener == self.listener);
-        Some((voter.key.id.0, named.or(voter.endpoints.first())?))
+        let leader = self.leader.leader?;
+        let known = Some(self.endpoints).filter(|known| !known.is_empty());
+        let endpoints = known.or_else(|| self.voters.get(leader).map(|voter| voter.endpoints.as_slice()))?;
+        let named = endpoints.iter().find(|endpoint| endpoint.listener == self.listener);
+        Some((leader.0, named.or(endpoints.first())?))
     }
 }

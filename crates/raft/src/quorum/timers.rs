@@ -98,8 +98,7 @@ impl Quorum {
                 let Some(voter) = self.kraft.current().voters.get(id) else {
                     continue;
                 };
-                let own = self.kraft.current().voters.get(local).map(|own| own.endpoints.clone());
-                let endpoints = own.unwrap_or_else(|| self.config.endpoints.clone());
+                let endpoints = self.own_endpoints().to_vec();
                 fx.push(Effect::Send {
                     to: Destination::Node { id, endpoints: voter.endpoints.clone() },
                     request: Outbound::BeginQuorumEpoch { voter: voter.key, leader: local, epoch, endpoints },

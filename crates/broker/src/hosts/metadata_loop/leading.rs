@@ -33,7 +33,8 @@ impl<D: Disk> MetadataLoop<D> {
             self.own_broker = None;
         }
         // This node can be asked once it is active.
-        let known = if start_offset.is_some() { None } else { self.quorum.leader_endpoints() };
+        let known = self.quorum.leader_endpoints().filter(|_| start_offset.is_none());
+        let known = known.map(|(id, endpoints)| (id, endpoints.to_vec()));
         self.sender.leader_changed(known);
     }
 

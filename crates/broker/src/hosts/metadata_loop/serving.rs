@@ -108,6 +108,7 @@ impl<D: Disk> MetadataLoop<D> {
     pub(super) fn view<'a>(&'a self, listener: &'a str) -> LeaderView<'a> {
         LeaderView {
             leader: self.quorum.leader_and_epoch(),
+            endpoints: self.quorum.leader_endpoints().map_or(&[], |(_, endpoints)| endpoints),
             voters: &self.quorum.kraft().voters,
             listener,
             log_start_offset: self.quorum.log().start_offset,
