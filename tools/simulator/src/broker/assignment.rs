@@ -118,7 +118,10 @@ impl BrokerHost {
             found = None;
         }
         let (log, high_watermark) = match found {
-            None => (Log::create(&self.cache, &directory, &config, Some(topic.id), now)?, Offset(0)),
+            None => {
+                self.disown(&name)?;
+                (Log::create(&self.cache, &directory, &config, Some(topic.id), now)?, Offset(0))
+            }
             Some(found) => {
                 let open = LogOpen {
                     recovery_point: found.recovery_point,

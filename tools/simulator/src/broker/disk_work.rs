@@ -7,7 +7,7 @@ use milena_replication::PartitionKey;
 use milena_storage::checkpoint::{
     CleanShutdown, OffsetCheckpoint, RECOVERY_POINT_CHECKPOINT, REPLICATION_OFFSET_CHECKPOINT,
 };
-use milena_storage::{Flushed, Log, remove_deleted};
+use milena_storage::{Flushed, Log, TopicPartition, remove_deleted};
 use milena_types::Timestamp;
 
 use super::broker_host::{BrokerHost, LOG_DIR};
@@ -76,6 +76,17 @@ impl BrokerHost {
         for replica in self.replicas.values_mut() {
             let point = replica.log.recovery_point();
             replica.log.recovery_point_saved(point);
+        }
+        Ok(())
+    }
+
+    /// A new log inherits no checkpoint of an earlier one of its name (INV-8).
+    pub(super) fn disown(&self, name: &TopicPartition) -> Result<()> {
+        for file in [RECOVERY_POINT_CHECKPOINT, REPLICATION_OFFSET_CHECKPOINT] {
+            let mut offsets = self.log_dir.read_checkpoint(file)?;
+            if offsets.remove(name).is_some() {
+                self.log_dir.write_checkpoint(file, &offsets)?;
+            }
         }
         Ok(())
     }
