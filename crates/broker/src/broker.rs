@@ -8,7 +8,7 @@ use crate::log_dirs::LogDirs;
 use crate::metrics::Cells;
 use crate::partitions::{
     Assigner, Checkpoints, Deadlines, FlushQueue, LocalTopic, Lookup, Moves, Partitions, Quarantine, Rebuilding,
-    broker_texts,
+    Registration, broker_texts,
 };
 use crate::producer_ids::ProducerIds;
 use crate::replication::{Following, IsrChanges, ReplicaDirectories, Throttles};
@@ -18,7 +18,7 @@ use milena_metadata::{ConfigResource, Delta, Image, Topic};
 use milena_network::QuotaHandle;
 use milena_protocol::Text;
 use milena_replication::{CacheLimits, FetchSessionCache, Lease};
-use milena_types::{ErrorCode, PartitionIndex, Timestamp, TopicId};
+use milena_types::{ErrorCode, PartitionIndex, Timestamp, TopicId, Uuid};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI16, AtomicI64, Ordering};
@@ -30,6 +30,8 @@ pub struct BrokerParts {
     pub clock: Clock,
     pub controller: Arc<dyn ControllerHandle>,
     pub log_dirs: LogDirs,
+    /// What it registers as; before the image has this registration it leads nothing. `None` for one that does not register.
+    pub incarnation_id: Option<Uuid>,
 }
 
 /// One broker.
@@ -74,10 +76,11 @@ impl Broker {
     /// applied.
     #[must_use]
     pub fn open(parts: BrokerParts) -> Arc<Self> {
-        let BrokerParts { settings, clock, controller, log_dirs } = parts;
+        let BrokerParts { settings, clock, controller, log_dirs, incarnation_id } = parts;
         let log_dirs = Arc::new(log_dirs);
         let quarantine = Arc::<Quarantine>::default();
-        let assigner = Assigner::open(&log_dirs, &quarantine, clock.clone());
+        let registration = Registration::new(settings.node_id, incarnation_id);
+        let assigner = Assigner::open(&log_dirs, &quarantine, clock.clone(), registration);
         let throttles = Throttles::new(&settings.config_texts);
         let sessions_max = settings.max_incremental_fetch_session_cache_slots;
         let limits = CacheLimits { sessions_max, ..CacheLimits::default() };
@@ -174,6 +177,7 @@ impl Broker {
     /// takes, and must not be called on a thread that serves connections.
     pub fn apply(self: &Arc<Self>, image: Arc<Image>, delta: Option<&Delta>) {
         let mut assigner = self.assigner.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new_here = assigner.registration.note(&image);
         if delta.is_none_or(|delta| delta.features || changes_brokers(delta)) {
             let texts = broker_texts(&self.settings, &image);
             let cordoned = texts.get("cordoned.log.dirs").map_or("", String::as_str);
@@ -210,6 +214,10 @@ impl Broker {
         drop(assigner);
         self.groups.follow(self, &image, delta);
         self.transactions.follow(self, &image, delta);
+        if is_new_here && delta.is_some() {
+            // What it had to lead before it was registered.
+            self.apply(image, None);
+        }
     }
 
     /// Makes the partitions that could not be made when they came. Blocks as `apply` does.

@@ -23,6 +23,7 @@ use milena_metrics::Endpoint;
 use milena_network::{Memory, Server};
 use milena_storage::disk::RealDisk;
 use milena_storage::{FileCache, LogDir};
+use milena_types::Uuid;
 use tokio::sync::watch;
 
 use crate::broker::{Broker, BrokerParts};
@@ -118,9 +119,11 @@ impl Node {
         let previous_epoch = previous_broker_epoch(&log_dirs);
         let links = Links::new(config, formatted, &metadata);
         let handle = Arc::clone(&links.controller);
+        let incarnation_id = random_uuid().map_err(NodeError::Format)?;
         let broker = if config.node.is_broker {
             let settings = config.broker_settings(formatted);
-            let parts = BrokerParts { settings, clock: clock.clone(), controller: Arc::clone(&handle), log_dirs };
+            let (clock, controller, incarnation_id) = (clock.clone(), Arc::clone(&handle), Some(incarnation_id));
+            let parts = BrokerParts { settings, clock, controller, log_dirs, incarnation_id };
             Some(Broker::open(parts))
         } else {
             None
@@ -164,7 +167,8 @@ impl Node {
             _metadata_dir: metadata_dir,
         };
         if let (Some(broker), Some(server)) = (broker, broker_server) {
-            match node.join(config, formatted, previous_epoch, &links.lifecycle, offset, &broker).await {
+            let previous = (previous_epoch, incarnation_id);
+            match node.join(config, formatted, previous, &links.lifecycle, offset, &broker).await {
                 Ok(lifecycle) => {
                     let replication = ReplicationTasks::start(&broker, Arc::clone(&links.isr_changes));
                     lifecycle.unfence().await;
@@ -183,7 +187,7 @@ impl Node {
         &self,
         config: &ServerConfig,
         formatted: &Formatted,
-        previous_broker_epoch: i64,
+        (previous_broker_epoch, incarnation_id): (i64, Uuid),
         handle: &Arc<dyn ControllerHandle>,
         offset: MetadataOffset,
         broker: &Arc<Broker>,
@@ -191,7 +195,7 @@ impl Node {
         let identity = BrokerIdentity {
             id: config.node.node_id,
             cluster_id: formatted.cluster_id.clone(),
-            incarnation_id: random_uuid().map_err(NodeError::Format)?,
+            incarnation_id,
             listeners: with_bound_ports(config.advertised_broker_listeners(), &self.addresses),
             rack: config.node.broker_rack.clone(),
             previous_broker_epoch,

@@ -5,6 +5,7 @@ use super::directories::{self, Found, FoundLog};
 use super::opening::{Opening, Owner, Summary, assign, open_one, owner_of};
 use super::partition::Partition;
 use super::quarantine::Quarantine;
+use super::registration::Registration;
 use super::settings::{TopicSettings, broker_texts, own_configs};
 use super::{LocalTopic, Partitions};
 use crate::clock::Clock;
@@ -28,6 +29,7 @@ pub(crate) struct Assigner {
     files: Arc<FileCache<RealDisk>>,
     pub(super) log_dirs: Arc<LogDirs>,
     clock: Clock,
+    pub(crate) registration: Registration,
     found: Found,
     pub(super) quarantine: Arc<Quarantine>,
     /// Whether an image was applied: what was found and is in no image is then a stray.
@@ -47,7 +49,12 @@ pub(crate) type ResumedMove = (Arc<Partition>, Log<RealDisk>, Arc<Directory>);
 
 impl Assigner {
     /// Looks at the log directories.
-    pub(crate) fn open(log_dirs: &Arc<LogDirs>, quarantine: &Arc<Quarantine>, clock: Clock) -> Self {
+    pub(crate) fn open(
+        log_dirs: &Arc<LogDirs>,
+        quarantine: &Arc<Quarantine>,
+        clock: Clock,
+        registration: Registration,
+    ) -> Self {
         let now = clock.now();
         let found = directories::look_around(log_dirs);
         let doomed = found.deleted.iter().map(|path| (now, path.clone())).collect();
@@ -57,6 +64,7 @@ impl Assigner {
             files,
             log_dirs,
             clock,
+            registration,
             found,
             quarantine: Arc::clone(quarantine),
             is_settled: false,
@@ -112,6 +120,7 @@ impl Assigner {
         topics: &[&Arc<Topic>],
         now: Timestamp,
     ) {
+        let may_not = self.registration.may_not_lead();
         let mut locals: Vec<(LocalTopic, TopicSettings)> = Vec::with_capacity(topics.len());
         let mut openings = Vec::new();
         let mut counts = directories::counts(partitions);
@@ -131,7 +140,7 @@ impl Assigner {
                     Some(Some(partition)) if is_here => {
                         // First: by the smallest ISR of these metadata it is decided what their ISR has committed.
                         partition.configure(topic_settings.replication(settings));
-                        assign(partition, assigned, self.clock.steady());
+                        assign(partition, assigned, may_not, self.clock.steady());
                     }
                     Some(slot) if slot.is_some() => {
                         if let Some(partition) = slot.take() {
@@ -163,7 +172,7 @@ impl Assigner {
         for (at, index, partition) in opened {
             let assigned = locals.get(at).and_then(|(local, _)| image.topics.partition(local.id, index));
             let Some(assigned) = assigned else { continue };
-            assign(&partition, assigned, self.clock.steady());
+            assign(&partition, assigned, may_not, self.clock.steady());
             let slot =
                 locals.get_mut(at).and_then(|(local, _)| local.partitions.get_mut(usize::try_from(index.0).ok()?));
             if let Some(slot) = slot {

@@ -58,6 +58,7 @@ impl Follower {
         let files = FileCache::new(RealDisk, 10);
         let usable = vec![(LogDir::open(&files, root).unwrap(), Uuid([200; 16]))];
         let broker = Broker::open(BrokerParts {
+            incarnation_id: None,
             settings: BrokerSettings::default(),
             clock: Clock::Manual(ManualTime::new(Timestamp(1_700_000_000_000))),
             controller: Arc::new(Nobody),

@@ -10,7 +10,7 @@ use milena_replication::{Assignment, PartitionState};
 use milena_storage::checkpoint::{is_damaged_id, read_topic_id, write_topic_id};
 use milena_storage::disk::RealDisk;
 use milena_storage::{Error, FileCache, Log, LogOpen, TopicPartition};
-use milena_types::{Offset, PartitionIndex, Timestamp, TopicId, Uuid};
+use milena_types::{BrokerId, Offset, PartitionIndex, Timestamp, TopicId, Uuid};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -112,14 +112,19 @@ pub(super) fn open_one(
 }
 
 /// Tells the replication core what the controller decided.
-pub(super) fn assign(partition: &Partition, assigned: &milena_metadata::Partition, now: Timestamp) {
-    partition.assign(&assignment_of(assigned), now).run();
+pub(super) fn assign(
+    partition: &Partition,
+    assigned: &milena_metadata::Partition,
+    may_not: Option<BrokerId>,
+    now: Timestamp,
+) {
+    partition.assign(&assignment_of(assigned, may_not), now).run();
 }
 
-/// What the replication core is told of a partition of the image.
-pub fn assignment_of(assigned: &milena_metadata::Partition) -> Assignment {
+/// What the replication core is told of a partition of the image; nobody leads it if that were `may_not`.
+pub fn assignment_of(assigned: &milena_metadata::Partition, may_not: Option<BrokerId>) -> Assignment {
     Assignment {
-        leader: assigned.leader,
+        leader: Some(assigned.leader).filter(|leader| Some(*leader) != may_not).unwrap_or(BrokerId::NONE),
         leader_epoch: assigned.leader_epoch,
         partition_epoch: assigned.partition_epoch,
         replicas: assigned.replicas.to_vec(),

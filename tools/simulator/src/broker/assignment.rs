@@ -28,6 +28,9 @@ impl BrokerHost {
     /// Brings the replicas to where `image` is. `delta` says what changed.
     pub(crate) fn apply(&mut self, image: &Arc<Image>, delta: &Delta, now: Timestamp, out: &mut Outbox) -> Result<()> {
         let everything = std::mem::take(&mut self.is_first_image);
+        let registered = image.cluster.broker(self.id()).map(|broker| broker.incarnation_id);
+        let is_new_here = !self.is_registered && registered == Some(self.incarnation);
+        self.is_registered |= is_new_here;
         if !everything && self.settings.has(Planted::SkipsImages) && self.random.per_mille(150) {
             return Ok(());
         }
@@ -36,7 +39,7 @@ impl BrokerHost {
                 self.remove((topic.id, index), now)?;
             }
         }
-        let changed: Vec<Arc<Topic>> = if everything {
+        let changed: Vec<Arc<Topic>> = if everything || is_new_here {
             image.topics.iter_by_id().cloned().collect()
         } else {
             delta.changed_partitions.keys().filter_map(|id| image.topics.get(*id)).cloned().collect()
@@ -57,6 +60,7 @@ impl BrokerHost {
     }
 
     fn place(&mut self, image: &Image, topic: &Topic, now: Timestamp, out: &mut Outbox) -> Result<()> {
+        let may_not = (!self.is_registered).then_some(self.id());
         for (index, assigned) in topic.iter() {
             let key = (topic.id, index);
             if !assigned.has_replica(self.id()) {
@@ -67,7 +71,7 @@ impl BrokerHost {
                 let replica = self.open_replica(image, topic, index, now, out)?;
                 self.replicas.insert(key, replica);
             }
-            let assignment = milena_broker::assignment_of(assigned);
+            let assignment = milena_broker::assignment_of(assigned, may_not);
             let config = self.partition_config(image, topic);
             if let Some(replica) = self.replicas.get_mut(&key) {
                 replica.state.configure(config);

@@ -109,6 +109,8 @@ pub(crate) struct BrokerHost {
     /// The epoch under which it ended cleanly; -1 if it did not.
     pub(crate) previous_epoch: i64,
     pub(crate) incarnation: Uuid,
+    /// An image had this registration: it may lead.
+    pub(super) is_registered: bool,
     pub(crate) replicas: BTreeMap<PartitionKey, Replica>,
     pub(crate) image: Arc<Image>,
     pub(super) is_first_image: bool,
@@ -180,6 +182,7 @@ impl BrokerHost {
             is_displaced: false,
             previous_epoch,
             incarnation,
+            is_registered: false,
             replicas: BTreeMap::new(),
             image: Arc::default(),
             is_first_image: true,
