@@ -1,6 +1,8 @@
 //! What must have happened some time after the last fault: every broker serves, every partition has its leader and all
 //! replicas in sync, nothing waits.
 
+use std::collections::BTreeSet;
+
 use milena_metadata::Image;
 
 use super::{Checkers, Verdict};
@@ -31,12 +33,18 @@ impl Checkers {
                     return Err(format!("{}-{index} is {partition:?}, and to its leader {view:?}", topic.name));
                 }
                 let key = (topic.id, index);
+                let mut ends = BTreeSet::new();
                 for id in &partition.replicas {
                     let host = usize::try_from(id.0).ok().and_then(|at| nodes.get(at)).and_then(Node::broker);
                     let Some(replica) = host.and_then(|host| host.replicas.get(&key)) else {
                         return Err(format!("{}-{index} has no log on {id}", topic.name));
                     };
                     let (end, high_watermark) = (replica.log.log_end_offset(), replica.state.high_watermark());
+                    ends.insert(end);
+                    let leads = replica.state.is_leader() && replica.state.leader_epoch() == partition.leader_epoch;
+                    if *id == partition.leader && !leads {
+                        return Err(format!("{}-{index}: {id} does not know that it leads", topic.name));
+                    }
                     // A follower that could not take the answer which told it of a high watermark learns the next one: its
                     // session tells each once, as Kafka's.
                     if replica.state.is_leader() && end != high_watermark {
@@ -45,6 +53,9 @@ impl Checkers {
                             topic.name
                         ));
                     }
+                }
+                if ends.len() > 1 {
+                    return Err(format!("{}-{index} ends at {ends:?}", topic.name));
                 }
             }
         }
