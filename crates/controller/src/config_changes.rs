@@ -146,22 +146,26 @@ impl Controller {
         let topics = records.iter().filter_map(|(record, _)| match record {
             MetadataRecord::Config(record) if &*record.name == MIN_INSYNC_REPLICAS => {
                 let of_topic = record.resource_type == ConfigResource::TOPIC;
-                Some(if of_topic { record.resource_name.clone() } else { Text::default() })
+                // What topics go by without a value of their own may be many things.
+                let value = record.value.as_ref().filter(|_| of_topic).and_then(|value| value.trim().parse().ok());
+                Some((if of_topic { record.resource_name.clone() } else { Text::default() }, value))
             }
             _ => None,
         });
-        topics.flat_map(|topic| self.cleared_elr_of(topic)).collect()
+        topics.flat_map(|(topic, value)| self.cleared_elr_of(topic, value.unwrap_or(0))).collect()
     }
 
-    /// One record for the topic, or for all if it has no name. Where a partition has no replica in sync, those that are eligible
-    /// are all it has, and have everything whatever the smallest ISR: it keeps them, and each other one gets its own record.
-    fn cleared_elr_of(&self, name: Text) -> Vec<VersionedRecord> {
+    /// One record for the topic, or for all if it has no name. Where a partition has fewer replicas in sync than `min_insync`
+    /// from now on, or none, nothing is committed that those which are eligible lack: it keeps them, and each other one gets
+    /// its own record.
+    fn cleared_elr_of(&self, name: Text, min_insync: usize) -> Vec<VersionedRecord> {
         let topics = self.image.topics.iter().filter(|topic| name.is_empty() || topic.name == name);
         let all = topics.flat_map(|topic| topic.iter().map(move |(index, partition)| (topic.id, index, partition)));
         let has_any =
             |known: &&Partition| !known.eligible_leader_replicas.is_empty() || !known.last_known_elr.is_empty();
         let concerned = all.map(|(topic, index, known)| (topic, index, &**known)).filter(|(.., known)| has_any(known));
-        let (keep, clear): (Vec<_>, Vec<_>) = concerned.partition(|(.., known)| known.isr.is_empty());
+        let (keep, clear): (Vec<_>, Vec<_>) = concerned
+            .partition(|(.., known)| known.isr.is_empty() || known.isr.len() < min_insync.min(known.replicas.len()));
         if keep.is_empty() {
             let record = ClearElrRecord { topic_name: name, ..ClearElrRecord::default() };
             return vec![(MetadataRecord::ClearElr(record), 0)];

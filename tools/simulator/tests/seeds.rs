@@ -3,7 +3,7 @@
 use milena_simulator::{Planted, run};
 
 /// What was wrong in these when they failed first.
-const FAILED_ONCE: [(u64, &str); 22] = [
+const FAILED_ONCE: [(u64, &str); 23] = [
     (4, "a follower that had led without records was told for ever that the logs part"),
     (7, "a controller that led no more decided to fence a broker again and again"),
     (16, "a replica that a reassignment had removed stayed eligible"),
@@ -27,6 +27,10 @@ const FAILED_ONCE: [(u64, &str); 22] = [
     (183_670, "a simulated replica's new log inherited the recovery point of the one that was removed"),
     (201_017, "a broker led before it was registered, and an ISR change its last process had asked for was granted"),
     (224_582, "the simulator took a partition for healed whose leader did not know that it leads"),
+    (
+        239_980,
+        "min.insync.replicas was raised, and who was eligible forgotten, when the only one in sync had lost its power",
+    ),
     (174_471, "the same, and it was elected"),
     (38_183, "a broker that was told to stop before it served ended at once, unclean, and that was taken for clean"),
 ];
