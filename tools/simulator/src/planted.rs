@@ -35,7 +35,7 @@ pub enum Planted {
     IgnoresMinInsync,
     /// What timed out is told to have been written.
     TimeoutIsSuccess,
-    /// A broker serves before the controller lets it.
+    /// A broker leads and serves before the controller lets it.
     ServesFenced,
     /// A change of the in-sync replicas that is not answered is not asked for again.
     NeverAsksAgain,

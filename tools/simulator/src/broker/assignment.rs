@@ -30,7 +30,7 @@ impl BrokerHost {
         let everything = std::mem::take(&mut self.is_first_image);
         let registered = image.cluster.broker(self.id()).map(|broker| broker.incarnation_id);
         let is_new_here = !self.is_registered && registered == Some(self.incarnation);
-        self.is_registered |= is_new_here;
+        self.is_registered |= is_new_here || self.settings.has(Planted::ServesFenced);
         if !everything && self.settings.has(Planted::SkipsImages) && self.random.per_mille(150) {
             return Ok(());
         }
