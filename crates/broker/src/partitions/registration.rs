@@ -32,6 +32,10 @@ impl Registration {
 
 #[cfg(test)]
 mod tests {
+    use milena_metadata::Delta;
+    use milena_protocol::messages::{MetadataRecord, RegisterBrokerRecord};
+    use milena_types::{LeaderEpoch, Offset};
+
     use super::*;
 
     #[test]
@@ -44,5 +48,21 @@ mod tests {
         let mut registration = Registration::new(BrokerId(1), Some(Uuid::ONE));
         assert!(!registration.note(&Image::default()));
         assert_eq!(registration.may_not_lead(), Some(BrokerId(1)));
+    }
+
+    #[test]
+    fn only_the_registration_of_this_process_lets_it_lead_and_only_once() {
+        let mut registration = Registration::new(BrokerId(1), Some(Uuid([2; 16])));
+        let with = |incarnation_id| {
+            let record = RegisterBrokerRecord { broker_id: 1, incarnation_id, ..RegisterBrokerRecord::default() };
+            let mut image = Image::default();
+            let record = MetadataRecord::RegisterBroker(record);
+            image.replay(&record, Offset(1), LeaderEpoch(1), &mut Delta::default()).unwrap();
+            image
+        };
+        assert!(!registration.note(&with(Uuid::ONE)));
+        assert!(registration.note(&with(Uuid([2; 16]))));
+        assert_eq!(registration.may_not_lead(), None);
+        assert!(!registration.note(&with(Uuid([2; 16]))));
     }
 }
