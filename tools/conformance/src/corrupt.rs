@@ -22,7 +22,7 @@ use crate::report::Report;
 use crate::server::{self, Kind, Node};
 use crate::wire::Wire;
 
-const SETTINGS: [(&str, &str); 6] = [
+const SETTINGS: [(&str, &str); 7] = [
     ("log.segment.bytes", "1048576"),
     ("log.index.interval.bytes", "1024"),
     ("log.flush.offset.checkpoint.interval.ms", "300"),
@@ -30,6 +30,8 @@ const SETTINGS: [(&str, &str); 6] = [
     LONG_SESSION,
     // The damaged partition's neighbours must not wait for a retry of the cleaner.
     ("log.cleaner.enable", "false"),
+    // Who takes itself for no voter any more (its directory.id is another) ends after this; Kafka's default is a minute.
+    ("initial.broker.registration.timeout.ms", "10000"),
 ];
 /// So long after the last record everything is durable and the checkpoints say so.
 const SETTLE: Duration = Duration::from_millis(2500);
