@@ -223,7 +223,7 @@ impl Interview {
 }
 
 /// The stable versions of a request.
-fn versions<R: Request>() -> std::ops::RangeInclusive<i16> {
+pub(crate) fn versions<R: Request>() -> std::ops::RangeInclusive<i16> {
     let newest = R::API_KEY.info().map_or(*R::VERSIONS.end(), milena_protocol::ApiKeyInfo::max_stable_version);
     *R::VERSIONS.start()..=newest
 }

@@ -51,6 +51,7 @@ mod members;
 mod metrics;
 mod mixed;
 mod namespaces;
+mod no_controller;
 mod ports;
 mod power;
 mod presence;
@@ -111,7 +112,7 @@ fn run(args: &[String]) -> anyhow::Result<report::Report> {
 /// A part of the conformance run: its name, whether it is run unless others are named, what it does.
 type Part = (&'static str, bool, fn(&flags::Flags, &mut report::Report) -> anyhow::Result<()>);
 
-const PARTS: [Part; 18] = [
+const PARTS: [Part; 19] = [
     ("scripts", true, scripts::run),
     ("separate", true, scripts::run_separate),
     ("tools", true, tools::run),
@@ -128,6 +129,7 @@ const PARTS: [Part; 18] = [
     ("damage", true, damage::run),
     ("tour", false, tour::run),
     ("fourth", false, fourth::run),
+    ("no-controller", false, no_controller::run),
     ("elections", false, quorum::slice),
     ("quorum", false, quorum::run),
 ];

@@ -15,6 +15,10 @@ fn handle(call: &mut Call<'_, '_>) -> Outcome {
     let version = call.version();
     call.forward(request, move |result| match result {
         Ok(response) => description::for_version(response, version),
-        Err(error) => DescribeQuorumResponse { error_code: error.0, ..Default::default() },
+        Err(error) => DescribeQuorumResponse {
+            error_code: error.0,
+            error_message: Some(description::no_answer(error)),
+            ..Default::default()
+        },
     })
 }

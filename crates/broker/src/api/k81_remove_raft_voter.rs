@@ -3,6 +3,7 @@
 
 use super::{Api, Lane};
 use crate::call::{Call, Outcome};
+use crate::hosts::description;
 use milena_protocol::ApiKey;
 use milena_protocol::messages::{RemoveRaftVoterRequest, RemoveRaftVoterResponse};
 
@@ -12,6 +13,10 @@ pub(crate) const API: Api = Api { key: ApiKey::REMOVE_RAFT_VOTER, lane: Lane::Co
 fn handle(call: &mut Call<'_, '_>) -> Outcome {
     let Ok(request) = call.decode::<RemoveRaftVoterRequest>() else { return Outcome::Close };
     call.forward(request, |result| {
-        result.unwrap_or_else(|error| RemoveRaftVoterResponse { error_code: error.0, ..Default::default() })
+        result.unwrap_or_else(|error| RemoveRaftVoterResponse {
+            error_code: error.0,
+            error_message: Some(description::no_answer(error)),
+            ..Default::default()
+        })
     })
 }

@@ -178,7 +178,7 @@ impl BrokerLifecycle {
         let mut news = self.broker.log_dirs().news();
         // The failed directories the controller knows of, and since when there is one it does not.
         let (mut told, mut untold_since) = (0, None);
-        let mut has_lease = true;
+        let (mut has_lease, begin) = (true, Instant::now());
         while !*stop.borrow() {
             tokio::select! {
                 _ = interval.tick() => {}
@@ -196,7 +196,10 @@ impl BrokerLifecycle {
                 Ok(_) => told = failed,
                 Err(error) => tracing::warn!(%error, "no controller took a heartbeat"),
             }
-            self.tell_of_lease(&mut has_lease);
+            // The first lease takes two heartbeats: metadata has to be as new as the answer to one.
+            if begin.elapsed() >= self.times.heartbeat * 2 {
+                self.tell_of_lease(&mut has_lease);
+            }
             if told == failed {
                 untold_since = None;
             } else if since.elapsed() >= self.times.log_dir_failure {

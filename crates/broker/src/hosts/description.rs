@@ -45,6 +45,14 @@ pub(crate) fn refusal(request: &DescribeQuorumRequest) -> Option<DescribeQuorumR
     Some(DescribeQuorumResponse { topics: topics.collect(), ..Default::default() })
 }
 
+/// What is said where nobody answered.
+pub(crate) fn no_answer(error: ErrorCode) -> Text {
+    match error {
+        ErrorCode::REQUEST_TIMED_OUT => Text::from_static("The request timed out."),
+        other => Text::from_static(other.name().unwrap_or_default()),
+    }
+}
+
 /// Takes out what a version cannot carry.
 pub(crate) fn for_version(mut response: DescribeQuorumResponse, version: i16) -> DescribeQuorumResponse {
     if version < NODES_FROM_VERSION {

@@ -17,8 +17,11 @@ use crate::controller_handle::{ControllerDone, ControllerHandle, ControllerReque
 /// Between two tries to reach a controller.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// How long requests look for a controller (`controller.socket.timeout.ms`).
-const GIVE_UP: Duration = Duration::from_secs(30);
+/// How long a request looks for a controller, from when it was asked, however many wait before it.
+const GIVE_UP: Duration = Duration::from_secs(60);
+
+/// How long a controller may take for an answer (`controller.socket.timeout.ms`).
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// How long a controller that no longer leads may take for its last answer.
 const LAST_ANSWER: Duration = Duration::from_millis(500);
@@ -28,7 +31,16 @@ const LAST_ANSWER: Duration = Duration::from_millis(500);
 pub struct RemoteController {
     local: Option<MetadataHandle>,
     leader: LeaderWatch,
-    requests: mpsc::UnboundedSender<(ControllerRequest, ControllerDoneBox)>,
+    requests: mpsc::UnboundedSender<Asked>,
+}
+
+/// A request that waits for its turn.
+#[derive(Debug)]
+struct Asked {
+    request: ControllerRequest,
+    /// Then it is given up.
+    deadline: Instant,
+    done: ControllerDoneBox,
 }
 
 /// Keeps the callback out of `Debug`.
@@ -45,13 +57,13 @@ impl RemoteController {
     /// controller role.
     #[must_use]
     pub fn start(leader: LeaderWatch, local: Option<MetadataHandle>, client_id: &str) -> RemoteController {
-        let (requests, mut inbox) = mpsc::unbounded_channel::<(ControllerRequest, ControllerDoneBox)>();
+        let (requests, mut inbox) = mpsc::unbounded_channel::<Asked>();
         let link = Link::default();
         let mut channel =
             Channel { leader: leader.clone(), local: local.clone(), link, client_id: client_id.to_owned() };
         tokio::spawn(async move {
-            while let Some((request, done)) = inbox.recv().await {
-                let answer = channel.ask_until_answered(&request).await;
+            while let Some(Asked { request, deadline, done }) = inbox.recv().await {
+                let answer = channel.ask_until_answered(&request, deadline).await;
                 (done.0)(answer);
             }
         });
@@ -75,13 +87,10 @@ impl ControllerHandle for RemoteController {
     }
 }
 
-fn queue(
-    requests: &mpsc::UnboundedSender<(ControllerRequest, ControllerDoneBox)>,
-    request: ControllerRequest,
-    done: ControllerDone,
-) {
-    if let Err(failed) = requests.send((request, ControllerDoneBox(done))) {
-        (failed.0.1.0)(Err(ErrorCode::NOT_CONTROLLER));
+fn queue(requests: &mpsc::UnboundedSender<Asked>, request: ControllerRequest, done: ControllerDone) {
+    let asked = Asked { request, deadline: Instant::now() + GIVE_UP, done: ControllerDoneBox(done) };
+    if let Err(failed) = requests.send(asked) {
+        (failed.0.done.0)(Err(ErrorCode::NOT_CONTROLLER));
     }
 }
 
@@ -93,9 +102,15 @@ struct Channel {
 }
 
 impl Channel {
-    async fn ask_until_answered(&mut self, request: &ControllerRequest) -> Result<ControllerResponse, ErrorCode> {
-        let deadline = Instant::now() + GIVE_UP;
+    async fn ask_until_answered(
+        &mut self,
+        request: &ControllerRequest,
+        deadline: Instant,
+    ) -> Result<ControllerResponse, ErrorCode> {
         loop {
+            if Instant::now() >= deadline {
+                return Err(ErrorCode::REQUEST_TIMED_OUT);
+            }
             let active = self.leader.borrow_and_update().clone();
             match (active, &self.local) {
                 (Some(ActiveController::Here), Some(local)) => match ask_local(local, request).await {
@@ -111,9 +126,6 @@ impl Channel {
                     Err(error) => tracing::debug!(?address, %error, "the controller did not answer"),
                 },
                 _ => {}
-            }
-            if Instant::now() >= deadline {
-                return Err(ErrorCode::REQUEST_TIMED_OUT);
             }
             // Whichever comes first: news of the leader, or the next try.
             let _ = tokio::time::timeout(RETRY, self.leader.changed()).await;
@@ -188,7 +200,7 @@ impl Exchange<'_> {
     }
 
     async fn exchange<R: Request>(&mut self, request: &R) -> io::Result<R::Response> {
-        self.link.ask(self.address, self.client_id, GIVE_UP, request, Duration::ZERO).await
+        self.link.ask(self.address, self.client_id, ANSWER, request, Duration::ZERO).await
     }
 }
 
@@ -225,4 +237,32 @@ pub(super) fn is_not_controller(response: &ControllerResponse) -> bool {
         Answer::IncrementalAlterConfigs(response) => first(&response.responses, |resource| resource.error_code),
     };
     matches!(ErrorCode(code), ErrorCode::NOT_CONTROLLER | ErrorCode::NOT_LEADER_OR_FOLLOWER)
+}
+
+#[cfg(test)]
+mod tests {
+    use milena_protocol::messages::CreateTopicsRequest;
+    use tokio::sync::watch;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_whose_time_was_up_before_its_turn_is_refused_and_not_sent() {
+        let controller = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = ("127.0.0.1".to_owned(), controller.local_addr().unwrap().port());
+        let (_news, leader) = watch::channel(Some(ActiveController::At(address)));
+        let remote = RemoteController::start(leader, None, "test");
+        let ask = |deadline| {
+            let (sender, receiver) = oneshot::channel();
+            let done: ControllerDone = Box::new(move |answer| drop(sender.send(answer)));
+            let request = ControllerRequest::CreateTopics(CreateTopicsRequest::default());
+            remote.requests.send(Asked { request, deadline, done: ControllerDoneBox(done) }).unwrap();
+            receiver
+        };
+        let late = ask(Instant::now());
+        let in_time = ask(Instant::now() + GIVE_UP);
+        assert!(matches!(late.await.unwrap(), Err(ErrorCode::REQUEST_TIMED_OUT)));
+        let (only, _) = controller.accept().await.unwrap();
+        drop((only, in_time));
+    }
 }
