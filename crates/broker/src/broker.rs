@@ -220,6 +220,11 @@ impl Broker {
         }
     }
 
+    /// Whether no image is just being applied: partitions, and who is told to lead them, are of the same one.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.assigner.try_lock().is_ok()
+    }
+
     /// Makes the partitions that could not be made when they came. Blocks as `apply` does.
     pub(crate) fn place_missing(&self) {
         let mut assigner = self.assigner.lock().unwrap_or_else(PoisonError::into_inner);
@@ -284,22 +289,6 @@ impl Broker {
 
     pub(crate) fn log_dirs(&self) -> &Arc<LogDirs> {
         &self.log_dirs
-    }
-
-    /// Takes every partition of a log directory that failed offline, then tells the controller.
-    pub(crate) fn settle_failed_log_dirs(&self) {
-        let failed = self.log_dirs.take_failed();
-        if !self.log_dirs.has_offline() {
-            return;
-        }
-        for partition in self.partitions.all() {
-            if !partition.log_dir().is_online() {
-                partition.go_offline().run();
-            }
-        }
-        if !failed.is_empty() {
-            self.log_dirs.announce(failed);
-        }
     }
 
     pub(crate) fn quarantine(&self) -> &Arc<Quarantine> {

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use milena_protocol::Records;
-use milena_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use milena_protocol::messages::create_topics_request::{
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
+};
 use milena_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use milena_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use milena_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -117,18 +119,28 @@ async fn produce(members: &[Member], leader: i32, topic: Uuid, value: &str) -> (
 }
 
 async fn produce_with(acks: i16, member: &Member, topic: Uuid, value: &str) -> (i16, i64) {
+    let answer = member.connect().await.ask(&write_of(acks, topic, value), Duration::ZERO).await.unwrap();
+    let answer = &answer.responses[0].partition_responses[0];
+    (answer.error_code, answer.base_offset)
+}
+
+fn write_of(acks: i16, topic: Uuid, value: &str) -> ProduceRequest {
     let mut builder = BatchBuilder::new(BuilderConfig::default());
     builder.append(1_700_000_000_000, None, Some(value.as_bytes()), &[]).unwrap();
     let records = builder.build(Offset(0), LeaderEpoch(0)).unwrap();
     let data = PartitionProduceData { index: 0, records: Some(Records::Bytes(records)), ..Default::default() };
     let topic = TopicProduceData { topic_id: topic, partition_data: vec![data], ..Default::default() };
-    let request = ProduceRequest { acks, timeout_ms: 20_000, topic_data: vec![topic], ..Default::default() };
-    let answer = member.connect().await.ask(&request, Duration::ZERO).await.unwrap();
-    let answer = &answer.responses[0].partition_responses[0];
-    (answer.error_code, answer.base_offset)
+    ProduceRequest { acks, timeout_ms: 20_000, topic_data: vec![topic], ..Default::default() }
 }
 
 async fn create_topic(member: &Member) {
+    create_topic_on(member, &[]).await;
+}
+
+/// The same with its replicas named, the preferred leader first.
+async fn create_topic_on(member: &Member, replicas: &[i32]) {
+    let is_placed = !replicas.is_empty();
+    let assignment = CreatableReplicaAssignment { broker_ids: replicas.to_vec(), ..Default::default() };
     let config = CreatableTopicConfig {
         name: "min.insync.replicas".into(),
         value: Some("2".into()),
@@ -136,8 +148,9 @@ async fn create_topic(member: &Member) {
     };
     let topic = CreatableTopic {
         name: "t".into(),
-        num_partitions: 1,
-        replication_factor: 3,
+        num_partitions: if is_placed { -1 } else { 1 },
+        replication_factor: if is_placed { -1 } else { 3 },
+        assignments: if is_placed { vec![assignment] } else { Vec::new() },
         configs: vec![config],
         ..CreatableTopic::default()
     };
@@ -176,6 +189,61 @@ async fn what_is_acknowledged_outlives_its_leader_and_logs_end_up_the_same() {
     let logs: Vec<Vec<u8>> = members.iter().map(Member::log).collect();
     assert!(!logs[0].is_empty());
     assert!(logs.iter().all(|log| *log == logs[0]), "{:?}", logs.iter().map(Vec::len).collect::<Vec<_>>());
+}
+
+/// Writes one after the other until somebody else leads: what was acknowledged, and who leads then, if that was said.
+async fn write_until_moved(mut connection: Connection, acks: i16, topic: Uuid, writer: usize) -> (Vec<String>, i32) {
+    let mut written = Vec::new();
+    loop {
+        let value = format!("<{writer}-{}>", written.len());
+        // The connection may close between two writes.
+        let Ok(answer) = connection.ask(&write_of(acks, topic, &value), Duration::ZERO).await else {
+            return (written, -1);
+        };
+        let partition = &answer.responses[0].partition_responses[0];
+        match ErrorCode(partition.error_code) {
+            ErrorCode::NONE => written.push(value),
+            error => {
+                assert_eq!(error, ErrorCode::NOT_LEADER_OR_FOLLOWER, "nobody is left in doubt");
+                return (written, partition.current_leader.leader_id);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_leaves_loses_nothing_it_acknowledged_and_leaves_no_write_in_doubt() {
+    let port = free_port();
+    let mut members: Vec<Member> = (1..=3).map(|id| Member::new(id, port)).collect();
+    for member in &mut members {
+        member.start().await;
+    }
+    create_topic_on(&members[0], &[2, 3, 1]).await;
+    let (_, topic) = wait_for(&members[1], |leader, isr| leader == 2 && isr.len() == 3).await;
+    let mut writers = Vec::new();
+    for writer in 0..6 {
+        let acks = if writer % 2 == 0 { -1 } else { 1 };
+        writers.push(tokio::spawn(write_until_moved(members[1].connect().await, acks, topic, writer)));
+    }
+    // So that they are under way.
+    while produce_with(-1, &members[1], topic, "until").await.1 < 200 {}
+    members[1].stop().await;
+    let mut written = Vec::new();
+    let mut told = 0;
+    for writer in writers {
+        let (values, leader) = writer.await.unwrap();
+        assert_ne!(leader, 2);
+        told += usize::from(leader > 0);
+        written.extend(values);
+    }
+    assert!(told > 0 && written.len() > 100, "{told} were told who leads, {} written", written.len());
+    members[2].stop().await;
+    members[0].stop().await;
+    let log = members[2].log();
+    for value in written {
+        let count = log.windows(value.len()).filter(|window| *window == value.as_bytes()).count();
+        assert_eq!(count, 1, "{value}");
+    }
 }
 
 /// Produces with `acks=1` until the answer is as wanted.

@@ -33,6 +33,7 @@ mod scrub;
 mod settings;
 mod traffic;
 mod waiting;
+mod write_pause;
 
 pub(crate) use append::AppendGroup;
 pub(crate) use assignment::Assigner;
@@ -54,6 +55,7 @@ pub(crate) use registration::Registration;
 pub(crate) use settings::broker_texts;
 pub(crate) use traffic::Traffic;
 pub(crate) use waiting::{CommitListener, Deadline, Deadlines, Parked};
+pub(crate) use write_pause::WritePause;
 
 use milena_protocol::Text;
 use milena_types::{ErrorCode, PartitionIndex, TopicId};
@@ -88,6 +90,7 @@ pub struct Partitions {
     topics: RwLock<Topics>,
     /// What went through partitions that are here no more; changes while `topics` is locked.
     gone: Traffic,
+    pub(crate) write_pause: WritePause,
 }
 
 #[derive(Debug, Default)]

@@ -68,6 +68,7 @@ fn measure(kind: Kind, flags: &Flags) -> anyhow::Result<()> {
             gaps.get((gaps.len() * percent).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default()
         };
         println!("     {} {what}: {} times, write gap p50 {} p99 {} ms", kind.name(), gaps.len(), at(50), at(99));
+        println!("     all of them: {gaps:?}");
     }
     (0..NODES).try_for_each(|at| lab.cluster.take(at)?.kill())?;
     let _ = std::fs::remove_dir_all(&lab.folder);

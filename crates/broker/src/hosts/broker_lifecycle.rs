@@ -29,6 +29,8 @@ use crate::log_dirs::LogDirs;
 const RETRY: Duration = Duration::from_millis(100);
 /// From a registration to the heartbeat that unfences: so long the metadata may need to get here.
 const SOON: Duration = Duration::from_millis(100);
+/// How long writes wait until all before them are committed, and as long until others lead.
+const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// Who registers.
 #[derive(Clone, Debug)]
@@ -210,6 +212,7 @@ impl BrokerLifecycle {
         if tokio::time::timeout(patience, self.leave()).await.is_err() {
             tracing::warn!("the controller did not move this broker's leaderships in time");
         }
+        self.broker.end_write_pause();
     }
 
     fn tell_of_lease(&self, had: &mut bool) {
@@ -221,7 +224,22 @@ impl BrokerLifecycle {
         }
     }
 
+    /// Asks to leave until the controller lets it. Writes wait meanwhile, but not for long.
     async fn leave(&self) {
+        let partitions = &self.broker.partitions;
+        if !partitions.leads_what_others_may() {
+            return self.ask_to_leave().await;
+        }
+        partitions.write_pause.begin();
+        within(PAUSE_MAX, || partitions.is_all_committed()).await;
+        let moved = async {
+            within(PAUSE_MAX, || !partitions.leads_what_others_may() && self.broker.is_settled()).await;
+            self.broker.end_write_pause();
+        };
+        tokio::join!(self.ask_to_leave(), moved);
+    }
+
+    async fn ask_to_leave(&self) {
         loop {
             match self.heartbeat(true).await {
                 Ok(response) if response.error_code == 0 && response.should_shut_down => return,
@@ -252,6 +270,16 @@ impl BrokerLifecycle {
         }
         Ok(response)
     }
+}
+
+/// Returns when it is so, or after `limit`.
+async fn within(limit: Duration, is_so: impl Fn() -> bool) {
+    let wait = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let _ = tokio::time::timeout(limit, wait).await;
 }
 
 async fn register_until_accepted(

@@ -153,7 +153,7 @@ impl<'a> AppendGroup<'a> {
             pending.header.api_version,
             self.parts.get(first_part..).unwrap_or_default(),
         );
-        if matches!(transaction, Ok(None)) && self.held.is_empty() {
+        if matches!(transaction, Ok(None)) && self.is_free() {
             self.requests.push(pending);
         } else {
             let parts = self.parts.split_off(first_part);
@@ -161,7 +161,12 @@ impl<'a> AppendGroup<'a> {
         }
     }
 
-    /// Takes a request of a transaction, or one that comes while such a request waits.
+    /// Whether a request of this connection has nobody to wait for.
+    fn is_free(&self) -> bool {
+        self.held.is_empty() && !self.broker.partitions.write_pause.is_on()
+    }
+
+    /// Takes a request of a transaction, or one that comes while such a request waits or all have to.
     fn verify(
         &mut self,
         mut pending: PendingProduce,
@@ -180,7 +185,7 @@ impl<'a> AppendGroup<'a> {
                 None
             }
         };
-        if waits_for.is_none() && self.held.is_empty() {
+        if waits_for.is_none() && self.is_free() {
             self.parts.append(&mut parts);
             self.requests.push(pending);
             return;

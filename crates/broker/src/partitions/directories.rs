@@ -2,6 +2,7 @@
 //! everything had come. Kafka's counterpart is `LogManager`.
 
 use super::Partitions;
+use crate::broker::Broker;
 use crate::log_dirs::{Directory, LogDirs};
 use milena_metadata::DIRECTORY_UNASSIGNED;
 use milena_protocol::Text;
@@ -171,4 +172,22 @@ pub(crate) fn choose<'a>(
 /// A partition's name on disk.
 pub(crate) fn directory_name(topic: &Text, index: PartitionIndex) -> TopicPartition {
     TopicPartition { topic: (**topic).into(), partition: index }
+}
+
+impl Broker {
+    /// Takes every partition of a log directory that failed offline, then tells the controller.
+    pub(crate) fn settle_failed_log_dirs(&self) {
+        let failed = self.log_dirs().take_failed();
+        if !self.log_dirs().has_offline() {
+            return;
+        }
+        for partition in self.partitions.all() {
+            if !partition.log_dir().is_online() {
+                partition.go_offline().run();
+            }
+        }
+        if !failed.is_empty() {
+            self.log_dirs().announce(failed);
+        }
+    }
 }

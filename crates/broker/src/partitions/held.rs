@@ -1,6 +1,6 @@
 //! Produce requests that wait until the coordinator of their transaction has said that their partitions are in it. What a
-//! connection sends after one waits behind it, so that everything is appended in the order it was sent. Kafka:
-//! `ReplicaManager.handleProduceAppend`, `maybeSendPartitionsToTransactionCoordinator`.
+//! connection sends after one waits behind it, so that everything is appended in the order it was sent, and so does what comes
+//! during a pause (`write_pause`). Kafka: `ReplicaManager.handleProduceAppend`, `maybeSendPartitionsToTransactionCoordinator`.
 
 use super::append::{AppendGroup, Part};
 use super::pending_produce::PendingProduce;
@@ -166,7 +166,10 @@ impl HeldProduces {
     }
 
     /// Appends what waits for nothing, in order.
-    fn run(&self, broker: &Arc<Broker>) {
+    pub(super) fn run(self: &Arc<Self>, broker: &Arc<Broker>) {
+        if broker.partitions.write_pause.holds_back(self) {
+            return;
+        }
         let mut state = self.state();
         if state.is_busy {
             return;
