@@ -10,8 +10,8 @@ use crate::server::Kind;
 const USAGE: &str = "usage: milena-conformance run|kill|swap|kill-calls|fail-syncs|corrupt|full-disk|restart|abuse|bench-groups|bench-transactions|bench-cluster|bench-upkeep|chaos-groups|lab|lab-bank|lab-gaps [flags]
   --milena PATH        the milena binary (default: target/release/milena)
   --servers A,B        the servers compared, of kafka and milena (default kafka,milena; kafka,kafka checks the scripts themselves)
-  --parts NAMES        of scripts, separate, tools, transactions, clients, members, metrics, disks, failover, mixed, cluster
-                        (default all of these), programs, swap, tour, fourth, no-controller, elections, quorum; task swap: rounds, rolling
+  --parts NAMES        of scripts, separate, tools, transactions, clients, members, metrics, disks, failover, swap, mixed,
+                        cluster, damage, elections (default all of these), programs, tour, fourth, no-controller, quorum; task swap: rounds, rolling
   --only PREFIX        only the cases whose name starts with it (scripts: a list of such)
   --without NAMES      all default parts but these
   --gigabytes N        send N GB of the machine's own files through the clients

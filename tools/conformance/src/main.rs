@@ -123,14 +123,14 @@ const PARTS: [Part; 19] = [
     ("metrics", true, metrics::run),
     ("disks", true, disks::run),
     ("failover", true, failover::run),
-    ("swap", false, swap::slice),
+    ("swap", true, swap::slice),
     ("mixed", true, mixed::run),
     ("cluster", true, cluster::run),
     ("damage", true, damage::run),
     ("tour", false, tour::run),
     ("fourth", false, fourth::run),
     ("no-controller", false, no_controller::run),
-    ("elections", false, quorum::slice),
+    ("elections", true, quorum::slice),
     ("quorum", false, quorum::run),
 ];
 
