@@ -91,6 +91,16 @@ fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// Three brokers; the first is the controller as well.
+async fn three_started() -> Vec<Member> {
+    let port = free_port();
+    let mut members: Vec<Member> = (1..=3).map(|id| Member::new(id, port)).collect();
+    for member in &mut members {
+        member.start().await;
+    }
+    members
+}
+
 fn id_of(metadata: &MetadataResponse) -> Option<Uuid> {
     metadata.topics.iter().find(|topic| topic.name.as_deref() == Some("t")).map(|topic| topic.topic_id)
 }
@@ -161,11 +171,7 @@ async fn create_topic_on(member: &Member, replicas: &[i32]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_acknowledged_outlives_its_leader_and_logs_end_up_the_same() {
-    let port = free_port();
-    let mut members: Vec<Member> = (1..=3).map(|id| Member::new(id, port)).collect();
-    for member in &mut members {
-        member.start().await;
-    }
+    let mut members = three_started().await;
     create_topic(&members[0]).await;
     let (mut leader, topic) = wait_for(&members[0], |leader, isr| leader > 0 && isr.len() == 3).await;
     // The leader may hear of the topic after the controller's node.
@@ -213,11 +219,7 @@ async fn write_until_moved(mut connection: Connection, acks: i16, topic: Uuid, w
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_leaves_loses_nothing_it_acknowledged_and_leaves_no_write_in_doubt() {
-    let port = free_port();
-    let mut members: Vec<Member> = (1..=3).map(|id| Member::new(id, port)).collect();
-    for member in &mut members {
-        member.start().await;
-    }
+    let mut members = three_started().await;
     create_topic_on(&members[0], &[2, 3, 1]).await;
     let (_, topic) = wait_for(&members[1], |leader, isr| leader == 2 && isr.len() == 3).await;
     let mut writers = Vec::new();
@@ -257,11 +259,7 @@ async fn until_alone(member: &Member, topic: Uuid, wanted: ErrorCode) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_no_controller_answers_acknowledges_only_what_others_have() {
-    let port = free_port();
-    let mut members: Vec<Member> = (1..=3).map(|id| Member::new(id, port)).collect();
-    for member in &mut members {
-        member.start().await;
-    }
+    let mut members = three_started().await;
     create_topic(&members[0]).await;
     let (_, topic) = wait_for(&members[0], |leader, isr| leader > 0 && isr.len() == 3).await;
     // The controller's node ends, and leads nothing any more before it does.
@@ -300,11 +298,7 @@ async fn fetch(members: &[Member], at: i32, topic: Uuid, rack: &str) -> (i16, i3
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_is_sent_to_the_replica_in_its_rack_and_reads_there() {
-    let port = free_port();
-    let mut members: Vec<Member> = (1..=3).map(|id| Member::new(id, port)).collect();
-    for member in &mut members {
-        member.start().await;
-    }
+    let mut members = three_started().await;
     create_topic(&members[0]).await;
     let (leader, topic) = wait_for(&members[0], |leader, isr| leader > 0 && isr.len() == 3).await;
     for member in &members {
@@ -348,11 +342,7 @@ async fn alter(member: &Member, kind: i8, name: &str, key: &str, value: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_throttled_leader_gives_a_replica_that_is_behind_only_what_the_rate_allows() {
-    let port = free_port();
-    let mut members: Vec<Member> = (1..=3).map(|id| Member::new(id, port)).collect();
-    for member in &mut members {
-        member.start().await;
-    }
+    let mut members = three_started().await;
     create_topic(&members[0]).await;
     let (mut leader, topic) = wait_for(&members[0], |leader, isr| leader > 0 && isr.len() == 3).await;
     wait_for(&members[usize::try_from(leader - 1).unwrap()], |seen, _| seen == leader).await;

@@ -1,7 +1,6 @@
 //! Produce, versions 3 to 13: `acks` 0, 1 and all, idempotent sequences, topic ids from version 13 (KIP-516), the current
 //! leader from version 10 (KIP-951), errors of single records from version 8 (KIP-467). The work is in
 //! `partitions/append`: dispatch collects what one read brought, so a single request comes here only from elsewhere.
-//! Transactions are not served yet.
 
 use super::{Api, Lane};
 use crate::call::{Call, Outcome};

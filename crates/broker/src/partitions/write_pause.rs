@@ -3,7 +3,7 @@
 //! nothing like it: a write that waits for replicas when the leader changes ends with `NOT_LEADER_OR_FOLLOWER`.
 
 use super::held::HeldProduces;
-use super::{Partition, Partitions};
+use super::{Inner, Partitions};
 use crate::broker::Broker;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -53,25 +53,22 @@ impl WritePause {
 }
 
 impl Partitions {
-    /// What is led here and may be led elsewhere.
-    fn succeedable(&self) -> impl Iterator<Item = Arc<Partition>> {
-        self.all().into_iter().filter(|partition| {
+    /// Whether anything is led here that may be led elsewhere, and of which this holds.
+    fn any_succeedable(&self, is_so: impl Fn(&Inner) -> bool) -> bool {
+        self.all().iter().any(|partition| {
             let inner = partition.lock();
-            inner.state.is_leader() && inner.state.may_be_succeeded()
+            inner.state.is_leader() && inner.state.may_be_succeeded() && is_so(&inner)
         })
     }
 
     /// Whether anything led here may be led elsewhere.
     pub(crate) fn leads_what_others_may(&self) -> bool {
-        self.succeedable().next().is_some()
+        self.any_succeedable(|_| true)
     }
 
     /// Whether all that was written to what is led here, and may be led elsewhere, is committed.
     pub(crate) fn is_all_committed(&self) -> bool {
-        self.succeedable().all(|partition| {
-            let inner = partition.lock();
-            inner.state.high_watermark() >= inner.log.log_end_offset()
-        })
+        !self.any_succeedable(|inner| inner.state.high_watermark() < inner.log.log_end_offset())
     }
 }
 
